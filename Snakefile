@@ -1,0 +1,258 @@
+# The table of contents: a rule a stage, each the command that a person would type. `organseg --help` explains them.
+from pipeline.workflow import open_studies
+
+STUDIES = open_studies(config.get("study", "demo_xray,demo_mri"), workflow.is_main_process)
+
+
+wildcard_constraints:
+    study="|".join(STUDIES),
+    shard=r"\d+",
+    fold=r"\d+",
+    part="oof|test",
+    model=r"[^/]+",
+
+
+localrules:
+    all,
+
+
+rule all:
+    input:
+        [f"results/{study}/report.html" for study in STUDIES],
+
+
+for demo in [name for name, study in STUDIES.items() if study.is_demo]:
+
+    rule:
+        name:
+            f"demo_{demo}"
+        output:
+            f"data_manifests/{demo}.csv",
+            expand("results/{study}/shards/{shard}.csv", study=demo, shard=STUDIES[demo].shards),
+        log:
+            f"results/{demo}/logs/demo.log",
+        benchmark:
+            f"results/{demo}/benchmarks/demo.tsv"
+        params:
+            study=demo,
+            settings=STUDIES[demo].settings("demo"),
+        shell:
+            "organseg demo --study {params.study} > {log} 2>&1"
+
+
+rule ingest_shard:
+    input:
+        "results/{study}/shards/{shard}.csv",
+    output:
+        "results/{study}/ingest/{shard}/scans.csv",
+        "results/{study}/ingest/{shard}/rejected.csv",
+        directory("results/{study}/scans/{shard}"),
+        directory("results/{study}/masks/{shard}"),
+    log:
+        "results/{study}/logs/ingest-{shard}.log",
+    benchmark:
+        "results/{study}/benchmarks/ingest-{shard}.tsv"
+    shell:
+        "organseg ingest --study {wildcards.study} --shard {wildcards.shard} > {log} 2>&1"
+
+
+rule ingest:
+    input:
+        lambda w: expand(rules.ingest_shard.output, study=w.study, shard=STUDIES[w.study].shards),
+    output:
+        "results/{study}/scans.csv",
+        "results/{study}/rejected.csv",
+    log:
+        "results/{study}/logs/ingest.log",
+    benchmark:
+        "results/{study}/benchmarks/ingest.tsv"
+    params:
+        settings=lambda w: STUDIES[w.study].settings("ingest"),
+    shell:
+        "organseg ingest --study {wildcards.study} --gather 2>&1 | tee {log}"
+
+
+rule rle:
+    input:
+        rules.ingest.output,
+    output:
+        "results/{study}/masks.rle.csv",
+    log:
+        "results/{study}/logs/rle.log",
+    benchmark:
+        "results/{study}/benchmarks/rle.tsv"
+    params:
+        settings=lambda w: STUDIES[w.study].settings("rle"),
+    shell:
+        "organseg rle --study {wildcards.study} > {log} 2>&1"
+
+
+rule plan:
+    input:
+        rules.ingest.output,
+    output:
+        "results/{study}/fingerprint.json",
+        "results/{study}/splits.csv",
+        directory("results/{study}/plans"),
+    log:
+        "results/{study}/logs/plan.log",
+    benchmark:
+        "results/{study}/benchmarks/plan.tsv"
+    params:
+        settings=lambda w: STUDIES[w.study].settings("plan"),
+    shell:
+        "organseg plan --study {wildcards.study} 2>&1 | tee {log}"
+
+
+rule preprocess:
+    input:
+        rules.plan.output,
+    output:
+        "results/{study}/preprocessed/{model}.json",
+    log:
+        "results/{study}/logs/preprocess-{model}.log",
+    benchmark:
+        "results/{study}/benchmarks/preprocess-{model}.tsv"
+    shell:
+        "organseg preprocess --study {wildcards.study} --model {wildcards.model} > {log} 2>&1"
+
+
+rule train:
+    input:
+        rules.preprocess.output,
+    output:
+        "results/{study}/models/{model}/fold{fold}/weights.safetensors",
+        "results/{study}/models/{model}/fold{fold}/model.json",
+        "results/{study}/models/{model}/fold{fold}/history.csv",
+        "results/{study}/models/{model}/fold{fold}/journal.jsonl",
+        report("results/{study}/models/{model}/fold{fold}/augmented.png", category="{study}"),
+    log:
+        "results/{study}/logs/train-{model}-{fold}.log",
+    benchmark:
+        "results/{study}/benchmarks/train-{model}-{fold}.tsv"
+    threads: workflow.cores
+    resources:
+        gpu=1,
+    shell:
+        "organseg train --study {wildcards.study} --model {wildcards.model} --fold {wildcards.fold}"
+        " --threads {threads} 2>&1 | tee {log}"
+
+
+rule predict:
+    input:
+        lambda w: expand(rules.train.output, fold=STUDIES[w.study].folds, allow_missing=True),
+        lambda w: rules.select.output if w.part == "test" else [],
+    output:
+        directory("results/{study}/predictions/{part}/{model}"),
+    log:
+        "results/{study}/logs/predict-{part}-{model}.log",
+    benchmark:
+        "results/{study}/benchmarks/predict-{part}-{model}.tsv"
+    threads: 2
+    resources:
+        gpu=1,
+    shell:
+        "organseg predict --study {wildcards.study} --part {wildcards.part} --model {wildcards.model}"
+        " --threads {threads} > {log} 2>&1"
+
+
+rule predict_champion:
+    input:
+        "results/{study}/champion.yaml",
+        "results/{study}/scans.csv",
+    output:
+        directory("results/{study}/predictions/champion"),
+    log:
+        "results/{study}/logs/predict-champion.log",
+    benchmark:
+        "results/{study}/benchmarks/predict-champion.tsv"
+    threads: 2
+    resources:
+        gpu=1,
+    shell:
+        "organseg predict --study {wildcards.study} --part test --model champion --threads {threads} > {log} 2>&1"
+
+
+rule evaluate_shard:
+    input:
+        lambda w: expand(
+            "results/{study}/predictions/{part}/{model}", model=STUDIES[w.study].models, allow_missing=True
+        ),
+        lambda w: "results/{study}/predictions/champion" if w.part == "test" else [],
+    output:
+        "results/{study}/metrics/{part}/shards/{shard}.csv",
+    log:
+        "results/{study}/logs/evaluate-{part}-{shard}.log",
+    benchmark:
+        "results/{study}/benchmarks/evaluate-{part}-{shard}.tsv"
+    params:
+        settings=lambda w: STUDIES[w.study].settings("evaluate"),
+    shell:
+        "organseg evaluate --study {wildcards.study} --part {wildcards.part} --shard {wildcards.shard} > {log} 2>&1"
+
+
+rule evaluate:
+    input:
+        lambda w: expand(rules.evaluate_shard.output, shard=STUDIES[w.study].shards, allow_missing=True),
+    output:
+        "results/{study}/metrics/{part}/per_scan.csv",
+        report("results/{study}/metrics/{part}/summary.csv", category="{study}"),
+        "results/{study}/metrics/{part}/summary.json",
+        "results/{study}/metrics/{part}/paired.csv",
+    log:
+        "results/{study}/logs/evaluate-{part}.log",
+    benchmark:
+        "results/{study}/benchmarks/evaluate-{part}.tsv"
+    shell:
+        "organseg evaluate --study {wildcards.study} --part {wildcards.part} --gather 2>&1 | tee {log}"
+
+
+rule select:
+    input:
+        lambda w: STUDIES[w.study].evidence(rules.evaluate.output),
+    output:
+        "results/{study}/champion.yaml",
+        directory("results/{study}/champion"),
+    log:
+        "results/{study}/logs/select.log",
+    benchmark:
+        "results/{study}/benchmarks/select.tsv"
+    threads: 2
+    resources:
+        gpu=1,
+    params:
+        settings=lambda w: STUDIES[w.study].settings("select"),
+    shell:
+        "organseg select --study {wildcards.study} --threads {threads} 2>&1 | tee {log}"
+
+
+rule export:
+    input:
+        rules.predict_champion.output,
+    output:
+        directory("results/{study}/exports"),
+    log:
+        "results/{study}/logs/export.log",
+    benchmark:
+        "results/{study}/benchmarks/export.tsv"
+    params:
+        settings=lambda w: STUDIES[w.study].settings("export"),
+    shell:
+        "organseg export --study {wildcards.study} > {log} 2>&1"
+
+
+rule report:
+    input:
+        rules.rle.output,
+        rules.export.output,
+        lambda w: STUDIES[w.study].figures(rules.evaluate.output),
+    output:
+        report("results/{study}/report.html", category="{study}"),
+    log:
+        "results/{study}/logs/report.log",
+    benchmark:
+        "results/{study}/benchmarks/report.tsv"
+    params:
+        settings=lambda w: STUDIES[w.study].settings("report"),
+    shell:
+        "organseg report --study {wildcards.study} 2>&1 | tee {log}"

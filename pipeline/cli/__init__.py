@@ -1,0 +1,53 @@
+"""The command line. Importing it costs no more than typer: what a command needs is imported when it runs."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from pipeline.cli import manifest, rle, stages, study
+
+app = typer.Typer(
+    name="organseg",
+    help="From raw X-rays and MRI to a trained, measured, reviewable segmentation model.\n\n"
+    "A study is a name: configs/NAME.yaml says what to do, data_manifests/NAME.csv with which scans, and "
+    "results/NAME/ holds what came of it. `snakemake --cores 8 --config study=NAME` runs every stage; each stage is "
+    "also a command here.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+stages.register(app)
+study.register(app)
+app.add_typer(rle.app, name="rle", help="Masks as run lengths: encode, decode, convert, detect.")
+app.add_typer(manifest.app, name="manifest", help="Draft, check and mend manifests.")
+
+
+def main() -> None:
+    """Run the command line; errors a user can mend end with exit code 2, our own faults with 1."""
+    from pipeline.core.errors import EXIT_BAD_INPUT, EXIT_INTERNAL, InputError
+
+    # Nothing calls outside, whatever library a command brings in.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("DO_NOT_TRACK", "true")
+    try:
+        app()
+    except InputError as error:
+        print(f"organseg: {error}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    except Exception as error:
+        if os.environ.get("ORGANSEG_DEBUG"):
+            raise
+        frame = error.__traceback__
+        while frame is not None and frame.tb_next is not None:
+            frame = frame.tb_next
+        place = f" ({frame.tb_frame.f_code.co_filename}:{frame.tb_lineno})" if frame else ""
+        print(
+            f"organseg: this is a fault of ours: {type(error).__name__}: {error}{place}\n"
+            "Run again with ORGANSEG_DEBUG=1 for the details that a report of the fault needs.",
+            file=sys.stderr,
+        )
+        sys.exit(EXIT_INTERNAL)

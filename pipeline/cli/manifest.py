@@ -1,0 +1,138 @@
+"""Commands about manifests."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
+
+
+@app.command()
+def init(
+    folder: Annotated[Path, typer.Argument(help="Folder of scans and masks, dataset.json, nnU-Net raw, or BIDS.")],
+    out: Annotated[Path, typer.Option(help="Manifest to write.", show_default=False)],
+    checksums: Annotated[bool, typer.Option("--sha256", help="Add checksums of images and masks.")] = False,
+) -> None:
+    """Draft a manifest from a folder; look it over before use."""
+    from pipeline.core.drafts import draft
+    from pipeline.core.errors import InputError
+    from pipeline.core.files import sha256_of, write_table
+
+    if out.exists():
+        raise InputError("exists already", where=str(out), remedy="Choose another name, or remove it first.")
+    found = draft(folder)
+    if checksums:
+        for row in found.rows:
+            row["image_sha256"] = sha256_of(folder / row["image"]) if ";" not in row["image"] else ""
+            row["mask_sha256"] = sha256_of(folder / row["mask"]) if row.get("mask") else ""
+    first = ["scan_id", "patient_id", "image"]
+    columns = first + [c for c in dict.fromkeys(c for row in found.rows for c in row) if c not in first]
+    write_table(out, found.rows, columns)
+    print(f"{out}: {len(found.rows)} scans from a {found.kind}; paths start from {folder}")
+    for note in found.notes:
+        print(f"  {note}")
+
+
+@app.command()
+def check(study: Annotated[str, typer.Option("--study", help="Name of the study.", show_default=False)]) -> None:
+    """Check a study's config and manifest, and that every file is there, without doing any work."""
+    from pipeline.core.errors import EXIT_SOME_FAILED
+    from pipeline.core.manifest import load_manifest, manifest_path
+    from pipeline.core.study import data_root, load_study
+
+    config = load_study(study)
+    manifest = load_manifest(manifest_path(study), config)
+    data = data_root(config)
+    absent = [(row, name) for row in manifest.rows for name in row.files() if not (data / name).exists()]
+    for bad in manifest.bad:
+        print(f"line {bad.line}: {bad.reason}")
+    for row, name in absent:
+        print(f"line {row.line}: {row.scan_id}: {data / name} does not exist")
+    patients = len({row.patient_id for row in manifest.rows})
+    labelled = sum(row.labelled for row in manifest.rows)
+    print(f"{study}: {len(manifest.rows)} scans of {patients} patients, {labelled} with masks")
+    if manifest.bad or absent:
+        print(f"{len(manifest.bad) + len({row.scan_id for row, _ in absent})} rows would be rejected")
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+@app.command()
+def pseudonymise(
+    manifest: Annotated[Path, typer.Argument(help="Manifest to read.")],
+    key_file: Annotated[Path, typer.Option(help="File with a secret of 16 bytes or more; made if absent.")],
+    out: Annotated[Path, typer.Option(help="Manifest to write.", show_default=False)],
+    scan_ids: Annotated[bool, typer.Option("--scan-ids", help="Replace scan ids too.")] = False,
+) -> None:
+    """Replace patient ids by keyed hashes; the same key gives the same hashes again."""
+    import hashlib
+    import hmac
+    import secrets
+
+    from pipeline.core.errors import InputError
+    from pipeline.core.files import read_table, write_bytes, write_table
+
+    if not key_file.exists():
+        write_bytes(key_file, secrets.token_bytes(32))
+        key_file.chmod(0o600)
+        print(f"{key_file}: made a new key; keep it apart from the data, and keep it")
+    key = key_file.read_bytes()
+    if len(key) < 16:
+        raise InputError("the key is shorter than 16 bytes", where=str(key_file), remedy="Remove it; one is made.")
+    rows = read_table(manifest)
+    if not rows or "patient_id" not in rows[0]:
+        raise InputError("has no column 'patient_id'", where=str(manifest))
+    names = ["patient_id", "scan_id"] if scan_ids else ["patient_id"]
+    for row in rows:
+        for name in names:
+            digest = hmac.new(key, f"{name}\0{row[name]}".encode(), hashlib.sha256).hexdigest()
+            row[name] = f"{name[0]}{digest[:16]}"
+    write_table(out, rows, list(rows[0]))
+    print(f"{out}: {len(rows)} rows with {' and '.join(names)} as keyed hashes")
+
+
+@app.command()
+def add(
+    study: Annotated[str, typer.Option("--study", help="Name of the study.", show_default=False)],
+    masks: Annotated[Path, typer.Argument(help="Folder of corrected masks, each named by its scan id.")],
+    version: Annotated[str | None, typer.Option(help="Name of the folder the masks are copied to.")] = None,
+) -> None:
+    """Take corrected masks into a study: copy them beside its data and name them in its manifest."""
+    import shutil
+
+    from pipeline.core.drafts import IMAGE_ENDINGS, stem
+    from pipeline.core.errors import InputError
+    from pipeline.core.files import read_table, sha256_of, whole_file, write_table
+    from pipeline.core.manifest import load_manifest, manifest_path
+    from pipeline.core.study import data_root, load_study
+
+    config = load_study(study)
+    path = manifest_path(study)
+    rows = read_table(path)
+    load_manifest(path, config)
+    by_id = {row["scan_id"]: row for row in rows}
+    files = sorted(p for p in masks.glob("*") if p.is_file() and p.name.lower().endswith(IMAGE_ENDINGS))
+    if not files:
+        raise InputError("holds no masks", where=str(masks))
+    unknown = [file.name for file in files if stem(file) not in by_id]
+    if unknown:
+        raise InputError(
+            f"no scan of the study is named like {', '.join(unknown[:5])}",
+            where=str(masks),
+            remedy="Name each mask by its scan id, such as case7.nii.gz.",
+        )
+    folder = f"corrected/{version or study}"
+    for file in files:
+        target = data_root(config) / folder / file.name
+        with whole_file(target) as part:
+            shutil.copyfile(file, part)
+        row = by_id[stem(file)]
+        row.update({column: "" for column in row if column.startswith("mask_")})
+        row["mask"] = f"{folder}/{file.name}"
+        if "mask_sha256" in row:
+            row["mask_sha256"] = sha256_of(target)
+    write_table(path, rows, list(dict.fromkeys([*rows[0], "mask"])))
+    load_manifest(path, config)
+    print(f"{path}: {len(files)} masks replaced; the next run trains on them")

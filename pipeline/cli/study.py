@@ -1,0 +1,70 @@
+"""Commands about a study as a whole."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    for command in (info, schema, clean):
+        app.command(rich_help_panel=None)(command)
+
+
+def info(
+    study: Annotated[str | None, typer.Option("--study", help="Name of the study.", show_default=False)] = None,
+    scan: Annotated[Path | None, typer.Argument(help="A scan's file or folder, without a study.")] = None,
+) -> None:
+    """Say what a study holds and how far it is, or what a scan is."""
+    if study is not None:
+        from pipeline.cli.overview import describe_study
+
+        describe_study(study)
+    elif scan is not None:
+        from pipeline.cli.overview import describe_scan
+
+        describe_scan(scan)
+    else:
+        raise typer.BadParameter("give a scan or --study NAME")
+
+
+def schema() -> None:
+    """Print the JSON Schema of configs/<study>.yaml, for editors."""
+    import json
+
+    from pipeline.core.study import Study
+
+    print(json.dumps(Study.model_json_schema(), indent=2))
+
+
+def clean(
+    study: Annotated[str, typer.Option("--study", help="Name of the study.", show_default=False)],
+    everything: Annotated[
+        bool, typer.Option("--all", help="All of results/<study>, not only what can be made again from it.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Remove what takes disk and can be made again: preprocessed scans, checkpoints, stored probabilities."""
+    import shutil
+
+    from pipeline.core.disk import say_size
+    from pipeline.core.paths import StudyPaths
+    from pipeline.core.study import load_study
+
+    load_study(study)
+    results = StudyPaths(study).results
+    folders = [results] if everything else [results / "preprocessed", results / "checkpoints"]
+    folders = [folder for folder in folders if folder.exists()]
+    size = sum(p.stat().st_size for folder in folders for p in folder.rglob("*") if p.is_file())
+    if not folders:
+        print(f"{study}: nothing to remove")
+        return
+    names = ", ".join(str(folder) for folder in folders)
+    if not yes and not typer.confirm(f"Remove {names} ({say_size(size)})?"):
+        raise typer.Exit(1)
+    for folder in folders:
+        shutil.rmtree(folder)
+    print(f"{study}: removed {names} ({say_size(size)})")

@@ -1,0 +1,1 @@
+"""What every layer above speaks: scans, labels, manifests, studies, splits, plans, journals, errors."""

@@ -1,0 +1,40 @@
+"""Errors that a user can act on, and the exit codes that go with them."""
+
+from __future__ import annotations
+
+EXIT_OK = 0
+EXIT_INTERNAL = 1
+EXIT_BAD_INPUT = 2
+EXIT_SOME_FAILED = 3
+
+
+class InputError(Exception):
+    """Something the user gave is wrong, and can be mended by the user.
+
+    The command line prints it without a traceback and exits with code 2. A stage that works on many scans catches it
+    for one scan, lists that scan with its reason, and goes on.
+
+    Args:
+        what: What is wrong, in one sentence without a final full stop.
+        where: File, row or key that it is wrong in. It may name a source path, so it is printed to the user and never
+            written under ``results/``.
+        remedy: How to mend it.
+    """
+
+    def __init__(self, what: str, *, where: str | None = None, remedy: str | None = None) -> None:
+        self.what = what
+        self.where = where
+        self.remedy = remedy
+        super().__init__(what)
+
+    def __str__(self) -> str:
+        head = f"{self.where}: {self.what}" if self.where else self.what
+        return f"{head}. {self.remedy}" if self.remedy else head
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions with keyword-only arguments do not survive a process boundary by themselves.
+        return (_rebuild, (type(self), self.what, self.where, self.remedy))
+
+
+def _rebuild(kind: type[InputError], what: str, where: str | None, remedy: str | None) -> InputError:
+    return kind(what, where=where, remedy=remedy)

@@ -1,0 +1,219 @@
+"""The manifest: one row a scan, read from ``data_manifests/<study>.csv`` and checked when it is read.
+
+Columns:
+
+- ``scan_id``: a name for the scan, unique, free of anything that identifies the patient. It names every output.
+- ``patient_id``: whom the scan is of. All scans of a patient stay on one side of a split.
+- ``image``: file or folder, relative to the data root; several channels are separated by ``;``.
+- ``mask``: one file with all organs, or ``mask_<organ>``: one file an organ. Empty where there is none.
+- ``image_sha256``, ``mask_sha256``: optional checksums.
+- ``not_annotated``: organs that nobody looked for in this scan, separated by ``;``.
+- ``split``: ``test`` or ``development``; ``fold``: 0, 1, … . Empty cells are drawn.
+- any other column is kept for subgroups.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pipeline.core.errors import InputError
+from pipeline.core.files import read_table
+from pipeline.core.study import Study
+
+SCAN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+KNOWN = ("scan_id", "patient_id", "image", "mask", "image_sha256", "mask_sha256", "not_annotated", "split", "fold")
+SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+@dataclass(frozen=True)
+class Row:
+    """One scan of a manifest.
+
+    Attributes:
+        line: Line in the manifest, for messages.
+        images: Paths relative to the data root, one a channel file.
+        mask: One file with all organs, relative to the data root.
+        organ_masks: Organ → file, where there is one file an organ.
+        not_annotated: Organs that nobody looked for.
+        split: ``test``, ``development`` or empty.
+        fold: Validation fold, where given.
+        extra: All other columns.
+    """
+
+    line: int
+    scan_id: str
+    patient_id: str
+    images: tuple[str, ...]
+    mask: str | None = None
+    organ_masks: dict[str, str] = field(default_factory=dict)
+    image_sha256: str | None = None
+    mask_sha256: str | None = None
+    not_annotated: frozenset[str] = frozenset()
+    split: str = ""
+    fold: int | None = None
+    extra: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def labelled(self) -> bool:
+        """Whether any mask came along."""
+        return self.mask is not None or bool(self.organ_masks)
+
+    def files(self) -> tuple[str, ...]:
+        """Every file or folder that the row names, relative to the data root."""
+        return (*self.images, *([self.mask] if self.mask else []), *self.organ_masks.values())
+
+
+@dataclass(frozen=True)
+class BadRow:
+    """A row that cannot be read as a scan."""
+
+    line: int
+    scan_id: str
+    patient_id: str
+    code: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A manifest's rows: those that can be read, and those that cannot, with their reasons."""
+
+    rows: tuple[Row, ...]
+    bad: tuple[BadRow, ...]
+    extra_columns: tuple[str, ...]
+
+
+def manifest_path(name: str, root: Path | None = None) -> Path:
+    """Where a study's manifest lies."""
+    return (root or Path()) / "data_manifests" / f"{name}.csv"
+
+
+def load_manifest(path: Path, study: Study) -> Manifest:
+    """Read and check a manifest.
+
+    What spoils the whole study (a missing column, a patient in two folds or on both sides of the test) is an error;
+    what spoils one row makes that row a :class:`BadRow`.
+
+    Raises:
+        InputError: The manifest as a whole cannot be used.
+    """
+    table = read_table(path)
+    if not table:
+        raise InputError("has no rows", where=str(path), remedy="`organseg manifest init FOLDER` drafts one.")
+    columns = list(table[0])
+    for needed in ("scan_id", "patient_id", "image"):
+        if needed not in columns:
+            raise InputError(
+                f"has no column {needed!r}",
+                where=str(path),
+                remedy=f"Its columns are {', '.join(columns)}; add {needed!r}.",
+            )
+    mask_columns = {c: c.removeprefix("mask_") for c in columns if c.startswith("mask_") and c not in KNOWN}
+    for column, organ in mask_columns.items():
+        if organ not in study.organs:
+            raise InputError(
+                f"column {column!r} names an organ that is not in the study",
+                where=str(path),
+                remedy=f"The study's organs are {', '.join(study.organs)}.",
+            )
+    extra = tuple(c for c in columns if c not in KNOWN and c not in mask_columns)
+    rows: list[Row] = []
+    bad: list[BadRow] = []
+    seen: dict[str, int] = {}
+    for line, cells in enumerate(table, 2):
+        try:
+            row = parse_row(line, {k: v.strip() for k, v in cells.items()}, mask_columns, extra, study)
+            if row.scan_id in seen:
+                raise InputError(f"scan_id {row.scan_id!r} stands in line {seen[row.scan_id]} already")
+            seen[row.scan_id] = line
+            rows.append(row)
+        except InputError as error:
+            name = cells["scan_id"].strip()
+            safe = name if SCAN_ID.fullmatch(name) and name not in seen else f"line-{line}"
+            bad.append(BadRow(line, safe, cells["patient_id"].strip(), "row", str(error)))
+    _check_patients(rows, path)
+    return Manifest(tuple(rows), tuple(bad), extra)
+
+
+def parse_row(line: int, cells: dict[str, str], masks: dict[str, str], extra: Sequence[str], study: Study) -> Row:
+    """Read one row.
+
+    Args:
+        line: Its line in the manifest.
+        cells: Column → text.
+        masks: Column → organ, for the columns that hold one file an organ.
+        extra: Columns to keep as they are.
+        study: The study that the manifest belongs to.
+
+    Raises:
+        InputError: The row cannot be read as a scan.
+    """
+    scan_id = cells["scan_id"]
+    if not SCAN_ID.fullmatch(scan_id) or scan_id.startswith("line-"):
+        raise InputError(
+            f"scan_id {scan_id!r} cannot name files", remedy="Use up to 100 letters, digits, '_', '-' and '.'."
+        )
+    images = tuple(part.strip() for part in cells["image"].split(";") if part.strip())
+    if not images:
+        raise InputError("the image cell is empty")
+    for path in (*images, cells.get("mask", ""), *(cells[c] for c in masks)):
+        if Path(path).is_absolute() or ".." in Path(path).parts:
+            raise InputError(
+                "a path is absolute or leaves the data root", remedy="Give paths relative to the data root."
+            )
+    organ_masks = {organ: cells[column] for column, organ in masks.items() if cells[column]}
+    mask = cells.get("mask") or None
+    if mask and organ_masks:
+        raise InputError("has a mask of all organs and masks of single organs", remedy="Keep one of the two.")
+    missing = frozenset(part.strip() for part in cells.get("not_annotated", "").split(";") if part.strip())
+    if missing - set(study.organs):
+        raise InputError(f"not_annotated names {sorted(missing - set(study.organs))}, not organs of the study")
+    split = cells.get("split", "").lower()
+    if split not in {"", "test", "development"}:
+        raise InputError(f"split is {split!r}", remedy="Write test, development or nothing.")
+    fold = cells.get("fold", "")
+    if fold and not (fold.isdecimal() and int(fold) < study.split.folds):
+        raise InputError(f"fold is {fold!r}", remedy=f"The study has folds 0 to {study.split.folds - 1}.")
+    for column in ("image_sha256", "mask_sha256"):
+        if cells.get(column) and not SHA256.fullmatch(cells[column].lower()):
+            raise InputError(f"{column} is not a sha256 (64 hexadecimal digits)")
+    return Row(
+        line=line,
+        scan_id=scan_id,
+        patient_id=cells["patient_id"] or scan_id,
+        images=images,
+        mask=mask,
+        organ_masks=organ_masks,
+        image_sha256=cells.get("image_sha256", "").lower() or None,
+        mask_sha256=cells.get("mask_sha256", "").lower() or None,
+        not_annotated=missing,
+        split=split,
+        fold=int(fold) if fold else None,
+        extra={column: cells[column] for column in extra},
+    )
+
+
+def _check_patients(rows: Sequence[Row], path: Path) -> None:
+    """A patient in two parts of a split, or one image under two patients, leaks test data into training."""
+    placed: dict[str, tuple[str, Row]] = {}
+    images: dict[tuple[str, ...], Row] = {}
+    for row in rows:
+        place = row.split if row.fold is None else f"{row.split or 'development'} fold {row.fold}"
+        if place:
+            before, other = placed.setdefault(row.patient_id, (place, row))
+            if before != place:
+                raise InputError(
+                    f"patient {row.patient_id!r} is in {before} (line {other.line}) and in {place} (line {row.line})",
+                    where=str(path),
+                    remedy="Put all scans of a patient into one part.",
+                )
+        twin = images.setdefault(row.images, row)
+        if twin.patient_id != row.patient_id:
+            raise InputError(
+                f"one image stands for two patients, in lines {twin.line} and {row.line}",
+                where=str(path),
+                remedy="Give both rows the same patient_id, or drop one.",
+            )

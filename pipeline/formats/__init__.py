@@ -1,0 +1,1 @@
+"""File formats: one module a format, with one reader and/or one writer."""

@@ -1,0 +1,1 @@
+"""The arithmetic under the stages: metrics, surfaces, components, resampling, augmentation, sliding window."""

@@ -1,0 +1,151 @@
+"""What the Snakefile needs to know of the studies: their names to expand, and that they are fit to be worked on."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.disk import estimate, say_size
+from pipeline.core.errors import EXIT_BAD_INPUT, InputError
+from pipeline.core.files import digest_of
+from pipeline.core.manifest import load_manifest, manifest_path
+from pipeline.core.paths import StudyPaths
+from pipeline.core.shards import write_shards
+from pipeline.core.study import Study, data_root, load_study
+
+#: What each stage reads of the config: a changed value runs that stage again, and no other.
+SETTINGS: dict[str, tuple[str, ...]] = {
+    "demo": ("demo", "organs"),
+    "ingest": ("organs",),
+    "rle": ("export",),
+    "plan": ("organs", "overlapping", "split", "budget", "models", "seed"),
+    "evaluate": ("evaluate", "organs"),
+    "select": ("select", "model", "evaluate"),
+    "export": ("export", "organs"),
+    "report": ("title", "description", "organs", "evaluate"),
+}
+
+
+@dataclass(frozen=True)
+class WorkflowStudy:
+    """The names that the rules of one study expand.
+
+    Attributes:
+        name: Name of the study.
+        study: Its config.
+    """
+
+    name: str
+    study: Study
+
+    @property
+    def is_demo(self) -> bool:
+        """Whether its scans are made first."""
+        return self.study.demo is not None
+
+    @property
+    def shards(self) -> list[int]:
+        """Its shards."""
+        return list(range(self.study.ingest.shards))
+
+    @property
+    def models(self) -> list[str]:
+        """The models that it trains."""
+        return [] if self.study.model else list(self.study.models)
+
+    @property
+    def folds(self) -> list[int]:
+        """The folds of each model."""
+        return list(range(self.study.split.folds))
+
+    def settings(self, stage: str) -> str:
+        """Hash of the config's values that a stage reads."""
+        values: dict[str, Any] = self.study.model_dump(mode="json", include=set(SETTINGS[stage]))
+        return digest_of(values)
+
+    def evidence(self, tables: Iterable[str]) -> list[str]:
+        """What ``select`` reads: out-of-fold figures, or no more than the scans where a model is only applied."""
+        if self.study.model:
+            return [f"results/{self.name}/scans.csv"]
+        return [str(table).format(study=self.name, part="oof") for table in tables]
+
+    def figures(self, tables: Iterable[str]) -> list[str]:
+        """What ``report`` reads: figures of the test, and out-of-fold ones where there was training."""
+        parts = ["test"] if self.study.model else ["oof", "test"]
+        return [str(table).format(study=self.name, part=part) for part in parts for table in tables]
+
+
+def open_studies(names: str, main: bool) -> dict[str, WorkflowStudy]:
+    """Read the studies, check them whole, and cut their manifests into shards, before any work is done.
+
+    Args:
+        names: Names of studies, separated by commas.
+        main: Whether this is the workflow itself rather than one of its jobs, which check nothing again.
+
+    Returns:
+        The studies by name. On bad input, what is wrong is printed and the process ends with exit code 2.
+    """
+    os.environ.update(QUIET_TOOLS)
+    studies = {}
+    try:
+        for name in [part.strip() for part in str(names).split(",") if part.strip()]:
+            study = load_study(name)
+            studies[name] = WorkflowStudy(name, study)
+            if main:
+                _hold(name)
+                _prepare(name, study)
+    except InputError as error:
+        print(f"organseg: {error}", file=sys.stderr)
+        sys.exit(EXIT_BAD_INPUT)
+    return studies
+
+
+#: No tool of ours calls outside: nothing leaves a hospital unless asked.
+QUIET_TOOLS = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "OPENVINO_TELEMETRY": "0",
+    "HF_HUB_OFFLINE": "1",
+    "NO_ALBUMENTATIONS_UPDATE": "1",
+}
+
+_held: list[int] = []
+
+
+def _hold(name: str) -> None:
+    """Lock a study for as long as this process lives; a killed process leaves no lock behind."""
+    folder = StudyPaths(name).results
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise InputError(
+            f"study {name} is being worked on by another process", remedy="Wait for it to end, or stop it."
+        ) from None
+    _held.append(descriptor)
+
+
+def _prepare(name: str, study: Study) -> None:
+    """Check the manifest, cut it into shards and say what disk the work needs."""
+    path = manifest_path(name)
+    if study.demo is not None and not path.exists():
+        return
+    data = data_root(study)
+    if not data.is_dir():
+        raise InputError(
+            "the folder of the study's data does not exist",
+            where=str(data),
+            remedy="Set ORGANSEG_DATA, or data_root in the study's config, to where it lies.",
+        )
+    manifest = load_manifest(path, study)
+    paths = StudyPaths(name)
+    changed = write_shards(paths, study, manifest, data)
+    if changed and not study.demo:
+        need = estimate(study, manifest, data)
+        print(f"{name}: {len(manifest.rows)} scans, about {say_size(need)} of disk under {Path('results') / name}")

@@ -1,0 +1,119 @@
+"""Writes are whole or absent, tables survive spreadsheets, locks end with their process."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipeline.core import files
+from pipeline.core.errors import InputError
+from pipeline.core.journal import Journal, read_journal
+from pipeline.core.locks import hold
+
+
+def test_a_failed_write_leaves_the_old_file_and_no_part(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    files.write_text(path, "old")
+    with pytest.raises(RuntimeError), files.whole_file(path) as part:
+        part.write_text("half")
+        raise RuntimeError
+    assert path.read_text() == "old"
+    assert [p.name for p in tmp_path.iterdir()] == ["a.txt"]
+
+
+def test_killed_writers_leave_whole_files(tmp_path: Path) -> None:
+    code = (
+        "import sys; from pipeline.core.files import write_text\n"
+        "i = 0\n"
+        "while True:\n"
+        "    write_text(sys.argv[1], str(i % 10) * 300000); i += 1\n"
+    )
+    path = tmp_path / "a.txt"
+    for wait in (0.01, 0.03, 0.05):
+        process = subprocess.Popen([sys.executable, "-c", code, str(path)])
+        deadline = time.monotonic() + 20
+        while not path.exists() and time.monotonic() < deadline:
+            time.sleep(0.005)
+        time.sleep(wait)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        text = path.read_text()
+        assert len(text) == 300000
+        assert len(set(text)) == 1
+        path.unlink()
+
+
+def test_write_if_changed_keeps_the_time_of_an_unchanged_file(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    assert files.write_if_changed(path, "x")
+    os.utime(path, (1, 1))
+    assert not files.write_if_changed(path, "x")
+    assert path.stat().st_mtime == 1
+    assert files.write_if_changed(path, "y")
+
+
+def test_tables_from_spreadsheets(tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_bytes("\ufeffscan_id, patient_id \r\na,ü\r\n".encode())
+    assert files.read_table(path) == [{"scan_id": "a", "patient_id": "ü"}]
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [(b"a,b\n1,2,3\n", "more cells"), (b"\xff\xfe\x00", "UTF-8"), (b"", "empty")],
+)
+def test_bad_tables_say_what_is_wrong(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "t.csv").write_bytes(content)
+    with pytest.raises(InputError, match=message):
+        files.read_table(tmp_path / "t.csv")
+
+
+def test_sha256_of_a_folder_depends_on_names_and_contents(tmp_path: Path) -> None:
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x").write_text("1")
+    first = files.sha256_of(tmp_path / "a")
+    (tmp_path / "a" / "x").rename(tmp_path / "a" / "y")
+    second = files.sha256_of(tmp_path / "a")
+    (tmp_path / "a" / "y").write_text("2")
+    assert len({first, second, files.sha256_of(tmp_path / "a")}) == 3
+
+
+def test_errors_cross_process_boundaries() -> None:
+    import pickle
+
+    error = InputError("is broken", where="scan 7", remedy="Mend it.")
+    assert str(pickle.loads(pickle.dumps(error))) == str(error) == "scan 7: is broken. Mend it."
+
+
+def test_a_torn_journal_line_is_left_out_and_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "j.jsonl"
+    with Journal(path) as journal:
+        journal.write("step", step=1, loss=0.5)
+    with open(path, "a") as handle:
+        handle.write('{"time": 1, "kind": "st')
+    assert [event["step"] for event in read_journal(path)] == [1]
+    with Journal(path) as journal:
+        journal.write("step", step=2)
+    assert [event["step"] for event in read_journal(path)] == [1, 2]
+    assert all(json.loads(line) for line in path.read_text().splitlines())
+
+
+def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
+    path = tmp_path / "l.lock"
+    code = (
+        "import sys, time; from pathlib import Path; from pipeline.core.locks import hold\n"
+        "with hold(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)\n"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.readline()
+    said: list[str] = []
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    with hold(path, said.append):
+        assert said == []
