@@ -256,3 +256,8 @@ rule report:
         settings=lambda w: STUDIES[w.study].settings("report"),
     shell:
         "organseg report --study {wildcards.study} 2>&1 | tee {log}"
+
+
+# With `--sdm conda`, jobs run in the conda environment of this name; otherwise where snakemake itself runs.
+for stage in workflow.rules:
+    stage.conda_env = "organseg"

@@ -50,6 +50,7 @@ def opened(name: str, *lock: object) -> Iterator[tuple[Study, StudyPaths]]:
 def demo(study: StudyName) -> None:
     """Make the scans and the manifest of a built-in demo study."""
     from pipeline import demo as stage
+    from pipeline.cli.console import say
     from pipeline.core.errors import InputError
     from pipeline.core.manifest import load_manifest, manifest_path
     from pipeline.core.shards import write_shards
@@ -59,7 +60,7 @@ def demo(study: StudyName) -> None:
         if config.demo is None:
             raise InputError(f"{study} is not a demo study", remedy="Its config has no section demo.")
         data = data_root(config)
-        stage.make(study, manifest_path(study), data, seed=config.demo.seed, count=config.demo.count)
+        stage.make(study, manifest_path(study), data, config.demo.seed, config.demo.count, say=say)
         write_shards(paths, config, load_manifest(manifest_path(study), config), data)
 
 

@@ -44,7 +44,7 @@ class Plan(BaseModel):
     augmentation: dict[str, Any]
     """``preset`` and what differs from it."""
     optimiser: dict[str, Any]
-    """``name``, ``learning_rate``, ``weight_decay``, ``gradient_clip``, ``warmup`` (share of the steps), ``schedule`` and
+    """``name``, ``learning_rate``, ``weight_decay``, ``gradient_clip``, ``warmup`` (share), ``schedule`` and
     ``ema``."""
     steps: int | None = Field(default=None, ge=1)
     minutes: float | None = Field(default=None, gt=0)

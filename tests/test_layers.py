@@ -1,0 +1,112 @@
+"""The house stands as designed: imports point down, stages meet in files, heavy packages stay where they belong."""
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "pipeline"
+STAGES = ("ingest", "rle", "plan", "preprocess", "train", "predict", "evaluate", "select", "export", "report", "demo")
+# Lower layers first; a module may import its own layer and those before it.
+LAYERS = {"core": 0, "formats": 1, "mechanics": 1, "networks": 1, "tracking": 2, **dict.fromkeys(STAGES, 3), "cli": 4}
+TORCH_ALLOWED = ("train", "predict", "select", "mechanics", "networks")
+NO_TORCH_PROCESS = ("ingest", "rle", "plan", "preprocess", "evaluate", "export", "report", "demo")
+
+
+def modules() -> Iterator[tuple[Path, str]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        parts = path.relative_to(PACKAGE).parts
+        if len(parts) > 1:
+            yield path, parts[0]
+
+
+def imports(path: Path, top_level_only: bool = False) -> Iterator[str]:
+    tree = ast.parse(path.read_text())
+    skipped = {
+        id(inner)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test)
+        for inner in ast.walk(node)
+    }
+    for node in tree.body if top_level_only else ast.walk(tree):
+        if id(node) in skipped:
+            continue
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
+            yield node.module
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+def test_arrows_never_point_up_and_stages_do_not_meet() -> None:
+    wrong = []
+    for path, home in modules():
+        for name in imports(path):
+            parts = name.split(".")
+            if parts[0] != "pipeline" or len(parts) < 2 or parts[1] not in LAYERS:
+                continue
+            up = LAYERS[parts[1]] > LAYERS[home]
+            sideways = home in STAGES and parts[1] in STAGES and parts[1] != home
+            if up or sideways:
+                wrong.append(f"{path.relative_to(ROOT)} imports {name}")
+    assert wrong == []
+
+
+def test_torch_and_monai_stay_with_those_who_train_and_predict() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)}: {name}"
+        for path, home in modules()
+        if home not in TORCH_ALLOWED
+        for name in imports(path)
+        if name.split(".")[0] in {"torch", "monai"}
+    ]
+    assert wrong == []
+
+
+def test_mlflow_stays_in_tracking_and_waits_until_it_is_needed() -> None:
+    everywhere = [(path, home, name) for path, home in modules() for name in imports(path)]
+    assert [str(p) for p, home, name in everywhere if name.split(".")[0] == "mlflow" and home != "tracking"] == []
+    eager = [str(path) for path, _ in modules() if any(n.split(".")[0] == "mlflow" for n in imports(path, True))]
+    assert [path for path in eager if "/tracking/" not in path] == []
+
+
+def loaded_by(code: str) -> set[str]:
+    code += "\nimport sys; print(' '.join(sorted({name.split('.')[0] for name in sys.modules})))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT)
+    return set(done.stdout.split())
+
+
+@pytest.mark.parametrize("stage", NO_TORCH_PROCESS)
+def test_stages_without_networks_load_no_torch(stage: str) -> None:
+    assert not loaded_by(f"import pipeline.{stage}") & {"torch", "monai", "mlflow"}
+
+
+def test_help_loads_nothing_heavy() -> None:
+    heavy = {"torch", "monai", "mlflow", "pandas", "SimpleITK", "numpy", "nibabel", "pydantic", "scipy"}
+    assert not loaded_by("import pipeline.cli") & heavy
+
+
+def test_no_import_cycles() -> None:
+    graph: dict[str, set[str]] = {}
+    for path in PACKAGE.rglob("*.py"):
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        graph[name] = {target for target in imports(path, True) if target.startswith("pipeline")}
+    for targets in graph.values():
+        targets &= graph.keys()
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, " → ".join((*trail[trail.index(name) :], name))
+        if name not in done:
+            for target in graph[name] - {name}:
+                # A package's own __init__ is loaded before its modules, whoever asks.
+                if not name.startswith(f"{target}."):
+                    visit(target, (*trail, name))
+            done.add(name)
+
+    for name in graph:
+        visit(name, ())
