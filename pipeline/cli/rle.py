@@ -1,0 +1,299 @@
+"""Commands about masks as run lengths; with ``--study``, the stage of that name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from pipeline.formats.rle.detection import Detection
+    from pipeline.formats.rle.dialects import Dialect
+    from pipeline.formats.rle.entries import EntryReader
+
+app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
+
+File = Annotated[Path, typer.Argument(help="CSV, Parquet or COCO JSON, gzipped or not.", show_default=False)]
+DialectName = Annotated[
+    str | None, typer.Option("--dialect", help="Name in `organseg rle dialects`.", show_default="the file's own")
+]
+PictureSize = Annotated[
+    str | None,
+    typer.Option("--size", help="HEIGHTxWIDTH of pictures whose size the file does not say.", show_default=False),
+]
+Images = Annotated[
+    Path | None, typer.Option(help="Folder of the pictures: their sizes, and evidence.", show_default=False)
+]
+Lenient = Annotated[bool, typer.Option("--lenient", help="Repair what can be repaired, and list it.")]
+Columns = Annotated[
+    list[str] | None, typer.Option("--column", help="Column of masks in a wide file.", show_default="all others")
+]
+Table = Annotated[Path, typer.Option("--out", help="File to write: .csv, .csv.gz, .parquet.", show_default=False)]
+
+
+@app.callback()
+def stage(
+    context: typer.Context,
+    study: Annotated[str | None, typer.Option(help="Name of the study.", show_default=False)] = None,
+) -> None:
+    """Write a study's masks as run lengths, or convert files of masks."""
+    if study is not None and context.invoked_subcommand is None:
+        from pipeline import rle as stage
+        from pipeline.cli.console import say
+        from pipeline.cli.stages import opened
+
+        with opened(study, "rle") as (config, paths):
+            stage.run(config, paths, say=say)
+    elif study is not None:
+        raise typer.BadParameter("--study runs the stage and takes no command")
+    elif context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+@app.command()
+def encode(
+    masks: Annotated[list[Path], typer.Argument(help="PNG and NIfTI files or folders.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="File to write: .csv, .csv.gz, .parquet, .json.", show_default=False)],
+    dialect: Annotated[str, typer.Option(help="Name in `organseg rle dialects`.")] = "organseg",
+    axis: Annotated[str, typer.Option(help="Axis to slice volumes along: x, y or z; or volume.")] = "z",
+    organs: Annotated[
+        str | None,
+        typer.Option(help="Organs of index images and label volumes: 1=liver,2=spleen.", show_default=False),
+    ] = None,
+    every_slice: Annotated[bool, typer.Option("--every-slice", help="Write slices without a pixel too.")] = False,
+) -> None:
+    """Write masks as run lengths. A file ID__ORGAN.png is one organ of image ID."""
+    from pipeline.formats.rle import write_masks
+    from pipeline.formats.rle.pictures import mask_files, organs_of, pack
+
+    names = _values(organs)
+    files = mask_files(masks)
+    columns = organs_of(files, names)
+    with _bar(f"{out}") as progress:
+        items = pack(files, names, progress=progress)
+        count = write_masks(out, items, dialect, axis=axis, every_slice=every_slice, organs=columns)
+    print(f"{out}: {count} masks from {len(files)} files")
+
+
+@app.command()
+def decode(
+    file: File,
+    out: Annotated[Path, typer.Option(help="Folder to write to.", show_default=False)],
+    dialect: DialectName = None,
+    size: PictureSize = None,
+    images: Images = None,
+    column: Columns = None,
+    lenient: Lenient = False,
+) -> None:
+    """Paint masks: a PNG a picture and organ, a NIfTI file a volume and organ, named ID__ORGAN."""
+    from pipeline.formats.rle import read_cells
+    from pipeline.formats.rle.pictures import unpack
+
+    known = _dialect(file, dialect, size, images)
+    reader = _reader(file, size, images, lenient)
+    with _bar(f"{file}") as progress:
+        cells = read_cells(file, known, organ_columns=column, progress=progress)
+        count = sum(1 for _ in unpack(cells, reader, file, out))
+    print(f"{out}: {count} masks")
+
+
+@app.command()
+def convert(
+    file: File,
+    out: Annotated[Path, typer.Option(help="File to write: .csv, .csv.gz, .parquet, .json.", show_default=False)],
+    to: Annotated[str, typer.Option("--to", help="Dialect to write.", show_default=False)],
+    old: Annotated[str | None, typer.Option("--from", help="Dialect of FILE.", show_default="the file's own")] = None,
+    size: PictureSize = None,
+    images: Images = None,
+    column: Columns = None,
+    lenient: Lenient = False,
+) -> None:
+    """Write masks in another dialect."""
+    from pipeline.formats.rle.convert import convert as run
+
+    known = _dialect(file, old, size, images)
+    reader = _reader(file, size, images, lenient)
+    with _bar(f"{file}") as progress:
+        count = run(file, known, out, to, reader, organ_columns=column, progress=progress)
+    print(f"{out}: {count} masks")
+
+
+@app.command()
+def stats(
+    file: File,
+    out: Table,
+    dialect: DialectName = None,
+    size: PictureSize = None,
+    images: Images = None,
+    column: Columns = None,
+    lenient: Lenient = False,
+) -> None:
+    """Write area, bounding box, centroid and runs of each mask, without painting it."""
+    from pipeline.formats.rle.convert import stats as run
+
+    known = _dialect(file, dialect, size, images)
+    reader = _reader(file, size, images, lenient)
+    with _bar(f"{file}") as progress:
+        count = run(file, known, out, reader, organ_columns=column, progress=progress)
+    print(f"{out}: {count} masks")
+
+
+@app.command()
+def detect(
+    file: File,
+    size: PictureSize = None,
+    images: Images = None,
+    json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Weigh the evidence for every dialect; exit code 3 where none stands out."""
+    from pipeline.core.errors import EXIT_SOME_FAILED
+
+    found = _detection(file, size, images)
+    if json:
+        import json as codec
+
+        from pipeline.formats.rle.detection.verdict import as_json
+
+        print(codec.dumps(as_json(found), indent=2))
+    else:
+        for line in _lines(found):
+            print(line)
+    if found.dialect is None:
+        raise typer.Exit(EXIT_SOME_FAILED)
+
+
+@app.command()
+def dialects() -> None:
+    """List the dialects."""
+    from pipeline.formats.rle.dialects import DIALECTS
+
+    head = ("name", "order", "from", "kind", "empty", "layout", "size", "real files")
+    rows = [
+        (
+            d.name,
+            d.order,
+            "-" if d.kind.startswith("counts") else str(d.base),
+            d.kind,
+            " or ".join(repr(text) for text in d.empty) or "-",
+            d.layout,
+            "-" if d.size is None else f"{d.size[0]}x{d.size[1]}",
+            "checked" if d.seen else "NOT SEEN",
+        )
+        for d in DIALECTS.values()
+    ]
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
+    for row in (head, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print()
+    for d in DIALECTS.values():
+        print(f"{d.name}: {d.note}")
+
+
+def _values(text: str | None) -> dict[int, str]:
+    from pipeline.core.errors import InputError
+
+    values = {}
+    for part in (text or "").split(","):
+        value, equals, name = part.partition("=")
+        if part and not (equals and value.strip().isdigit() and name.strip() and int(value) > 0):
+            raise InputError(f"{part!r} is not VALUE=ORGAN", where="--organs", remedy="Write 1=liver,2=spleen.")
+        if part:
+            values[int(value)] = name.strip()
+    return values
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    import re
+
+    from pipeline.core.errors import InputError
+
+    if text is None:
+        return None
+    found = re.fullmatch(r"([1-9][0-9]{0,7})[xX×]([1-9][0-9]{0,7})", text.strip())
+    if not found:
+        raise InputError(f"{text!r} is not a size", where="--size", remedy="Write HEIGHTxWIDTH, such as 1024x768.")
+    return int(found[1]), int(found[2])
+
+
+def _reader(file: Path, size: str | None, images: Path | None, lenient: bool) -> EntryReader:
+    from pipeline.formats.rle.entries import EntryReader
+    from pipeline.formats.rle.pictures import picture_sizes
+
+    sizes = picture_sizes(images)[0] if images is not None else {}
+    return EntryReader(file, size=_size(size), sizes=sizes, lenient=lenient, report=lambda line: print(line))
+
+
+def _detection(file: Path, size: str | None, images: Path | None) -> Detection:
+    from pipeline.formats.rle.detection import detect as run
+    from pipeline.formats.rle.pictures import picture_sizes
+
+    sizes, paths = picture_sizes(images) if images is not None else ({}, {})
+    return run(file, size=_size(size), sizes=sizes, pictures=paths)
+
+
+def _dialect(file: Path, name: str | None, size: str | None, images: Path | None) -> Dialect:
+    """The dialect that is given, else the one that the file names, else one that is detected beyond doubt."""
+    from pipeline.core.errors import InputError
+    from pipeline.formats.rle import dialect_named
+
+    if name is not None:
+        return dialect_named(name)
+    found = _detection(file, size, images)
+    if found.dialect is None:
+        raise InputError(
+            f"no dialect is given, and none is clear: {found.reason}",
+            where=str(file),
+            remedy="Name it with --dialect (convert: --from); `organseg rle detect` shows the evidence.",
+        )
+    if not found.declared:
+        print(f"dialect {found.dialect}: {found.reason}")
+    return dialect_named(found.dialect)
+
+
+def _lines(found: Detection) -> Iterator[str]:
+    yield f"dialect: {found.dialect or 'not clear'}"
+    yield f"reason: {found.reason}"
+    if not found.ranking:
+        return
+    margin = "" if found.margin is None else f"; margin over the next dialect {found.margin:.2f}"
+    yield f"masks looked at: {found.cells}{margin}"
+    yield ""
+    yield "  score  lawful  outline  pieces  landmarks  edges  reading"
+    for one in found.ranking:
+        cells = [
+            f"{one.score:7.2f}",
+            f"{one.lawful:6.0%}",
+            *(
+                f"{'-' if value is None else format(value, form):>{width}}"
+                for value, form, width in (
+                    (one.outline, ".0f", 7),
+                    (one.pieces, ".0f", 6),
+                    (one.landmarks, ".0%", 9),
+                    (one.edges, ".2f", 5),
+                )
+            ),
+        ]
+        names = ", ".join(one.dialects) or "no dialect"
+        yield "  ".join(cells) + f"  {one.kind} by {one.order}s from {one.base}: {names}"
+        if one.against:
+            yield f"{'':52}{one.against}"
+
+
+@contextmanager
+def _bar(what: str) -> Iterator[Callable[[float], None] | None]:
+    """A progress bar on a terminal, and nothing in a log."""
+    from pipeline.cli.console import on_terminal
+
+    if not on_terminal():
+        yield None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn(what), BarColumn(), TextColumn("{task.percentage:>3.0f}%"), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task(what, total=1.0)
+        yield lambda share: bar.update(task, completed=share)

@@ -1,0 +1,90 @@
+"""Runs of decimal numbers in text: parsed, and formatted, many at a time."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.errors import InputError
+
+Ints = NDArray[np.int64]
+
+#: Below this many numbers Python's own formatting is faster than arithmetic on arrays.
+_SMALL = 400
+#: No picture has as many pixels; sums of numbers below it overflow 64 bits only long after they passed its end.
+_LIMIT = 10**12
+_INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
+_INTEGRAL = re.compile(r"([+-]?[0-9]{1,12})\.0*")
+
+
+def parse_numbers(text: str) -> Ints:
+    """Read whole numbers parted by blanks.
+
+    Raises:
+        InputError: A token is not a whole number of at most 12 digits; ``where`` counts tokens from 1.
+    """
+    plain = text.isascii() and not text.encode().translate(None, b"0123456789 ")
+    if plain and not text.isspace():
+        numbers = np.fromstring(text, dtype=np.int64, sep=" ")
+        # Numbers of more than 64 bits are clipped without a word; a text with large ones is looked at token by token.
+        if not numbers.size or numbers.max() < _LIMIT:
+            return numbers
+    values = []
+    for index, token in enumerate(text.split(), 1):
+        if not _INTEGER.fullmatch(token):
+            raise InputError(
+                f"{token[:40]!r} is not a whole number",
+                where=f"token {index}",
+                remedy="Run lengths are whole numbers of at most 12 digits, parted by blanks.",
+            )
+        values.append(int(token))
+    return np.array(values, np.int64)
+
+
+def repair_numbers(text: str) -> tuple[Ints, list[str]]:
+    """Read what can be read: ``12.0`` is 12, commas and brackets are blanks, the rest ends the list.
+
+    Returns:
+        The numbers, and what was done about the rest.
+    """
+    done = []
+    if re.search(r"[\[\](),;|]", text):
+        text = re.sub(r"[\[\](),;|]", " ", text)
+        done.append("took brackets, commas and semicolons for blanks")
+    values: list[int] = []
+    for index, token in enumerate(text.split(), 1):
+        integral = _INTEGRAL.fullmatch(token)
+        if _INTEGER.fullmatch(token):
+            values.append(int(token))
+        elif integral:
+            values.append(int(integral.group(1)))
+            done.append(f"token {index}: read {token[:40]!r} as a whole number")
+        else:
+            done.append(f"token {index}: {token[:40]!r} is not a number; dropped it and all that follows")
+            break
+    return np.array(values, np.int64), done
+
+
+def format_numbers(values: Ints) -> str:
+    """Write numbers that are not negative, parted by single blanks."""
+    if values.size <= _SMALL:
+        return str(values.tolist())[1:-1].replace(",", "")
+    largest = int(values.max())
+    digits = len(str(largest))
+    # Division of 32-bit numbers is several times faster, and almost every mask is small enough for it.
+    rest = values.astype(np.uint32) if largest < 2**32 else values.astype(np.uint64)
+    ten = rest.dtype.type(10)
+    letters = np.empty((digits + 1, values.size), np.uint8)
+    keep = np.ones((digits + 1, values.size), np.bool_)
+    for place in range(digits - 1, -1, -1):
+        if place < digits - 1:
+            np.not_equal(rest, 0, out=keep[place])
+        quotient = rest // ten
+        letters[place] = rest - quotient * ten
+        rest = quotient
+    letters[:digits] += ord("0")
+    letters[digits] = ord(" ")
+    keep[digits, -1] = False
+    return letters.T[keep.T].tobytes().decode("ascii")

@@ -1,0 +1,163 @@
+"""Volumes ↔ pictures: which way up a slice lies, what a checksum is taken over, and label maps as entries to write.
+
+A slice along array axis ``z`` is a picture with rows along Y and columns along X; along ``y`` rows along Z and columns
+along X; along ``x`` rows along Z and columns along Y. A picture of a radiograph, stored ``(X, Y, 1)``, is its slice
+along ``z``. Runs of a whole ``volume`` go through the slices along ``z`` one after the other, each in the order named:
+by rows, their flat index is ``x + X · (y + Y · z)``, the order of voxels in a NIfTI file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.errors import InputError
+from pipeline.core.labels import IGNORE, LabelMap
+from pipeline.formats.rle.runs import Mask, Order, Runs
+
+#: Axis of slicing → array axes in the order (slice, row, column).
+_AXES = {"z": (2, 1, 0), "y": (1, 2, 0), "x": (0, 2, 1), "volume": (2, 1, 0)}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One mask to write: a picture, a slice or a whole volume.
+
+    Attributes:
+        scan_id: Image it belongs to.
+        organ: Organ.
+        runs: Pixels; those of a whole volume lie in a picture of all slices one after the other.
+        axis: ``x``, ``y``, ``z`` or ``volume``.
+        index: 0-based slice.
+        depth: Slices along the axis; 1 for a picture.
+        spacing: Distance of voxels along X, Y, Z.
+        unit: ``mm`` or ``px``.
+        affine: 4×4, voxel index → RAS+ mm, where known.
+    """
+
+    scan_id: str
+    organ: str
+    runs: Runs
+    axis: str = "z"
+    index: int = 0
+    depth: int = 1
+    spacing: tuple[float, float, float] | None = None
+    unit: str = ""
+    affine: NDArray[np.float64] | None = field(default=None, compare=False)
+
+    @property
+    def picture_size(self) -> tuple[int, int]:
+        """Height and width of one slice."""
+        if self.axis != "volume":
+            return self.runs.height, self.runs.width
+        if self.runs.order == "row":
+            return self.runs.height // self.depth, self.runs.width
+        return self.runs.height, self.runs.width // self.depth
+
+    def reordered(self, order: Order) -> Entry:
+        """The same entry with runs in another order; a whole volume stays in its slices."""
+        if self.runs.order == order:
+            return self
+        if self.axis != "volume":
+            return replace(self, runs=self.runs.to_order(order))
+        return replace(self, runs=volume_runs(stack_of(self.runs, "volume", self.depth), order))
+
+    def slices(self) -> Iterator[Entry]:
+        """This entry slice by slice along ``z``, those without a pixel left out; itself, where it is one slice."""
+        if self.axis != "volume":
+            yield self
+            return
+        height, width = self.picture_size
+        lines = Runs(self.runs.starts, self.runs.lengths, self.depth, height * width, "row")
+        slices, begin, end = lines.segments()
+        if not slices.size:
+            yield replace(self, runs=Runs.empty(height, width, self.runs.order), axis="z", index=0)
+        for index in np.unique(slices).tolist():
+            here = slices == index
+            runs = Runs(begin[here], (end - begin)[here], height, width, self.runs.order)
+            yield replace(self, runs=runs, axis="z", index=index)
+
+
+def to_pictures(data: NDArray[Any], axis: str) -> NDArray[Any]:
+    """``(X, Y, Z)`` as pictures ``(slices, rows, columns)`` (a view)."""
+    return data.transpose(_AXES[axis])
+
+
+def from_pictures(pictures: NDArray[Any], axis: str) -> NDArray[Any]:
+    """Undo :func:`to_pictures` (a view)."""
+    inverse = np.argsort(_AXES[axis])
+    return pictures.transpose(*(int(i) for i in inverse))
+
+
+def stack_of(runs: Runs, axis: str, depth: int) -> Mask:
+    """Paint runs as pictures ``(slices, rows, columns)``; a slice or a picture is one of them."""
+    painted = runs.paint()
+    if axis != "volume":
+        return painted[None]
+    if runs.order == "row":
+        return painted.reshape(depth, runs.height // depth, runs.width)
+    # Slices lie side by side: (rows, slices · columns).
+    return painted.reshape(runs.height, depth, runs.width // depth).transpose(1, 0, 2)
+
+
+def volume_runs(stack: Mask, order: Order) -> Runs:
+    """Runs through all pictures of a stack ``(slices, rows, columns)``, one after the other."""
+    depth, height, width = stack.shape
+    if order == "row":
+        return Runs.from_mask(stack.reshape(depth * height, width), "row")
+    flat = np.ascontiguousarray(stack.transpose(0, 2, 1)).reshape(depth * width, height)
+    return Runs.from_mask(flat.T, "column")
+
+
+def checksum(stack: Mask) -> str:
+    """What the column ``checksum`` of our dialect holds.
+
+    The first 16 hexadecimal digits of the SHA-256 of the text ``SLICESxROWSxCOLUMNS:`` followed by the mask's bits,
+    slice by slice and row by row, eight to a byte, the first pixel in the highest bit (``numpy.packbits``).
+    """
+    head = "x".join(str(side) for side in stack.shape) + ":"
+    return hashlib.sha256(head.encode() + np.packbits(stack.reshape(-1)).tobytes()).hexdigest()[:16]
+
+
+def label_entries(
+    scan_id: str, labels: LabelMap, unit: str, order: Order, axis: str = "z", *, every_slice: bool = False
+) -> Iterator[Entry]:
+    """A label map as entries: one a slice and organ, slice by slice; one an organ, where ``axis`` is ``volume``.
+
+    Organs that somebody looked for and did not find give one empty entry, those that nobody looked for give none.
+    Voxels to ignore are an organ of their own, named ``(ignore)``.
+
+    Raises:
+        InputError: ``axis`` is none of ``x``, ``y``, ``z`` and ``volume``.
+    """
+    if axis not in _AXES:
+        raise InputError(f"there is no axis {axis!r}", remedy="Slice along x, y or z, or take volume.")
+    grid = labels.grid
+    names = [organ for organ in labels.organs if organ in labels.annotated]
+    masks = {organ: labels.mask(organ) for organ in names}
+    ignored = labels.ignored()
+    if ignored.any():
+        masks[IGNORE] = ignored
+    # One copy turns all slices upright in memory, after which each is read in one sweep.
+    stacks = {organ: np.ascontiguousarray(to_pictures(mask, axis)) for organ, mask in masks.items()}
+    affine = np.asarray(labels.affine, float)
+
+    def entry(organ: str, runs: Runs, index: int, depth: int) -> Entry:
+        return Entry(scan_id, organ, runs, axis, index, depth, grid.spacing, unit, affine)
+
+    if axis == "volume":
+        for organ, stack in stacks.items():
+            yield entry(organ, volume_runs(stack, order), 0, stack.shape[0])
+        return
+    filled = {organ: np.asarray(stack.any(axis=(1, 2))) for organ, stack in stacks.items()}
+    depth = next(iter(stacks.values())).shape[0] if stacks else 0
+    for index in range(depth):
+        for organ, stack in stacks.items():
+            absent = index == 0 and not filled[organ].any()
+            if every_slice or absent or filled[organ][index]:
+                yield entry(organ, Runs.from_mask(stack[index], order), index, depth)

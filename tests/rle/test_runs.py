@@ -1,0 +1,69 @@
+"""What runs say without being painted, against the painted picture."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import array_shapes, arrays
+
+from pipeline.formats.rle import Runs
+
+from .phantoms import SHAPES, random_mask
+
+pictures = arrays(np.bool_, array_shapes(min_dims=2, max_dims=2, min_side=1, max_side=20))
+orders = st.sampled_from(["row", "column"])
+
+
+@given(mask=pictures, order=orders)
+@settings(max_examples=200, deadline=None)
+def test_figures_are_those_of_the_picture(mask: np.ndarray, order: str) -> None:
+    runs = Runs.from_mask(mask, order)
+    assert runs.area == mask.sum()
+    rows, columns = np.nonzero(mask)
+    if not rows.size:
+        assert runs.bounding_box() is None
+        assert runs.centroid() is None
+        return
+    assert runs.bounding_box() == (rows.min(), columns.min(), rows.max(), columns.max())
+    assert runs.centroid() == pytest.approx((rows.mean(), columns.mean()))
+
+
+@given(mask=pictures, order=orders)
+@settings(max_examples=200, deadline=None)
+def test_turning_the_order_keeps_the_picture(mask: np.ndarray, order: str) -> None:
+    other = "row" if order == "column" else "column"
+    turned, direct = Runs.from_mask(mask, order).to_order(other), Runs.from_mask(mask, other)
+    assert np.array_equal(turned.starts, direct.starts)
+    assert np.array_equal(turned.lengths, direct.lengths)
+
+
+@pytest.mark.parametrize("kind", SHAPES)
+def test_large_pictures_in_both_layouts_of_memory(kind: str) -> None:
+    mask = random_mask(np.random.default_rng(3), 301, 420, kind)
+    for order in ("row", "column"):
+        plain, turned = Runs.from_mask(mask, order), Runs.from_mask(np.asfortranarray(mask), order)
+        assert np.array_equal(plain.starts, turned.starts)
+        assert np.array_equal(plain.lengths, turned.lengths)
+        assert np.array_equal(plain.paint(), mask)
+
+
+@given(data=st.data(), order=orders, other=orders)
+@settings(max_examples=100, deadline=None)
+def test_union(data: st.DataObject, order: str, other: str) -> None:
+    one = data.draw(pictures)
+    two = data.draw(arrays(np.bool_, one.shape))
+    union = Runs.from_mask(one, order).union(Runs.from_mask(two, other))
+    assert np.array_equal(union.paint(), one | two)
+
+
+def test_centroid_of_a_huge_picture() -> None:
+    runs = Runs(np.array([100_000 * 99_999]), np.array([100_000]), 100_000, 100_000, "row")
+    assert runs.centroid() == pytest.approx((99_999, 49_999.5), abs=1e-3)
+    assert runs.bounding_box() == (99_999, 0, 99_999, 99_999)
+
+
+def test_an_array_that_is_no_picture_is_refused() -> None:
+    with pytest.raises(ValueError, match="height, width"):
+        Runs.from_mask(np.zeros((2, 2, 2), bool), "row")
