@@ -1,0 +1,278 @@
+"""Augmentation of whole batches on the device; a batch is a function of its inputs and of one generator's state.
+
+All changes of place are composed into one sampling grid, which image and labels share.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Generator, Tensor
+from torch.nn import functional
+
+from pipeline.core.errors import InputError
+from pipeline.mechanics.augmentation_presets import AugmentationSpec, augmentation_spec
+from pipeline.mechanics.splines import smooth_field
+
+
+class Augmenter:
+    """Draws and applies augmentations.
+
+    Args:
+        spec: Preset name, mapping or specification.
+        spatial_dims: 2 or 3.
+        lateral_axis: The spatial axis (0, 1 or 2) that runs from one side of the patient to the other; ``None`` where
+            it is not among the axes.
+        organ_swaps: Pairs of organs, by index from 0, that trade places in a mirrored patient.
+        overlapping: Labels are channels or bits an organ, rather than one integer a voxel.
+        spacing: Size of a voxel along each axis, so that a rotation turns the patient rather than the array.
+
+    Raises:
+        InputError: The specification is wrong.
+    """
+
+    def __init__(
+        self,
+        spec: AugmentationSpec | Mapping[str, Any] | str | None,
+        spatial_dims: int,
+        lateral_axis: int | None,
+        organ_swaps: Sequence[tuple[int, int]],
+        overlapping: bool,
+        spacing: Sequence[float] | None = None,
+    ) -> None:
+        self.spec = spec if isinstance(spec, AugmentationSpec) else augmentation_spec(spec)
+        self.dims = spatial_dims
+        self.lateral_axis = lateral_axis
+        self.swaps = tuple((int(a), int(b)) for a, b in organ_swaps)
+        self.overlapping = overlapping
+        self.spacing = tuple(spacing) if spacing is not None else (1.0,) * spatial_dims
+        if len(self.spacing) != spatial_dims or spatial_dims not in (2, 3):
+            raise InputError(f"a spacing of {len(self.spacing)} axes in {spatial_dims}-D", where="augmentation")
+        if lateral_axis is not None and not 0 <= lateral_axis < spatial_dims:
+            raise InputError(f"there is no axis {lateral_axis} in {spatial_dims}-D", where="augmentation")
+
+    @property
+    def mirror_axes(self) -> tuple[int, ...]:
+        """Spatial axes that may be mirrored. None, where organs have sides and the axis between them is unknown."""
+        if self.spec.mirror == "none" or (self.lateral_axis is None and self.swaps):
+            return ()
+        if self.spec.mirror == "all":
+            return tuple(range(self.dims))
+        return () if self.lateral_axis is None else (self.lateral_axis,)
+
+    @torch.no_grad()
+    def __call__(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        """Augment a batch; the inputs stay as they are.
+
+        Args:
+            images: ``(B, C, *spatial)`` float, on any device.
+            labels: ``(B, *spatial)`` integers (values, or bits where organs overlap), or ``(B, K, *spatial)`` uint8.
+            generator: On the CPU, seeded by the run's seed and the step.
+
+        Returns:
+            Images and labels of the same shapes and dtypes; either may be the input itself where nothing changed.
+        """
+        images, labels = self._move(images, labels, generator)
+        return self._change(images, generator), labels
+
+    def _move(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+        batch, spatial = images.shape[0], tuple(images.shape[2:])
+        matrices, mirrored = self._matrices(batch, spatial, generator)
+        elastic = _chosen(self.spec.elastic, batch, generator)
+        moved = (matrices != torch.eye(self.dims, self.dims + 1)).flatten(1).any(1) | elastic
+        shifts = None
+        if bool(elastic.any()):
+            points = (self.spec.elastic_points,) * self.dims
+            # A share of the side is twice as much in the sampler's coordinates, which run from -1 to 1.
+            draws = torch.randn(batch, self.dims, *points, generator=generator) * 2 * self.spec.elastic_size
+            shifts = draws * elastic.view(-1, 1, *[1] * self.dims)
+        if not bool(moved.any()):
+            return images, labels
+        some = None if bool(moved.all()) else moved.nonzero().flatten().to(images.device)
+        part = moved if some is not None else slice(None)
+        picked = (images, labels) if some is None else (images[some], labels[some])
+        grid = functional.affine_grid(
+            matrices[part].to(images.device), [int(picked[0].shape[0]), 1, *spatial], align_corners=False
+        )
+        if shifts is not None:
+            grid += smooth_field(shifts[part].to(images.device), spatial).movedim(1, -1)
+        new_images = functional.grid_sample(
+            picked[0], grid.to(picked[0].dtype), mode="bilinear", padding_mode=self.spec.fill, align_corners=False
+        )
+        new_labels = self._swap(self._sample_labels(picked[1], grid), mirrored[part].to(labels.device))
+        if some is None:
+            return new_images, new_labels
+        return images.index_copy(0, some, new_images), labels.index_copy(0, some, new_labels)
+
+    def _matrices(self, batch: int, spatial: Sequence[int], generator: Generator) -> tuple[Tensor, Tensor]:
+        """``(B, dims, dims + 1)`` from output to input in the sampler's coordinates, and which scans changed sides."""
+        spec, dims = self.spec, self.dims
+        linear = torch.eye(dims).repeat(batch, 1, 1)
+        offset = torch.zeros(batch, dims)
+        if spec.affine > 0:
+            on = _chosen(spec.affine, batch, generator).float()
+            angles = _uniform(-1, 1, (batch, dims * (dims - 1) // 2), generator) * math.radians(spec.rotation)
+            zoom = _log_uniform(spec.scale, (batch, 1), generator)
+            zoom = zoom * (1 + spec.scale_axes * _uniform(-1, 1, (batch, dims), generator))
+            shear = torch.eye(dims) + (1 - torch.eye(dims)) * spec.shear * _uniform(
+                -1, 1, (batch, dims, dims), generator
+            )
+            offset = 2 * spec.shift * _uniform(-1, 1, (batch, dims), generator) * on.view(-1, 1)
+            drawn = _rotation(angles * on.view(-1, 1), dims) @ shear @ torch.diag_embed(1 / zoom)
+            linear = torch.where(on.view(-1, 1, 1) > 0, drawn, linear)
+        side = torch.zeros(batch, dtype=torch.bool)
+        for axis in self.mirror_axes:
+            flip = _chosen(spec.mirror_p, batch, generator)
+            linear[:, :, axis] *= 1 - 2 * flip.float().view(-1, 1)
+            if axis == self.lateral_axis:
+                side = flip
+        half = torch.tensor([n * s for n, s in zip(spatial, self.spacing, strict=True)]) / 2
+        linear = linear * half.view(1, 1, -1) / half.view(1, -1, 1)
+        # The sampler names the last axis first.
+        return torch.cat((linear.flip(1, 2), offset.flip(1).unsqueeze(2)), 2), side
+
+    def _sample_labels(self, labels: Tensor, grid: Tensor) -> Tensor:
+        channels = labels if labels.ndim == self.dims + 2 else labels.unsqueeze(1)
+        # float32 counts to 2**24: enough for values and for bits of 16, not for wider ones.
+        exact = torch.float32 if labels.dtype.itemsize <= 2 else torch.float64
+        sampled = functional.grid_sample(
+            channels.to(exact), grid.to(exact), mode="nearest", padding_mode=self.spec.fill, align_corners=False
+        ).to(labels.dtype)
+        return sampled if labels.ndim == self.dims + 2 else sampled.squeeze(1)
+
+    def _swap(self, labels: Tensor, mirrored: Tensor) -> Tensor:
+        if not self.swaps or not bool(mirrored.any()):
+            return labels
+        swapped = labels.clone()
+        for a, b in self.swaps:
+            if labels.ndim == self.dims + 2:
+                swapped[:, a], swapped[:, b] = labels[:, b], labels[:, a]
+            elif self.overlapping:
+                differs = ((labels >> a) ^ (labels >> b)) & 1
+                swapped ^= (differs << a) | (differs << b)
+            else:
+                swapped[labels == a + 1] = b + 1
+                swapped[labels == b + 1] = a + 1
+        return torch.where(mirrored.view(-1, *[1] * (labels.ndim - 1)), swapped, labels)
+
+    def _change(self, images: Tensor, generator: Generator) -> Tensor:
+        """Intensities, in the order in which a scanner spoils them: field, curve, level, blur, noise."""
+        spec, batch = self.spec, images.shape[0]
+        images = _apply(images, _chosen(spec.bias_field, batch, generator), lambda x: self._bias_field(x, generator))
+        images = _apply(images, _chosen(spec.gamma, batch, generator), lambda x: _gamma(x, spec, generator))
+        images = self._levels(images, generator)
+        images = _apply(images, _chosen(spec.blur, batch, generator), lambda x: _blur(x, spec, generator))
+        images = _apply(images, _chosen(spec.low_resolution, batch, generator), lambda x: _coarsen(x, spec, generator))
+        return _apply(images, _chosen(spec.noise, batch, generator), lambda x: _noise(x, spec, generator))
+
+    def _bias_field(self, x: Tensor, generator: Generator) -> Tensor:
+        draws = torch.randn(x.shape[0], 1, *[4] * self.dims, generator=generator) * self.spec.bias_field_size
+        field = smooth_field(draws.to(x.device), x.shape[2:]).exp_().to(x.dtype)
+        low = _low(x)
+        return torch.addcmul(low, x - low, field)
+
+    def _levels(self, images: Tensor, generator: Generator) -> Tensor:
+        """Brightness, contrast and gain, as one multiplication and addition."""
+        spec, batch = self.spec, images.shape[0]
+        if max(spec.brightness, spec.contrast, spec.gain) == 0:
+            return images
+        shape = (batch, 1, *[1] * self.dims)
+
+        def drawn(probability: float, low: float, high: float, neutral: float) -> Tensor:
+            values = _uniform(low, high, (batch,), generator)
+            on = _chosen(probability, batch, generator)
+            return torch.where(on, values, torch.full_like(values, neutral)).view(shape).to(images)
+
+        add = drawn(spec.brightness, -spec.brightness_size, spec.brightness_size, 0.0)
+        contrast = drawn(spec.contrast, *spec.contrast_range, 1.0)
+        gain = drawn(spec.gain, *spec.gain_range, 1.0)
+        if spec.contrast > 0:
+            add = add + images.mean(tuple(range(2, images.ndim)), keepdim=True) * (1 - contrast)
+        if spec.gain > 0:
+            add = add * gain + _low(images) * (1 - gain)
+        return torch.addcmul(add, images, contrast * gain)
+
+
+def _chosen(probability: float, batch: int, generator: Generator) -> Tensor:
+    return torch.rand(batch, generator=generator) < probability
+
+
+def _uniform(low: float, high: float, shape: Sequence[int], generator: Generator) -> Tensor:
+    return torch.rand(tuple(shape), generator=generator) * (high - low) + low
+
+
+def _log_uniform(bounds: tuple[float, float], shape: Sequence[int], generator: Generator) -> Tensor:
+    return _uniform(math.log(bounds[0]), math.log(bounds[1]), shape, generator).exp()
+
+
+def _rotation(angles: Tensor, dims: int) -> Tensor:
+    """``(B, 1)`` or ``(B, 3)`` angles in radians → ``(B, dims, dims)``, the planes turned one after another."""
+    result = torch.eye(dims).repeat(angles.shape[0], 1, 1)
+    planes = [(0, 1)] if dims == 2 else [(0, 1), (0, 2), (1, 2)]
+    for index, (a, b) in enumerate(planes):
+        turn = torch.eye(dims).repeat(angles.shape[0], 1, 1)
+        cos, sin = angles[:, index].cos(), angles[:, index].sin()
+        turn[:, a, a], turn[:, b, b], turn[:, a, b], turn[:, b, a] = cos, cos, -sin, sin
+        result = result @ turn
+    return result
+
+
+def _apply(images: Tensor, chosen: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
+    """Change the chosen scans of a batch only."""
+    if not bool(chosen.any()):
+        return images
+    if bool(chosen.all()):
+        return change(images)
+    rows = chosen.nonzero().flatten().to(images.device)
+    return images.index_copy(0, rows, change(images[rows]))
+
+
+def _low(x: Tensor) -> Tensor:
+    return x.amin(tuple(range(2, x.ndim)), keepdim=True)
+
+
+def _gamma(x: Tensor, spec: AugmentationSpec, generator: Generator) -> Tensor:
+    power = _log_uniform(spec.gamma_range, (x.shape[0], 1, *[1] * (x.ndim - 2)), generator).to(x)
+    low = _low(x)
+    span = (x.amax(tuple(range(2, x.ndim)), keepdim=True) - low).clamp_min(1e-6)
+    return torch.addcmul(low, ((x - low) / span).clamp_(0, 1).pow_(power), span)
+
+
+def _blur(x: Tensor, spec: AugmentationSpec, generator: Generator) -> Tensor:
+    """Gaussian blur, one width a scan, along one axis after another."""
+    sigma = _uniform(*spec.blur_range, (x.shape[0], 1), generator).clamp_min(1e-3)
+    radius = max(1, math.ceil(2.5 * spec.blur_range[1]))
+    offsets = torch.arange(-radius, radius + 1)
+    kernels = torch.softmax(-0.5 * (offsets / sigma) ** 2, 1).to(x)
+    for axis in range(2, x.ndim):
+        size = x.shape[axis]
+        total = torch.zeros_like(x)
+        for column, offset in enumerate(offsets.tolist()):
+            weight = kernels[:, column].view(-1, *[1] * (x.ndim - 1))
+            index = torch.arange(offset, size + offset, device=x.device).clamp_(0, size - 1)
+            total.addcmul_(x.index_select(axis, index), weight)
+        x = total
+    return x
+
+
+def _coarsen(x: Tensor, spec: AugmentationSpec, generator: Generator) -> Tensor:
+    """Keep a share of the voxels, then interpolate, as of a scan of lower resolution."""
+    mode = "bilinear" if x.ndim == 4 else "trilinear"
+    shares = _uniform(*spec.low_resolution_range, (x.shape[0],), generator).tolist()
+    rows = []
+    for row, share in zip(x.split(1), shares, strict=True):
+        coarse = [max(1, round(size * share)) for size in x.shape[2:]]
+        small = functional.interpolate(row, size=coarse, mode="nearest-exact")
+        rows.append(functional.interpolate(small, size=x.shape[2:], mode=mode, align_corners=False))
+    return torch.cat(rows)
+
+
+def _noise(x: Tensor, spec: AugmentationSpec, generator: Generator) -> Tensor:
+    sigma = _uniform(*spec.noise_range, (x.shape[0], 1, *[1] * (x.ndim - 2)), generator).to(x)
+    seed = int(torch.randint(2**62, (), generator=generator))
+    # As many values as voxels are too many to send to a GPU: they are drawn there, from a seed drawn here.
+    there = Generator(x.device).manual_seed(seed)
+    return torch.addcmul(x, torch.randn(x.shape, generator=there, device=x.device, dtype=x.dtype), sigma)

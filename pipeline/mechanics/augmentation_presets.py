@@ -1,0 +1,224 @@
+"""What augmentation may do to a scan, by preset name; without torch, so that a configuration is checked at once."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+from pipeline.core.errors import InputError
+
+Range = tuple[float, float]
+MIRRORS = ("none", "lateral", "all")
+FILLS = ("border", "reflection", "zeros")
+
+
+@dataclass(frozen=True)
+class AugmentationSpec:
+    """Ranges and probabilities of the draws. A probability is that of one scan being changed by one operation.
+
+    Intensities are those after normalisation (about zero mean and unit variance).
+
+    Attributes:
+        affine: Probability of rotation, scale, shift and shear together.
+        rotation: Largest angle about each axis, degrees.
+        scale: Range of the zoom; above 1 enlarges.
+        scale_axes: Largest relative difference of the zoom between axes.
+        shift: Largest shift along each axis, as a share of the side.
+        shear: Largest shear.
+        elastic: Probability of a smooth deformation.
+        elastic_size: Standard deviation of the control points' displacement, as a share of the side.
+        elastic_points: Control points along each axis.
+        mirror: ``none``; ``lateral``: swap the patient's sides, with their organs; ``all``: every axis.
+        mirror_p: Probability of mirroring an axis.
+        fill: What lies outside the scan: ``border``, ``reflection`` or ``zeros``.
+        brightness: Probability of adding a constant.
+        brightness_size: Largest constant added.
+        contrast: Probability of multiplying the deviation from the scan's mean.
+        contrast_range: Range of that factor.
+        gain: Probability of multiplying the intensities above the scan's darkest.
+        gain_range: Range of that factor.
+        gamma: Probability of a gamma curve between the scan's extremes.
+        gamma_range: Range of the exponent, drawn on a logarithmic scale.
+        noise: Probability of Gaussian noise.
+        noise_range: Range of its standard deviation.
+        blur: Probability of a Gaussian blur.
+        blur_range: Range of its standard deviation, voxels.
+        low_resolution: Probability of losing resolution.
+        low_resolution_range: Range of the share of the voxels kept along each axis.
+        bias_field: Probability of a smooth multiplicative field, as of an MRI coil.
+        bias_field_size: Standard deviation of its logarithm at the control points.
+    """
+
+    affine: float = 0.0
+    rotation: float = 0.0
+    scale: Range = (1.0, 1.0)
+    scale_axes: float = 0.0
+    shift: float = 0.0
+    shear: float = 0.0
+    elastic: float = 0.0
+    elastic_size: float = 0.02
+    elastic_points: int = 6
+    mirror: str = "none"
+    mirror_p: float = 0.5
+    fill: str = "border"
+    brightness: float = 0.0
+    brightness_size: float = 0.3
+    contrast: float = 0.0
+    contrast_range: Range = (0.75, 1.25)
+    gain: float = 0.0
+    gain_range: Range = (0.8, 1.2)
+    gamma: float = 0.0
+    gamma_range: Range = (0.7, 1.5)
+    noise: float = 0.0
+    noise_range: Range = (0.0, 0.1)
+    blur: float = 0.0
+    blur_range: Range = (0.5, 1.0)
+    low_resolution: float = 0.0
+    low_resolution_range: Range = (0.5, 1.0)
+    bias_field: float = 0.0
+    bias_field_size: float = 0.2
+
+    def __post_init__(self) -> None:
+        """Refuse values out of range."""
+        for name in _PROBABILITIES:
+            if not 0 <= getattr(self, name) <= 1:
+                raise _wrong(name, getattr(self, name), "a probability lies in 0 to 1")
+        for name in (field.name for field in fields(self) if field.name.endswith("_range") or field.name == "scale"):
+            low, high = getattr(self, name)
+            if low > high or low < 0 or (low == 0 and name in ("scale", "gamma_range", "low_resolution_range")):
+                raise _wrong(name, [low, high], "a range is [low, high], positive and in this order")
+        if self.low_resolution_range[1] > 1:
+            raise _wrong("low_resolution_range", list(self.low_resolution_range), "no more than all voxels can be kept")
+        if self.mirror not in MIRRORS:
+            raise _wrong("mirror", self.mirror, f"it is one of {', '.join(MIRRORS)}")
+        if self.fill not in FILLS:
+            raise _wrong("fill", self.fill, f"it is one of {', '.join(FILLS)}")
+        if self.elastic_points < 4:
+            raise _wrong("elastic_points", self.elastic_points, "cubic splines need at least 4")
+
+
+_PROBABILITIES = (
+    "affine",
+    "elastic",
+    "mirror_p",
+    "brightness",
+    "contrast",
+    "gain",
+    "gamma",
+    "noise",
+    "blur",
+    "low_resolution",
+    "bias_field",
+)
+
+PRESETS: Mapping[str, AugmentationSpec] = {
+    "none": AugmentationSpec(),
+    "mri": AugmentationSpec(
+        affine=0.9,
+        rotation=20,
+        scale=(0.8, 1.2),
+        scale_axes=0.05,
+        shift=0.06,
+        elastic=0.5,
+        elastic_size=0.02,
+        mirror="lateral",
+        brightness=0.3,
+        contrast=0.3,
+        gamma=0.3,
+        noise=0.2,
+        blur=0.15,
+        low_resolution=0.15,
+        bias_field=0.2,
+    ),
+    # Another hospital's radiograph: exposed, windowed and collimated otherwise. Not mirrored: the heart has a side.
+    "xray": AugmentationSpec(
+        affine=0.9,
+        rotation=15,
+        scale=(0.7, 1.4),
+        scale_axes=0.12,
+        shift=0.1,
+        shear=0.05,
+        elastic=0.3,
+        elastic_size=0.015,
+        brightness=0.5,
+        brightness_size=0.8,
+        contrast=0.5,
+        contrast_range=(0.5, 1.5),
+        gamma=0.5,
+        gamma_range=(0.5, 2.0),
+        noise=0.2,
+        noise_range=(0.0, 0.15),
+        blur=0.15,
+        blur_range=(0.5, 1.5),
+        low_resolution=0.15,
+        bias_field=0.2,
+        bias_field_size=0.15,
+    ),
+    "photo": AugmentationSpec(
+        affine=0.9,
+        rotation=20,
+        scale=(0.7, 1.4),
+        scale_axes=0.1,
+        shift=0.1,
+        shear=0.05,
+        mirror="lateral",
+        brightness=0.5,
+        brightness_size=0.5,
+        contrast=0.5,
+        contrast_range=(0.6, 1.4),
+        gamma=0.2,
+        noise=0.1,
+        blur=0.1,
+    ),
+    # Rotation 15°, shift 0.1, shear 0.01, zoom 0.9-1.25, horizontal flip, reflection, brightness 0.5-1.2.
+    "tutorial": AugmentationSpec(
+        affine=1.0,
+        rotation=15,
+        scale=(0.9, 1.25),
+        shift=0.1,
+        shear=0.01,
+        mirror="lateral",
+        fill="reflection",
+        gain=1.0,
+        gain_range=(0.5, 1.2),
+    ),
+}
+
+
+def augmentation_spec(spec: Mapping[str, Any] | str | None) -> AugmentationSpec:
+    """The specification that a study or plan means.
+
+    Args:
+        spec: A preset's name, or ``{"preset": name, field: value}`` with fields of :class:`AugmentationSpec`; ``None``
+            is the preset ``none``.
+
+    Raises:
+        InputError: There is no such preset or field, or a value is out of range.
+    """
+    given = {"preset": spec or "none"} if spec is None or isinstance(spec, str) else dict(spec)
+    name = given.pop("preset", "none")
+    if name not in PRESETS:
+        raise InputError(f"there is no preset {name!r}", where="augmentation", remedy=f"Presets: {', '.join(PRESETS)}.")
+    known = [field.name for field in fields(AugmentationSpec)]
+    for key in given:
+        if key not in known:
+            near = difflib.get_close_matches(key, known, n=2)
+            raise InputError(
+                f"augmentation has no setting {key!r}",
+                where="augmentation",
+                remedy=f"Did you mean {' or '.join(near)}?" if near else f"Settings: {', '.join(known)}.",
+            )
+    try:
+        values: dict[str, Any] = {
+            key: tuple(float(v) for v in value) if isinstance(value, list | tuple) else value
+            for key, value in given.items()
+        }
+        return replace(PRESETS[name], **values)
+    except (TypeError, ValueError) as error:
+        raise InputError(f"a setting has a value of the wrong kind ({error})", where="augmentation") from error
+
+
+def _wrong(name: str, value: object, why: str) -> InputError:
+    return InputError(f"{name} is {value!r}, but {why}", where="augmentation")

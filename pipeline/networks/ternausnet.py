@@ -1,0 +1,127 @@
+"""TernausNet (Iglovikov and Shvets, 2018): a U-Net whose encoder is VGG, from ImageNet if wanted."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.core.errors import InputError
+from pipeline.networks.blocks import crop_to, initialise, pad_to_multiple
+from pipeline.networks.unet_classic import upsampler
+from pipeline.networks.vgg_weights import encoder_weights
+
+#: Convolutions of each block, a pooling after each block: configurations A and D of Simonyan and Zisserman, 2015.
+VGG = {
+    11: ((64,), (128,), (256, 256), (512, 512), (512, 512)),
+    16: ((64, 64), (128, 128), *[(n,) * 3 for n in (256, 512, 512)]),
+}
+
+
+class TernausNet(nn.Module):
+    """VGG features with five poolings, a centre, and five decoder blocks with skips.
+
+    Args:
+        depth: 11 or 16.
+        in_channels: Channels of the image.
+        out_channels: Logits a pixel.
+        features: Width of the decoder; the published network has 32.
+        batch_norm: Take the VGG with batch norm.
+        upsampling: ``deconv``, ``nearest`` or ``bilinear``.
+    """
+
+    min_multiple = (32, 32)
+
+    def __init__(
+        self, depth: int, in_channels: int, out_channels: int, features: int, batch_norm: bool, upsampling: str
+    ) -> None:
+        super().__init__()
+        n = features
+        # One flat list, so that its keys are those of torchvision's files.
+        layers: list[nn.Module] = []
+        for block in VGG[depth]:
+            for count in block:
+                layers.append(nn.Conv2d(in_channels, count, 3, padding=1))
+                layers += [nn.BatchNorm2d(count)] if batch_norm else []
+                layers.append(nn.ReLU(inplace=True))
+                in_channels = count
+            layers.append(nn.MaxPool2d(2))
+        self.features = nn.Sequential(*layers)
+
+        def decode(inputs: int, middle: int, outputs: int) -> nn.Sequential:
+            return nn.Sequential(*_conv_relu(inputs, middle), upsampler(2, middle, outputs, upsampling), nn.ReLU(True))
+
+        self.center = decode(512, 16 * n, 8 * n)
+        widths = ((512, 16, 8), (512, 16, 4), (256, 8, 2), (128, 4, 1))
+        inputs = (8 * n, 8 * n, 4 * n, 2 * n)
+        self.decoder = nn.ModuleList(
+            decode(skip + i, middle * n, o * n) for i, (skip, middle, o) in zip(inputs, widths, strict=True)
+        )
+        self.last = nn.Sequential(*_conv_relu(64 + n, n))
+        self.head = nn.Conv2d(n, out_channels, 1)
+        initialise(self)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, C, H, W)`` → logits ``(B, K, H, W)``."""
+        spatial = x.shape[2:]
+        x = pad_to_multiple(x, self.min_multiple)
+        skips = []
+        for layer in self.features:
+            if isinstance(layer, nn.MaxPool2d):
+                skips.append(x)
+            x = layer(x)
+        x = self.center(x)
+        for block in self.decoder:
+            x = block(torch.cat((x, skips.pop()), 1))
+        return crop_to(self.head(self.last(torch.cat((x, skips.pop()), 1))), spatial)
+
+
+def _conv_relu(inputs: int, outputs: int) -> tuple[nn.Module, nn.Module]:
+    return nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(inplace=True)
+
+
+def _build(
+    depth: int,
+    spatial_dims: int,
+    in_channels: int,
+    out_channels: int,
+    weights: str,
+    batch_norm: bool,
+    upsampling: str,
+    features: int,
+) -> TernausNet:
+    if spatial_dims != 2 or not isinstance(features, int) or features < 1:
+        raise InputError(
+            f"TernausNet is 2-D with a positive width, not {spatial_dims}-D with {features!r}", where="network"
+        )
+    network = TernausNet(depth, in_channels, out_channels, features, batch_norm, upsampling)
+    if weights != "none":
+        network.features.load_state_dict(encoder_weights(weights, depth, batch_norm, in_channels, network.features))
+    return network
+
+
+def build_11(
+    *,
+    spatial_dims: int,
+    in_channels: int,
+    out_channels: int,
+    weights: str,
+    batch_norm: bool,
+    upsampling: str,
+    features: int,
+) -> TernausNet:
+    """Build ``ternausnet11``; ``weights`` is ``imagenet``, ``none`` or a file."""
+    return _build(11, spatial_dims, in_channels, out_channels, weights, batch_norm, upsampling, features)
+
+
+def build_16(
+    *,
+    spatial_dims: int,
+    in_channels: int,
+    out_channels: int,
+    weights: str,
+    batch_norm: bool,
+    upsampling: str,
+    features: int,
+) -> TernausNet:
+    """Build ``ternausnet16``; ``weights`` is ``imagenet``, ``none`` or a file."""
+    return _build(16, spatial_dims, in_channels, out_channels, weights, batch_norm, upsampling, features)
