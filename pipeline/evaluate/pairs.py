@@ -1,0 +1,212 @@
+"""Two sets of masks compared without a study: a model with a reference, or one reader with another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.core.errors import InputError
+from pipeline.core.labels import LabelMap
+from pipeline.core.scan import Grid
+from pipeline.evaluate.rows import Cells, measured_rows, missing_rows
+from pipeline.evaluate.shard import silent
+from pipeline.evaluate.sources import UNNAMED, Masks, Source, Unit, open_source
+from pipeline.evaluate.tables import Draws, Row, metric_names, summarise, with_means
+from pipeline.mechanics.empty import Convention
+from pipeline.mechanics.metrics import Settings
+
+#: The one model of such a comparison.
+PREDICTION = "prediction"
+#: Both sides are on one grid if no corner is off by more than this share of a voxel: header rounding, no shift.
+_ROUNDING = 0.1
+
+Spacing = tuple[float, ...]
+
+
+@dataclass
+class Comparison:
+    """What came of comparing two sets of masks.
+
+    Attributes:
+        rows: Per scan and organ, as in ``per_scan.csv``.
+        summary: Over scans, each a patient of its own.
+        failed: Scan → why it could not be measured.
+        unmatched: Scans of the prediction that have no reference.
+        tolerances: Of surface Dice.
+    """
+
+    tolerances: tuple[float, ...]
+    rows: list[Cells] = field(default_factory=list)
+    summary: list[Row] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    unmatched: list[str] = field(default_factory=list)
+
+
+def compare_files(
+    prediction: Path,
+    reference: Path,
+    *,
+    organs: Mapping[int, str] | None = None,
+    spacing: Spacing | None = None,
+    convention: Convention = "organseg",
+    tolerances: tuple[float, ...] = (1.0, 2.0),
+    dialect: str | None = None,
+    draws: Draws | None = None,
+    say: Callable[[str], None] = silent,
+) -> Comparison:
+    """Measure the masks of two files or two folders.
+
+    Files of two folders are matched by name. A scan that cannot be measured is listed and stops no other; of two single
+    files it is an error.
+
+    Args:
+        prediction: File or folder of masks in any format, or a file of run lengths.
+        reference: The same of the truth.
+        organs: Value → organ; by default every value is an organ of its own.
+        spacing: mm along each axis, for files that hold none.
+        convention: Rule for empty masks.
+        tolerances: Of surface Dice.
+        dialect: Dialect of files of run lengths that do not name their own.
+        draws: How the bootstrap is drawn.
+        say: Takes a line of progress.
+
+    Raises:
+        InputError: Nothing is there, or nothing matches.
+    """
+    sides = open_source(prediction, dialect), open_source(reference, dialect)
+    names = _matched(*sides)
+    result = Comparison(tolerances)
+    if len(names) > 1:
+        result.unmatched = sorted(set(sides[0].names()) - set(sides[1].names()))
+    alone = len(names) == 1
+    for position, (ours, theirs) in enumerate(names, 1):
+        head = {"scan_id": theirs, "patient_id": theirs, "model": PREDICTION}
+        try:
+            if ours is None:
+                raise InputError("has no prediction", remedy="Files of two folders are matched by name.")
+            first, second = _read_both(sides, ours, theirs, organs or {})
+            result.rows += _measured(head, first, second, organs or {}, spacing, convention, tolerances)
+        except InputError as error:
+            if alone:
+                raise
+            result.failed[theirs] = str(error)
+            if organs:
+                settings = {name: Settings() for name in organs.values()}
+                result.rows += missing_rows(head, organs.values(), settings, flat=False)
+        say(f"{position}/{len(names)} scans measured")
+    metrics = metric_names(result.rows, tolerances)
+    result.summary = summarise(with_means(result.rows, metrics), metrics, draws or Draws())
+    return result
+
+
+def _matched(prediction: Source, reference: Source) -> list[tuple[str | None, str]]:
+    ours, theirs = prediction.names(), reference.names()
+    if len(ours) == len(theirs) == 1:
+        return [(ours[0], theirs[0])]
+    known = set(ours)
+    if not known & set(theirs):
+        raise InputError(
+            f"no mask has a name in common with those of {reference.path} ({ours[0]!r} and {theirs[0]!r}, for example)",
+            where=str(prediction.path),
+            remedy="Give two files, or two folders whose files have the same names.",
+        )
+    return [(name if name in known else None, name) for name in theirs]
+
+
+def _read_both(sides: tuple[Source, Source], ours: str, theirs: str, organs: Mapping[int, str]) -> tuple[Masks, Masks]:
+    """Read both; a side that does not hold its grid is read on the other's."""
+    if sides[0].needs_other(ours):
+        truth = sides[1].read(theirs, organs, None)
+        return sides[0].read(ours, organs, truth), truth
+    prediction = sides[0].read(ours, organs, None)
+    return prediction, sides[1].read(theirs, organs, prediction if sides[1].needs_other(theirs) else None)
+
+
+def _measured(
+    head: Mapping[str, str],
+    prediction: Masks,
+    reference: Masks,
+    organs: Mapping[int, str],
+    spacing: Spacing | None,
+    convention: Convention,
+    tolerances: tuple[float, ...],
+) -> list[Cells]:
+    _check_grids(prediction, reference)
+    prediction, reference = _renamed(prediction, reference)
+    order = list(organs.values()) if organs else []
+    names = list(dict.fromkeys([*order, *sorted({*reference.organs, *prediction.organs}, key=_by_number)]))
+    names = [name for name in names if not organs or name in organs.values()] or [UNNAMED]
+    placed = reference if reference.placed else prediction
+    mm, unit = _spacing(placed.grid, placed.unit, spacing)
+    maps = [_label_map(side, names, reference.grid) for side in (prediction, reference)]
+    if maps[0].overlapping != maps[1].overlapping:
+        maps = [_label_map(side, names, reference.grid, overlapping=True) for side in (prediction, reference)]
+    settings = Settings(tolerances=tolerances, unit=unit, convention=convention)
+    return measured_rows(head, maps[0], maps[1], mm, dict.fromkeys(names, settings))
+
+
+def _by_number(name: str) -> tuple[bool, int, str]:
+    return (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)
+
+
+def _check_grids(prediction: Masks, reference: Masks) -> None:
+    sizes = [" × ".join(str(n) for n in side.grid.shape) for side in (prediction, reference)]
+    if sizes[0] != sizes[1]:
+        raise InputError(f"the prediction is {sizes[0]} and the reference {sizes[1]}", remedy="Resample one of them.")
+    if prediction.placed and reference.placed and not prediction.grid.same_place(reference.grid, _ROUNDING):
+        raise InputError(
+            "prediction and reference have one shape and lie in different places",
+            remedy="Compare their affines; masks of one scan share its geometry.",
+        )
+
+
+def _renamed(prediction: Masks, reference: Masks) -> tuple[Masks, Masks]:
+    """Give a single organ on both sides one name: 1 here and 255 there is the same organ."""
+    names = list(prediction.organs), list(reference.organs)
+    if len(names[0]) <= 1 and len(names[1]) <= 1 and len({*names[0], *names[1]}) == 2:
+        plain = [name for side in names for name in side if not name.isdecimal() and name != UNNAMED]
+        if len(plain) < 2:
+            shared = plain[0] if plain else UNNAMED
+            prediction, reference = (
+                replace(side, organs=dict(zip([shared], side.organs.values(), strict=False)))
+                for side in (prediction, reference)
+            )
+    elif (
+        not set(names[0]) & set(names[1])
+        and names[0]
+        and names[1]
+        and any(n.isdecimal() for n in names[0]) != any(n.isdecimal() for n in names[1])
+    ):
+        raise InputError(
+            f"the prediction's organs are {', '.join(names[0])} and the reference's {', '.join(names[1])}",
+            remedy="Name the values, as in --organs 1=liver,2=spleen.",
+        )
+    return prediction, reference
+
+
+def _spacing(grid: Grid, unit: Unit, given: Spacing | None) -> tuple[Spacing, Unit]:
+    if given is None:
+        return (grid.spacing, "mm") if unit == "mm" else ((1.0, 1.0, 1.0), "px")
+    if unit == "mm":
+        raise InputError(
+            "the files hold their spacing, " + " × ".join(f"{s:.4g}" for s in grid.spacing) + " mm",
+            remedy="Leave --spacing away, or mend the headers.",
+        )
+    if len(given) < 3 and grid.shape[2] > 1:
+        raise InputError("the masks are volumes", where="--spacing", remedy="Give mm along three axes.")
+    return (*given, 1.0)[:3], "mm"
+
+
+def _label_map(side: Masks, names: Sequence[str], grid: Grid, *, overlapping: bool | None = None) -> LabelMap:
+    masks = {name: side.organs.get(name, np.zeros(grid.shape, bool)) for name in names}
+    return LabelMap.from_masks(
+        masks,
+        grid.affine,
+        names,
+        overlapping=not side.exclusive if overlapping is None else overlapping,
+        annotated=frozenset(names),
+        ignore=side.ignore,
+    )

@@ -1,0 +1,285 @@
+"""Tables over patients from the rows of single scans: summaries, comparisons of models, agreement of sizes."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from itertools import combinations
+from typing import Any, cast
+
+import numpy as np
+
+from pipeline.evaluate.rows import (
+    CASES,
+    CAUSES,
+    FLOOR,
+    MEAN,
+    NO_PREDICTION,
+    SIZES,
+    Cells,
+    figure_columns,
+    number,
+    parsed,
+)
+from pipeline.mechanics.clinical import HEART, agreement
+from pipeline.mechanics.empty import CONVENTIONS, Case, Convention, at_empty
+from pipeline.mechanics.statistics import bland_altman, compare_paired, describe, holm, patient_means
+
+#: Figures in a unit of length, or that depend on one through their tolerance: never averaged over two units.
+LENGTHS = ("hd95", "assd", "nsd", "centroid_distance")
+#: Figures that subgroups and comparisons of models are given for.
+HEADLINE = ("dice", "nsd", "hd95")
+
+SUMMARY_COLUMNS = (
+    "model",
+    "organ",
+    "metric",
+    "unit",
+    "subgroup",
+    "group",
+    "n_patients",
+    "n_scans",
+    "mean",
+    "median",
+    "q1",
+    "q3",
+    "low",
+    "high",
+    "undefined",
+    *CASES,
+)
+PAIRED_COLUMNS = (
+    "first",
+    "second",
+    "organ",
+    "metric",
+    "unit",
+    "n_patients",
+    "difference",
+    "low",
+    "high",
+    "p",
+    "p_holm",
+)
+VOLUME_COLUMNS = ("model", "organ", "unit", "n_scans", "n_patients", "bias", "low", "high", "lower", "upper")
+CONVENTION_COLUMNS = ("convention", "model", "organ", "metric", "unit", "n_patients", "n_scans", "mean", "low", "high")
+RATIO_COLUMNS = ("measured", "against", "n_scans", "mean_absolute_error", "bias", "correlation")
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Draws:
+    """How the bootstrap over patients is drawn."""
+
+    count: int = 2000
+    seed: int = 0
+
+
+def metric_names(rows: Sequence[Cells], tolerances: Sequence[float]) -> list[str]:
+    """The figures that get a summary, in order."""
+    names = [*figure_columns(tolerances), "mean_iou", "pixel_accuracy", "volume_difference", "centroid_distance"]
+    names += [f"lost_{cause}" for cause in CAUSES]
+    if rows and "lesion_f1" in rows[0]:
+        names.append("lesion_f1")
+    return names
+
+
+def with_means(rows: Sequence[Cells], metrics: Sequence[str]) -> list[Cells]:
+    """The rows, and after each scan's organs one row ``mean``: the mean over its organs, background never included.
+
+    An organ whose figure is undefined is left out of the mean.
+    """
+    gathered: dict[tuple[str, str], list[Cells]] = defaultdict(list)
+    for row in rows:
+        gathered[row["model"], row["scan_id"]].append(row)
+    result = []
+    for organs in gathered.values():
+        mean = dict(organs[0]) | {"organ": MEAN, "case": "", **dict.fromkeys(SIZES, "")}
+        for metric in metrics:
+            values = [parsed(row.get(metric, "")) for row in organs]
+            defined = [value for value in values if math.isfinite(value)]
+            mean[metric] = repr(float(np.mean(defined))) if defined else ""
+        result += [*organs, mean]
+    return result
+
+
+def summarise(
+    rows: Sequence[Cells], metrics: Sequence[str], draws: Draws, subgroup: str = "", group: str = ""
+) -> list[Row]:
+    """One row a model, organ, figure and unit; figures in pixels and in millimetres are never averaged together."""
+    gathered: dict[tuple[str, str], list[Cells]] = defaultdict(list)
+    for row in rows:
+        gathered[row["model"], row["organ"]].append(row)
+    summary: list[Row] = []
+    for (model, organ), members in gathered.items():
+        for metric in metrics:
+            if (metric == "pixel_accuracy") != (organ == MEAN) and metric in {"pixel_accuracy", "centroid_distance"}:
+                continue
+            for unit, alike in by_unit(members, metric).items():
+                figure = describe(patient_means(values_of(alike, metric)), draws.count, draws.seed)
+                undefined = sum(not math.isfinite(value) for _, value in values_of(alike, metric))
+                if undefined == len(alike) and metric in {"lesion_f1", "mean_iou"}:
+                    continue
+                counts = Counter(row["case"] for row in alike)
+                summary.append(
+                    {
+                        "model": model,
+                        "organ": organ,
+                        "metric": metric,
+                        "unit": unit,
+                        "subgroup": subgroup,
+                        "group": group,
+                        "n_patients": figure.n,
+                        "n_scans": len(alike) - undefined,
+                        **{k: v for k, v in asdict(figure).items() if k != "n"},
+                        "undefined": undefined,
+                        **({case: counts[case] for case in CASES} if organ != MEAN else {}),
+                    }
+                )
+    return summary
+
+
+def by_unit(rows: Sequence[Cells], metric: str) -> dict[str, list[Cells]]:
+    """Rows by the unit of a figure; empty text for a pure number."""
+    if metric not in LENGTHS and not metric.startswith("nsd_"):
+        return {"": list(rows)}
+    apart: dict[str, list[Cells]] = defaultdict(list)
+    for row in rows:
+        apart[row["unit"]].append(row)
+    return dict(apart)
+
+
+def values_of(rows: Iterable[Cells], metric: str) -> list[tuple[str, float]]:
+    """``(patient, value)`` of each row; undefined values are NaN."""
+    return [(row["patient_id"], parsed(row.get(metric, ""))) for row in rows]
+
+
+def compare_models(rows: Sequence[Cells], draws: Draws) -> list[Row]:
+    """Every pair of models on the patients that both measured, Holm-adjusted over the organs of a pair and figure.
+
+    The mean over organs is one question of its own and is not adjusted; the floor is no model and is not compared.
+    """
+    models = [model for model in dict.fromkeys(row["model"] for row in rows) if model != FLOOR]
+    organs = list(dict.fromkeys(row["organ"] for row in rows))
+    table: list[Row] = []
+    for first, second in combinations(models, 2):
+        for metric in HEADLINE:
+            for unit, alike in by_unit(rows, metric).items():
+                block = [_pair(alike, first, second, organ, metric, unit, draws) for organ in organs]
+                single = [row for row in block if row["organ"] != MEAN]
+                for row, adjusted in zip(single, holm([row["p"] for row in single]), strict=True):
+                    row["p_holm"] = adjusted
+                table += block
+    return table
+
+
+def _pair(rows: Sequence[Cells], first: str, second: str, organ: str, metric: str, unit: str, draws: Draws) -> Row:
+    sides = [
+        patient_means(values_of((r for r in rows if (r["model"], r["organ"]) == (model, organ)), metric))
+        for model in (first, second)
+    ]
+    result = compare_paired(sides[0], sides[1], draws.count, draws.seed)
+    return {
+        "first": first,
+        "second": second,
+        "organ": organ,
+        "metric": metric,
+        "unit": unit,
+        "n_patients": result.n,
+        "difference": result.difference,
+        "low": result.low,
+        "high": result.high,
+        "p": result.p,
+        "p_holm": result.p,
+    }
+
+
+def agreement_of_sizes(rows: Sequence[Cells], draws: Draws) -> list[Row]:
+    """Bland–Altman limits of predicted against reference volume (area), by model, organ and unit."""
+    gathered: dict[tuple[str, str, str], list[tuple[str, float, float]]] = defaultdict(list)
+    for row in rows:
+        if row["organ"] != MEAN:
+            pair = (row["patient_id"], parsed(row.get("volume_pred", "")), parsed(row.get("volume_ref", "")))
+            gathered[row["model"], row["organ"], row["volume_unit"]].append(pair)
+    table: list[Row] = []
+    for (model, organ, unit), pairs in gathered.items():
+        limits = bland_altman(pairs, draws.count, draws.seed)
+        table.append(
+            {
+                "model": model,
+                "organ": organ,
+                "unit": unit,
+                "n_scans": limits.n,
+                "n_patients": limits.patients,
+                **{k: v for k, v in asdict(limits).items() if k not in {"n", "patients"}},
+            }
+        )
+    return table
+
+
+def agreement_of_ratios(rows: Sequence[Cells], by_hand: str = "ctr") -> list[Row]:
+    """Cardiothoracic ratios of the reference masks and of each model's, against those measured by hand and each other.
+
+    Args:
+        rows: Rows of single scans; the heart's hold the ratios.
+        by_hand: The manifest's column of ratios measured by hand, where there is one.
+    """
+    hearts = [row for row in rows if row["organ"] == HEART]
+    models = list(dict.fromkeys(row["model"] for row in hearts))
+    table = []
+    if hearts and by_hand in hearts[0]:
+        # Every model's rows repeat the reference's ratio.
+        table.append(_ratio(hearts, models[0], "ctr_ref", by_hand, "reference masks", "measured by hand"))
+        table += [_ratio(hearts, model, "ctr_pred", by_hand, model, "measured by hand") for model in models]
+    table += [_ratio(hearts, model, "ctr_pred", "ctr_ref", model, "reference masks") for model in models]
+    return table
+
+
+def _ratio(rows: Sequence[Cells], model: str, column: str, other: str, measured: str, against: str) -> Row:
+    own = [row for row in rows if row["model"] == model]
+    pairs = np.array([[parsed(row.get(column, "")), parsed(row.get(other, ""))] for row in own])
+    result = agreement(pairs[:, 0], pairs[:, 1])
+    return {
+        "measured": measured,
+        "against": against,
+        "n_scans": result.n,
+        "mean_absolute_error": result.mean_absolute_error,
+        "bias": result.bias,
+        "correlation": result.correlation,
+    }
+
+
+def under_conventions(rows: Sequence[Cells], draws: Draws) -> list[Row]:
+    """Dice, IoU and surface Dice as others would average the same scans, by their rules for empty masks.
+
+    Args:
+        rows: Rows of single scans, without means.
+        draws: How the bootstrap is drawn.
+
+    Returns:
+        One row a convention, model, organ and figure; none where no mask is empty, because all rules then agree.
+    """
+    if all(row["case"] in {"both", NO_PREDICTION} for row in rows):
+        return []
+    names = ("dice", "iou", "nsd")
+    table: list[Row] = []
+    for convention in CONVENTIONS:
+        ruled = [row | _ruled(row["case"], convention, names) for row in rows]
+        for row in summarise(with_means(ruled, names), names, draws):
+            table.append({"convention": convention, **{key: row[key] for key in CONVENTION_COLUMNS[1:]}})
+    return table
+
+
+def _ruled(case: str, convention: Convention, names: Sequence[str]) -> Cells:
+    if case in {"both", NO_PREDICTION}:
+        return {}
+    values = at_empty(convention, cast(Case, case))
+    return {name: number(values[name]) for name in names}
+
+
+def defined(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
+    """The same rows with ``None`` for what is undefined or infinite, as JSON and CSV cells want it."""
+    return [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()} for row in rows]
