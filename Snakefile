@@ -25,7 +25,7 @@ for demo in [name for name, study in STUDIES.items() if study.is_demo]:
 
     rule:
         name:
-            f"demo_{demo}"
+            demo
         output:
             f"data_manifests/{demo}.csv",
             expand("results/{study}/shards/{shard}.csv", study=demo, shard=STUDIES[demo].shards),
@@ -130,7 +130,7 @@ rule train:
         "results/{study}/logs/train-{model}-{fold}.log",
     benchmark:
         "results/{study}/benchmarks/train-{model}-{fold}.tsv"
-    threads: workflow.cores
+    threads: max(1, workflow.cores - 1)
     resources:
         gpu=1,
     shell:
@@ -199,6 +199,8 @@ rule evaluate:
         report("results/{study}/metrics/{part}/summary.csv", category="{study}"),
         "results/{study}/metrics/{part}/summary.json",
         "results/{study}/metrics/{part}/paired.csv",
+        "results/{study}/metrics/{part}/volumes.csv",
+        "results/{study}/metrics/{part}/conventions.csv",
     log:
         "results/{study}/logs/evaluate-{part}.log",
     benchmark:
@@ -258,6 +260,6 @@ rule report:
         "organseg report --study {wildcards.study} 2>&1 | tee {log}"
 
 
-# With `--sdm conda`, jobs run in the conda environment of this name; otherwise where snakemake itself runs.
+# Used only with `--sdm conda`; otherwise jobs run where snakemake itself does.
 for stage in workflow.rules:
-    stage.conda_env = "organseg"
+    stage.conda_env = ".ci/environment.yaml"

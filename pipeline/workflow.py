@@ -24,7 +24,7 @@ SETTINGS: dict[str, tuple[str, ...]] = {
     "ingest": ("organs",),
     "rle": ("export",),
     "plan": ("organs", "overlapping", "split", "budget", "models", "seed"),
-    "evaluate": ("evaluate", "organs"),
+    "evaluate": ("evaluate", "organs", "overlapping", "models", "seed"),
     "select": ("select", "model", "evaluate"),
     "export": ("export", "organs"),
     "report": ("title", "description", "organs", "evaluate"),

@@ -96,7 +96,7 @@ def test_no_import_cycles() -> None:
         name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
         graph[name] = {target for target in imports(path, True) if target.startswith("pipeline")}
     for targets in graph.values():
-        targets &= graph.keys()
+        targets.intersection_update(graph)
     done: set[str] = set()
 
     def visit(name: str, trail: tuple[str, ...]) -> None:

@@ -109,5 +109,3 @@ def describe_scan(path: Path) -> None:
         for key, value in facts.items():
             table.add_row(key, str(value))
         console.print(table)
-
-

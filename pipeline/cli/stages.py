@@ -11,6 +11,7 @@ import typer
 
 if TYPE_CHECKING:
     from pipeline.core.paths import StudyPaths
+    from pipeline.core.splits import Part
     from pipeline.core.study import Study
 
 T = TypeVar("T")
@@ -166,6 +167,7 @@ def evaluate(
     convention: Annotated[
         str, typer.Option(help="Rule for empty masks: organseg, nnunet, monai, smp, metrics-reloaded.")
     ] = "organseg",
+    dialect: Annotated[str | None, typer.Option(help="Dialect of RLE CSV files that do not name theirs.")] = None,
     csv: Annotated[Path | None, typer.Option(help="File for the table of scans and organs.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print figures as JSON.")] = False,
 ) -> None:
@@ -180,10 +182,17 @@ def evaluate(
             raise typer.BadParameter("give two: predictions and references", param_hint="PRED REF")
         raise typer.Exit(
             evaluate_files(
-                pair[0], pair[1], organs=organs, spacing=spacing, convention=convention, csv=csv, as_json=as_json
+                pair[0],
+                pair[1],
+                organs=organs,
+                spacing=spacing,
+                convention=convention,
+                dialect=dialect,
+                csv=csv,
+                as_json=as_json,
             )
         )
-    _alone(masks, csv, organs, spacing)
+    _alone(masks, csv, organs, spacing, dialect)
     from pipeline import evaluate as stage
 
     with opened(study, "evaluate", part, "gather" if gather else shard) as (config, paths):
@@ -238,10 +247,10 @@ def _models(config: Study, model: str | None) -> list[str]:
     return [model]
 
 
-def _part(name: str) -> str:
-    if name not in {"oof", "test"}:
-        raise typer.BadParameter(f"{name!r} is neither oof nor test", param_hint="--part")
-    return name
+def _part(name: str) -> Part:
+    if name == "oof" or name == "test":
+        return name
+    raise typer.BadParameter(f"{name!r} is neither oof nor test", param_hint="--part")
 
 
 def _needed(value: T | None, name: str) -> T:

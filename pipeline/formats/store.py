@@ -6,7 +6,6 @@ annotated) stand as JSON in a NIfTI comment extension, so a file moved elsewhere
 
 from __future__ import annotations
 
-import gzip
 import json
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,12 @@ import nibabel as nib
 import numpy as np
 
 from pipeline.core.errors import InputError
-from pipeline.core.files import whole_file
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Grid, Scan
+from pipeline.formats.packing import write_packed
 
 COMMENT = 6  # NIfTI extension code of a plain text comment
 KEY = "organseg"
-COMPRESSION = 1  # zlib level: level 9 takes ten times as long for a few per cent
 
 
 def _write(path: Path, data: Array, affine: Array, facts: dict[str, Any], unit: str) -> None:
@@ -31,13 +29,7 @@ def _write(path: Path, data: Array, affine: Array, facts: dict[str, Any], unit: 
     image.header.set_xyzt_units(unit if unit == "mm" else "unknown")
     text = json.dumps({KEY: facts}, ensure_ascii=False).encode()
     image.header.extensions.append(nib.nifti1.Nifti1Extension(COMMENT, text))
-    # No name and no time in the gzip header: equal scans give equal files.
-    with (
-        whole_file(path) as part,
-        open(part, "wb") as raw,
-        gzip.GzipFile("", "wb", COMPRESSION, raw, mtime=0) as handle,
-    ):
-        image.to_stream(handle)
+    write_packed(path, image.to_bytes())
 
 
 def _facts(image: nib.Nifti1Image, path: Path) -> dict[str, Any]:

@@ -1,0 +1,190 @@
+"""``organseg predict`` without a study: scans in any form, a trained model, and a folder for what it finds."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pipeline.cli.inputs import Input
+    from pipeline.cli.outcomes import Outcome
+    from pipeline.core.labels import LabelMap
+    from pipeline.core.scan import Scan
+    from pipeline.core.study import Study
+    from pipeline.mechanics.champion import Champion
+    from pipeline.mechanics.predictor import Predictor
+
+
+def predict_files(
+    scans: Sequence[Path],
+    model: str,
+    out: Path,
+    threads: int | None = None,
+    as_json: bool = False,
+    *,
+    formats: Sequence[str] = ("nifti", "overlays"),
+    backend: Any = None,
+    probabilities: bool = False,
+) -> int:
+    """Segment scans with a trained model.
+
+    Args:
+        scans: DICOM files and folders, NIfTI, pictures, folders of such, or manifests (``.csv``).
+        model: A champion's folder, a trained fold's, or ``models:/NAME@alias``.
+        out: Folder to write to: a folder a format, and ``predictions.csv``.
+        threads: Processor threads; by default what the process may use.
+        as_json: Print one JSON document rather than a table.
+        formats: Forms to write, as in a study's ``export.formats``; those of one file a scan.
+        backend: In place of the one that the champion was evaluated with.
+        probabilities: Write the probabilities too, ``probabilities/<scan>.nii.gz`` with an organ each along the fourth
+            axis.
+
+    Returns:
+        The exit code: 0, or 3 where a scan failed.
+
+    Raises:
+        InputError: Nothing could be found to predict, or the model cannot be opened.
+    """
+    from pipeline.cli.inputs import find_inputs
+    from pipeline.cli.outcomes import COLUMNS, Table, table_rows
+    from pipeline.core.errors import EXIT_OK, EXIT_SOME_FAILED, InputError
+    from pipeline.core.files import write_json, write_table
+    from pipeline.export.forms import Job
+    from pipeline.mechanics.quality import open_judge
+
+    predictor, champion, folder = open_model(model, threads, backend)
+    inputs = list(find_inputs(scans, champion.modality))
+    if not inputs:
+        raise InputError("holds no scan", where=", ".join(map(str, scans)))
+    job = Job(study_of(champion, formats), champion.name, champion.study, out)
+    judge = open_judge(folder)
+    table = Table(as_json)
+    outcomes = []
+    for one in table.follow(inputs):
+        outcome = _predict_one(one, predictor, job, judge, probabilities)
+        outcomes.append(outcome)
+        table.show(outcome)
+    rows = [row for outcome in outcomes for row in table_rows(outcome)]
+    write_table(out / "predictions.csv", rows, COLUMNS)
+    _list_doubtful(out / "correction", rows)
+    if as_json:
+        table.document(champion.name, outcomes)
+    write_json(out / "model.json", {"name": champion.name, "study": champion.study, "organs": champion.organs})
+    return EXIT_SOME_FAILED if any(outcome.reason for outcome in outcomes) else EXIT_OK
+
+
+def open_model(model: str, threads: int | None, backend: Any = None) -> tuple[Predictor, Champion, Path]:
+    """Open a champion's folder, a registered model, or one trained fold; also give the folder.
+
+    Raises:
+        InputError: There is no such model.
+    """
+    from pipeline.core.errors import InputError
+    from pipeline.mechanics.champion import FILE, MODEL, Champion, Member, member_plan
+    from pipeline.mechanics.predictor import open_champion, open_folds
+
+    if model.startswith(("models:/", "runs:/")):
+        from pipeline.tracking import download_model
+
+        folder = download_model(model)
+    else:
+        folder = Path(model)
+    if (folder / FILE).is_file():
+        return (*open_champion(folder, threads=threads, backend=backend), folder)
+    if not (folder / MODEL).is_file():
+        raise InputError(
+            "there is no trained model",
+            where=model,
+            remedy="Give the folder results/<study>/champion, or that of a fold, or models:/NAME@champion.",
+        )
+    from pipeline.core.study import Study
+
+    plan = member_plan(folder)
+    colors = Study(modality=plan.modality, organs={organ: {} for organ in plan.organs}).colors()  # type: ignore[arg-type]
+    alone = Champion(
+        name=plan.model,
+        study=plan.model,
+        modality=plan.modality,  # type: ignore[arg-type]
+        organs=plan.organs,
+        overlapping=plan.overlapping,
+        colors=colors,
+        mirror_pairs=plan.mirror_pairs,
+        members=[Member(model=plan.model, fold=0, folder=".")],
+    )
+    return open_folds([folder], threads=threads), alone, folder
+
+
+def study_of(champion: Champion, formats: Sequence[str]) -> Study:
+    """What the exports need to know of a study, from the champion alone."""
+    from pipeline.core.study import Study
+
+    mirrors = dict(champion.mirror_pairs) | {b: a for a, b in champion.mirror_pairs}
+    organs = {
+        name: {"color": champion.colors.get(name), "snomed": champion.codes.get(name), "mirror": mirrors.get(name)}
+        for name in champion.organs
+    }
+    return Study.model_validate(
+        {
+            "modality": champion.modality,
+            "organs": organs,
+            "overlapping": champion.overlapping,
+            "export": {"formats": list(formats)},
+        }
+    )
+
+
+def _predict_one(one: Input, predictor: Predictor, job: Any, judge: Any, probabilities: bool) -> Outcome:
+    from pipeline.cli.outcomes import Outcome, organ_rows
+    from pipeline.core.errors import InputError
+    from pipeline.export.forms import export_scan
+
+    start = time.perf_counter()
+    outcome = Outcome(one.name, one.source)
+    try:
+        scan = one.read().canonical()
+        prediction = predictor.predict(scan)
+        failed = [row for row in export_scan(job, one.name, scan, prediction.labels) if row["status"] == "failed"]
+        if failed:
+            raise InputError(str(failed[0]["reason"]))
+        if probabilities:
+            _write_probabilities(job.out / "probabilities" / f"{one.name}.nii.gz", scan, prediction.probabilities)
+        verdicts = judge(scan, prediction) if judge else {}
+        outcome.organs = organ_rows(scan, prediction.labels, verdicts)
+        if any(row["verdict"] in {"look", "fail"} for row in outcome.organs):
+            _put_aside(job.out / "correction", one.name, scan, prediction.labels, job.study)
+    except InputError as error:
+        outcome.reason = error.what
+    except (MemoryError, RuntimeError, ValueError, OSError) as error:
+        outcome.reason = f"{type(error).__name__}: {error}"
+    outcome.seconds = time.perf_counter() - start
+    return outcome
+
+
+def _write_probabilities(path: Path, scan: Scan, probabilities: Any) -> None:
+    """Write ``(X, Y, Z, K)`` float32 in the grid of the scan's file."""
+    import numpy as np
+
+    from pipeline.formats.nifti_labels import stored_grid, write_nifti
+
+    write_nifti(path, np.moveaxis(scan.to_stored(probabilities), 0, -1), stored_grid(scan).affine, scan.unit)
+
+
+def _put_aside(folder: Path, name: str, scan: Scan, labels: LabelMap, study: Study) -> None:
+    """Put a scan and its mask where a person corrects them; ``organseg manifest add`` takes the masks back."""
+    from pipeline.formats.nifti_labels import stored_grid, write_label_files, write_nifti
+
+    write_nifti(
+        folder / "images" / f"{name}.nii.gz", scan.to_stored(scan.voxels[0]), stored_grid(scan).affine, scan.unit
+    )
+    write_label_files(folder / "masks", name, scan, labels, study.values())
+
+
+def _list_doubtful(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
+    from pipeline.cli.outcomes import COLUMNS
+    from pipeline.core.files import write_table
+
+    doubtful = [row for row in rows if row["verdict"] in {"look", "fail"}]
+    if doubtful:
+        write_table(folder / "todo.csv", doubtful, COLUMNS)

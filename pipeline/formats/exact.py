@@ -1,0 +1,56 @@
+"""Numbers kept small without changing them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_KEPT = (np.uint8, np.int16, np.uint16, np.int32)
+
+
+def smallest_exact(data: NDArray[Any]) -> NDArray[Any]:
+    """The same values in native byte order as uint8, int8, int16, uint16, int32 or float32.
+
+    Integers of more than 32 bits go to int32 where they fit, else to float32. Floats go to float32; whole numbers among
+    them stay floats, because the next file of the same set may hold fractions.
+    """
+    if data.dtype.kind == "b":
+        return data.astype(np.uint8)
+    if data.dtype.kind in "iu":
+        if data.dtype.itemsize <= 2 or (data.dtype.kind == "i" and data.dtype.itemsize == 4):
+            return data.astype(data.dtype.newbyteorder("="), copy=False)
+        low, high = (int(data.min()), int(data.max())) if data.size else (0, 0)
+        info = np.iinfo(np.int32)
+        return data.astype(np.int32 if info.min <= low and high <= info.max else np.float32)
+    return data.astype(np.float32, copy=False)
+
+
+def smallest_integer(low: int, high: int) -> np.dtype[Any]:
+    """The smallest dtype of uint8, int16, uint16 and int32 that holds ``low`` to ``high``, else float32."""
+    for kind in _KEPT:
+        info = np.iinfo(kind)
+        if info.min <= low and high <= info.max:
+            return np.dtype(kind)
+    return np.dtype(np.float32)
+
+
+def linear(data: NDArray[Any], slope: float, intercept: float, low: int, high: int) -> NDArray[Any]:
+    """``slope × data + intercept``, in integers where slope and intercept are whole numbers, else in float32.
+
+    Args:
+        data: Integers.
+        slope: Factor.
+        intercept: Added after multiplying.
+        low: Smallest value that ``data`` may take.
+        high: Largest value that ``data`` may take.
+    """
+    if slope == 1 and intercept == 0:
+        return data
+    if float(slope).is_integer() and float(intercept).is_integer():
+        ends = sorted((int(slope) * low + int(intercept), int(slope) * high + int(intercept)))
+        kind = smallest_integer(*ends)
+        if kind.kind in "iu":
+            return (data.astype(np.int64) * int(slope) + int(intercept)).astype(kind)
+    return (data.astype(np.float64) * slope + intercept).astype(np.float32)

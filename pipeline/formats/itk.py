@@ -1,0 +1,96 @@
+"""NRRD and MetaImage volumes, through SimpleITK."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.core.errors import InputError
+from pipeline.core.scan import Array, Modality, Scan
+from pipeline.core.study import Ingest
+from pipeline.formats.exact import smallest_exact
+from pipeline.formats.limits import check_size
+
+_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+
+
+def read_itk(path: Path, modality: Modality, options: Ingest) -> Scan:
+    """Read a ``.nrrd``, ``.nhdr``, ``.mha`` or ``.mhd`` file.
+
+    Returns:
+        ``(C, X, Y, Z)`` in the file's axis order; components and a fourth axis become channels.
+
+    Raises:
+        InputError: SimpleITK cannot read it, or it promises too much.
+    """
+    import SimpleITK
+
+    _check_detached(path)
+    reader = SimpleITK.ImageFileReader()
+    reader.SetFileName(str(path))
+    reader.SetImageIO(_driver(path))
+    try:
+        reader.ReadImageInformation()
+        components = reader.GetNumberOfComponents()
+        check_size((*reader.GetSize(), components), 8, options)
+        image = reader.Execute()
+    except RuntimeError as error:
+        raise InputError(f"cannot be read ({_last_line(error)})") from None
+    data = SimpleITK.GetArrayFromImage(image)
+    if data.dtype.kind == "c":
+        raise InputError("the voxels are complex numbers", remedy="Save magnitude or real part.")
+    return Scan(_channels_first(data, image), _affine(image), modality, notes={"format": "itk"})
+
+
+def _driver(path: Path) -> str:
+    with open(path, "rb") as stream:
+        return "NrrdImageIO" if stream.read(4) == b"NRRD" else "MetaImageIO"
+
+
+def _check_detached(path: Path) -> None:
+    """A header may name the file that holds its voxels; only one beside it is read."""
+    with open(path, "rb") as stream:
+        head = stream.read(4096)
+    for line in head.split(b"\n\n")[0].splitlines():
+        key, _, value = line.decode("latin-1").replace("=", ":", 1).partition(":")
+        if key.strip().lower() in {"elementdatafile", "data file", "datafile"}:
+            name = value.strip()
+            if name.upper().startswith("LIST") or "%" in name:
+                raise InputError("the voxels are spread over several files", remedy="Save the volume as one file.")
+            if name.upper() != "LOCAL" and (Path(name).name != name or not path.with_name(name).is_file()):
+                raise InputError("the header names a file of voxels that does not lie beside it")
+
+
+def _channels_first(data: Array, image: Any) -> Array:
+    """SimpleITK's ``(T, Z, Y, X, components)`` → ``(C, X, Y, Z)``."""
+    axes = image.GetDimension()
+    if image.GetNumberOfComponentsPerPixel() == 1:
+        data = data[..., None]
+    moved = data.transpose(*range(axes - 1, -1, -1), axes)
+    if axes == 2:
+        moved = moved[:, :, None]
+    x, y, z = moved.shape[:3]
+    return smallest_exact(np.moveaxis(moved.reshape(x, y, z, -1), -1, 0))
+
+
+def _affine(image: Any) -> Array:
+    """Voxel index → RAS+ mm of an ITK image, which counts in LPS."""
+    axes = min(image.GetDimension(), 3)
+    size = image.GetDimension()
+    direction = np.asarray(image.GetDirection(), float).reshape(size, size)[:axes, :axes]
+    affine = np.eye(4)
+    affine[:axes, :axes] = direction * np.asarray(image.GetSpacing()[:axes], float)
+    affine[:axes, 3] = image.GetOrigin()[:axes]
+    affine = _LPS_TO_RAS @ affine
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
+        raise InputError("the header has no usable geometry")
+    return affine
+
+
+def _last_line(error: Exception) -> str:
+    """What ITK says went wrong, without its source file and without the path of ours."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    text = lines[-1] if lines else "unknown error"
+    return text.split(":")[-1].strip()[:120] or "unknown error"

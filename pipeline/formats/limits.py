@@ -1,0 +1,49 @@
+"""Bounds that a reader checks before it allocates, so that a header's promise costs nothing."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from pipeline.core.errors import InputError
+from pipeline.core.study import Ingest
+
+#: The largest factor by which deflate can shrink data (RFC 1951: 258 bytes in 2 bits).
+DEFLATE_LIMIT = 1032
+
+
+def check_size(shape: Sequence[int], itemsize: int, options: Ingest) -> int:
+    """Check the size that a header promises.
+
+    Args:
+        shape: Voxels along each axis, channels and frames included.
+        itemsize: Bytes a voxel.
+        options: Gives ``memory_gib``; an image may take a quarter of it, because reading works on copies.
+
+    Returns:
+        The bytes promised.
+
+    Raises:
+        InputError: A side is not positive, or the whole does not fit.
+    """
+    sides = [int(n) for n in shape]
+    named = " × ".join(str(n) for n in sides)
+    if any(n <= 0 for n in sides):
+        raise InputError(f"the header promises an empty image ({named})")
+    promised = math.prod(sides) * itemsize
+    if promised > options.memory_gib * 2**30 / 4:
+        raise InputError(
+            f"the header promises {named} values, {promised / 2**30:,.2f} GiB",
+            remedy="If that is true, raise ingest.memory_gib to at least four times as much.",
+        )
+    return promised
+
+
+def check_compressed(promised: int, stored: int) -> None:
+    """Check that deflated data of ``stored`` bytes can hold ``promised`` bytes.
+
+    Raises:
+        InputError: It cannot.
+    """
+    if promised > stored * DEFLATE_LIMIT:
+        raise InputError(f"the header promises {promised:,} bytes, more than {stored:,} compressed bytes can hold")

@@ -1,0 +1,174 @@
+"""NIfTI-1 and NIfTI-2 volumes: header rules, scaling and place in space, read by content and within bounds."""
+
+from __future__ import annotations
+
+import gzip
+import zlib
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import nibabel as nib
+import numpy as np
+from nibabel.spatialimages import HeaderDataError
+from numpy.typing import NDArray
+
+from pipeline.core.errors import InputError
+from pipeline.core.scan import Array, Modality, Scan
+from pipeline.core.study import Ingest
+from pipeline.formats.exact import smallest_exact
+from pipeline.formats.limits import check_compressed, check_size
+
+#: NIfTI's codes of length units → millimetres. 0 is "unknown", which everyone reads as millimetres.
+_MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
+_CHUNK = 1 << 24
+
+
+def read_nifti(path: Path, modality: Modality, options: Ingest) -> Scan:
+    """Read one NIfTI file (``.nii``, ``.nii.gz``, or ``.hdr`` with its ``.img``).
+
+    The sform is used where its code is set, else the qform, else the voxel sizes alone with the axes taken as RAS+
+    (nifti1.h, "methods" 3, 2 and 1). ``notes`` then say ``orientation: assumed``, and ``forms_differ`` where both forms
+    are set and disagree. Further axes become channels.
+
+    Returns:
+        ``(C, X, Y, Z)`` in the file's axis order; integers where the file's values are integers without scaling, else
+        float32.
+
+    Raises:
+        InputError: The file is cut short, promises more than it can hold, or has no usable geometry.
+    """
+    with open(path, "rb") as probe:
+        packed = probe.read(2) == b"\x1f\x8b"
+    try:
+        with gzip.open(path, "rb") if packed else open(path, "rb") as stream:
+            header = _header(stream)  # type: ignore[arg-type]
+            shape, dtype = _layout(header)
+            promised = check_size(shape, dtype.itemsize, options)
+            if packed:
+                check_compressed(promised, path.stat().st_size)
+            if header["magic"].item().startswith(b"ni"):
+                raw = _pair_data(path, header, promised)
+            else:
+                stream.seek(int(header["vox_offset"]))
+                raw = _read_exactly(stream, promised)  # type: ignore[arg-type]
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise InputError(f"the compressed data are damaged or cut short ({error})") from None
+    data = np.frombuffer(raw, dtype).reshape(shape, order="F")
+    affine, notes = _affine(header)
+    voxels = _channels(_scaled(header, data))
+    return Scan(voxels, affine, modality, notes={"format": "nifti", **notes})
+
+
+def _header(stream: BinaryIO) -> Any:
+    """Read a NIfTI-1 or NIfTI-2 header of either byte order, without trusting its fields."""
+    block = stream.read(540)
+    if len(block) < 348:
+        raise InputError("the file ends within its header")
+    for order in ("<", ">"):
+        size = int(np.frombuffer(block[:4], f"{order}i4")[0])
+        if size in (348, 540):
+            kind = nib.Nifti1Header if size == 348 else nib.Nifti2Header
+            return kind(block[:size].ljust(size, b"\0"), endianness=order, check=False)
+    raise InputError("the file does not start with a NIfTI header")
+
+
+def _layout(header: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
+    """Shape (3 axes or more) and dtype of the voxels."""
+    dims = [int(n) for n in header["dim"]]
+    if not 1 <= dims[0] <= 7:
+        raise InputError(f"the header has {dims[0]} axes")
+    try:
+        dtype = header.get_data_dtype()
+    except HeaderDataError as error:
+        raise InputError(f"the header's data type cannot be read ({error})") from None
+    if dtype.kind == "c":
+        raise InputError("the voxels are complex numbers", remedy="Save magnitude or real part.")
+    if (dtype.kind not in "iuf" and dtype.names is None) or dtype.itemsize == 0:
+        raise InputError(f"voxels of type {dtype} cannot be read")
+    if dtype.itemsize > 8:
+        raise InputError("the voxels are 128-bit numbers", remedy="Save them as float32.")
+    shape = tuple(dims[1 : dims[0] + 1])
+    return (*shape, *(1,) * (3 - len(shape))), dtype
+
+
+def _read_exactly(stream: BinaryIO, count: int) -> bytearray:
+    """Read ``count`` bytes and no more, growing with what is there rather than with what is promised."""
+    held = bytearray()
+    while len(held) < count:
+        part = stream.read(min(_CHUNK, count - len(held)))
+        if not part:
+            raise InputError(f"the voxels end early: {len(held):,} of {count:,} bytes")
+        held += part
+    return held
+
+
+def _pair_data(path: Path, header: Any, promised: int) -> bytearray:
+    """Voxels of a ``.hdr``/``.img`` pair."""
+    stem = path.name.removesuffix(".gz").removesuffix(".hdr").removesuffix(".img")
+    for name in (f"{stem}.img", f"{stem}.img.gz"):
+        image = path.with_name(name)
+        if image.is_file():
+            with gzip.open(image, "rb") if name.endswith(".gz") else open(image, "rb") as stream:
+                stream.seek(max(int(header["vox_offset"]), 0))
+                return _read_exactly(stream, promised)  # type: ignore[arg-type]
+    raise InputError("the header's voxels lie in an .img file that is not there", remedy="Keep .hdr and .img together.")
+
+
+def _scaled(header: Any, data: Array) -> Array:
+    """Apply ``scl_slope`` and ``scl_inter``; a slope of 0, or one that is not finite, means no scaling."""
+    if data.dtype.names:
+        return np.moveaxis(np.stack([data[name] for name in data.dtype.names]), 0, -1)
+    slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
+    if not np.isfinite(slope) or slope == 0 or not np.isfinite(intercept) or (slope, intercept) == (1.0, 0.0):
+        return smallest_exact(data)
+    return smallest_exact(data.astype(np.float64) * slope + intercept)
+
+
+def _channels(data: Array) -> NDArray[Any]:
+    """``(X, Y, Z, …)`` → ``(C, X, Y, Z)``."""
+    x, y, z = data.shape[:3]
+    return np.moveaxis(data.reshape(x, y, z, -1), -1, 0)
+
+
+def _affine(header: Any) -> tuple[Array, dict[str, Any]]:
+    """Voxel index → RAS+ mm, and what was noticed."""
+    unit = _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
+    scale = np.diag([unit, unit, unit, 1.0])
+    notes: dict[str, Any] = {}
+    sform = header.get_sform() if int(header["sform_code"]) > 0 else None
+    qform = None
+    if int(header["qform_code"]) > 0:
+        try:
+            qform = header.get_qform()
+        except (ValueError, HeaderDataError):
+            notes["qform"] = "unusable"
+    if sform is not None and not _usable(sform):
+        notes["sform"] = "unusable"
+        sform = None
+    if qform is not None and not _usable(qform):
+        notes["qform"] = "unusable"
+        qform = None
+    if sform is not None and qform is not None and _differ(sform, qform, header):
+        notes["forms_differ"] = True
+    chosen = sform if sform is not None else qform
+    if chosen is None:
+        sizes = np.abs(np.asarray(header["pixdim"][1:4], float))
+        if not np.isfinite(sizes).all():
+            raise InputError("the voxel sizes are not numbers")
+        if (sizes == 0).any():
+            notes["spacing"] = "assumed"
+        chosen = np.diag([*np.where(sizes == 0, 1.0, sizes), 1.0])
+        notes["orientation"] = "assumed"
+    return scale @ chosen, notes
+
+
+def _usable(affine: Array) -> bool:
+    return bool(np.isfinite(affine).all()) and abs(np.linalg.det(affine[:3, :3])) > 1e-9
+
+
+def _differ(a: Array, b: Array, header: Any) -> bool:
+    """Whether two affines put a corner of the volume more than a tenth of a voxel apart."""
+    ends = np.array([max(int(n) - 1, 1) for n in header["dim"][1:4]], float)
+    corners = np.array([[*(ends * [i, j, k]), 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
+    apart = np.linalg.norm((corners @ (a - b).T)[:, :3], axis=1).max()
+    return bool(apart > 0.1 * np.linalg.norm(a[:3, :3], axis=0).min())

@@ -1,0 +1,273 @@
+"""The table of formats: what a file is, by its content, and the reader that turns it into scans."""
+
+from __future__ import annotations
+
+import gzip
+import re
+import zlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from pipeline.core.errors import InputError
+from pipeline.core.scan import Modality, Scan
+from pipeline.core.study import Ingest
+
+_PICTURES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"II*\0": "tiff", b"MM\0*": "tiff"}
+_OTHER = {
+    b"%PDF": "a PDF document",
+    b"PK\x03\x04": "a ZIP archive",
+    b"GIF8": "a GIF picture",
+    b"BM": "a BMP picture",
+    b"\x89HDF": "an HDF5 file",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"RIFF": "a RIFF file",
+}
+#: A MetaImage header is lines of ``Key = value``.
+_METAIMAGE = re.compile(rb"\s*[A-Za-z_]+ *=")
+_VR = {
+    b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"OB", b"OW", b"PN", b"SH",
+    b"SL", b"SQ", b"SS", b"ST", b"TM", b"UI", b"UL", b"UN", b"US", b"UT",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Found:
+    """Something found in a path: a scan to read, or an object passed over.
+
+    Attributes:
+        source: First file of it. It may identify a patient: for the terminal only.
+        kind: What it is, in words that name nobody.
+        files: How many files it takes.
+        read: Reads the scan in the file's axis order; ``None`` for what is passed over.
+        reason: Why it is passed over.
+        code: Short name of the reason.
+    """
+
+    source: Path
+    kind: str
+    files: int = 1
+    read: Callable[[], Scan] | None = None
+    reason: str = ""
+    code: str = ""
+
+
+def sniff(path: Path) -> str:
+    """What a file is, by its first bytes.
+
+    Returns:
+        ``dicom``, ``nifti``, ``itk``, ``png``, ``jpeg``, ``tiff``, ``text``, ``parquet``, ``empty``, or what else it
+        is, in words.
+
+    Raises:
+        InputError: It cannot be opened.
+    """
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(4096)
+    except OSError as error:
+        raise InputError(f"cannot be opened ({error.strerror})", where=str(path)) from None
+    if not head:
+        return "empty"
+    if head[:2] == b"\x1f\x8b":
+        inner = _unpacked(path)
+        if _is_nifti(inner):
+            return "nifti"
+        return "text" if inner and b"\0" not in inner else "a gzip file that holds no NIfTI"
+    if head[:4] == b"PAR1":
+        return "parquet"
+    return _kind(head)
+
+
+def _kind(head: bytes) -> str:
+    if head[128:132] == b"DICM":
+        return "dicom"
+    for magic, name in _PICTURES.items():
+        if head.startswith(magic):
+            return name
+    if head[:4] in (b"II+\0", b"MM\0+"):
+        return "tiff"
+    if head.startswith(b"NRRD"):
+        return "itk"
+    if _is_nifti(head):
+        return "nifti"
+    for magic, name in _OTHER.items():
+        if head.startswith(magic):
+            return name
+    if _is_bare_dicom(head):
+        return "dicom"
+    if _METAIMAGE.match(head) and re.search(rb"(?m)^DimSize\s*=", head):
+        return "itk"
+    if b"\0" not in head:
+        return "text"
+    return "a file of unknown kind"
+
+
+def _unpacked(path: Path) -> bytes:
+    try:
+        with gzip.open(path, "rb") as stream:
+            return stream.read(540)
+    except (OSError, EOFError, zlib.error):
+        return b""
+
+
+def _is_nifti(head: bytes) -> bool:
+    if len(head) < 348:
+        return False
+    size = {head[:4], head[:4][::-1]}
+    if (348).to_bytes(4, "little") in size:
+        return head[344:347] in (b"n+1", b"ni1")
+    return (540).to_bytes(4, "little") in size and head[4:7] in (b"n+2", b"ni2")
+
+
+def _is_bare_dicom(head: bytes) -> bool:
+    """DICOM without preamble: starts with an element of group 2 or 8, in either byte order."""
+    for order in ("little", "big"):
+        group = int.from_bytes(head[:2], order)  # type: ignore[arg-type]
+        element = int.from_bytes(head[2:4], order)  # type: ignore[arg-type]
+        length = int.from_bytes(head[4:8], order)  # type: ignore[arg-type]
+        if group in (2, 8) and element < 0x1200 and (head[4:6] in _VR or length < 1024):
+            return True
+    return False
+
+
+def read_scans(path: Path, modality: Modality | None, options: Ingest) -> list[Found]:
+    """Find every scan in a file or folder, at any depth.
+
+    DICOM objects are grouped into series and volumes; volumes of a series that lie on one grid (time points, echoes)
+    are channels of one scan.
+
+    Args:
+        path: File or folder.
+        modality: What the scans are; ``None`` to go by their headers, and by colour for pictures.
+        options: How to read.
+
+    Raises:
+        InputError: Nothing is there.
+    """
+    return find_scans(list_files(path), modality, options)
+
+
+def list_files(path: Path) -> list[Path]:
+    """A file itself; of a folder all files at any depth, in order, without hidden ones.
+
+    Raises:
+        InputError: Nothing is there.
+    """
+    if not path.exists():
+        raise InputError("the file does not exist", where=str(path))
+    if not path.is_dir():
+        return [path]
+    return sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+
+
+def find_scans(files: Sequence[Path], modality: Modality | None, options: Ingest) -> list[Found]:
+    """As :func:`read_scans`, among files that are known to be there."""
+    found: list[Found] = []
+    dicom: list[Path] = []
+    for file in files:
+        kind = sniff(file)
+        if kind == "dicom":
+            dicom.append(file)
+        elif kind == "nifti":
+            found += _nifti(file, modality, options)
+        elif kind == "itk":
+            found.append(Found(file, "NRRD or MetaImage volume", read=_itk(file, modality, options)))
+        elif kind in {"png", "jpeg", "tiff"}:
+            found.append(Found(file, f"{kind.upper()} picture", read=_raster(file, modality, options)))
+        else:
+            found.append(_not_an_image(file, kind))
+    if dicom:
+        from pipeline.formats.dicom_folder import find_dicom
+
+        found += find_dicom(dicom, modality, options)
+    return found
+
+
+def read_scan_file(paths: Sequence[Path], modality: Modality, options: Ingest) -> Scan:
+    """Read exactly one scan from one path, or from several as its channels.
+
+    Returns:
+        The scan in canonical orientation, ``(C, X, Y, Z)``; ``stored`` keeps the grid of the file.
+
+    Raises:
+        InputError: A path holds no scan or several, or the channels lie on different grids.
+    """
+    parts = [_the_one(path, modality, options).canonical() for path in paths]
+    first = parts[0]
+    for number, part in enumerate(parts[1:], 2):
+        if not part.grid.same_place(first.grid, 0.1):
+            raise InputError(
+                f"channel {number} lies on another grid than channel 1 ({_size(part)} and {_size(first)})",
+                where=str(paths[number - 1]),
+                remedy="Register and resample the channels first.",
+            )
+    voxels = np.concatenate([part.voxels for part in parts]) if len(parts) > 1 else first.voxels
+    notes = {key: value for part in reversed(parts) for key, value in part.notes.items()}
+    names = tuple(options.channels) if len(options.channels) == voxels.shape[0] else first.channels
+    return replace(first, voxels=voxels, channels=names if len(names) == voxels.shape[0] else (), notes=notes)
+
+
+def _the_one(path: Path, modality: Modality, options: Ingest) -> Scan:
+    found = read_scans(path, modality, options)
+    readable = [item for item in found if item.read is not None]
+    if len(readable) != 1:
+        if not readable:
+            reasons = "; ".join(dict.fromkeys(item.reason for item in found)) or "the folder is empty"
+            raise InputError(reasons, where=str(path))
+        kinds = ", ".join(f"{item.kind} ({item.files} files)" for item in readable[:6])
+        raise InputError(
+            f"holds {len(readable)} scans: {kinds}", where=str(path), remedy="Give each a row and a path of its own."
+        )
+    refused = [item for item in found if item.code == "refused"]
+    if refused:
+        raise InputError(f"holds slices that make no volume: {refused[0].reason}", where=str(path))
+    assert readable[0].read is not None
+    try:
+        return readable[0].read()
+    except InputError as error:
+        raise type(error)(error.what, where=error.where or str(path), remedy=error.remedy) from None
+
+
+def _size(scan: Scan) -> str:
+    return " × ".join(str(n) for n in scan.shape) + " at " + " × ".join(f"{s:.3g}" for s in scan.spacing)
+
+
+def _not_an_image(file: Path, kind: str) -> Found:
+    words = {"text": "a text file", "empty": "an empty file", "parquet": "a Parquet table"}.get(kind, kind)
+    return Found(file, words, reason=f"is {words}, not an image", code="not_an_image")
+
+
+def _nifti(file: Path, modality: Modality | None, options: Ingest) -> Iterable[Found]:
+    if file.name.endswith((".img", ".img.gz")):
+        return []
+
+    def read() -> Scan:
+        from pipeline.formats.nifti import read_nifti
+
+        return read_nifti(file, modality or "mri", options)
+
+    return [Found(file, "NIfTI volume", read=read)]
+
+
+def _itk(file: Path, modality: Modality | None, options: Ingest) -> Callable[[], Scan]:
+    def read() -> Scan:
+        from pipeline.formats.itk import read_itk
+
+        return read_itk(file, modality or "mri", options)
+
+    return read
+
+
+def _raster(file: Path, modality: Modality | None, options: Ingest) -> Callable[[], Scan]:
+    def read() -> Scan:
+        from pipeline.formats.borders import crop_borders
+        from pipeline.formats.raster import is_colour, read_raster
+
+        kind = modality or ("photo" if is_colour(file, options) else "xray")
+        scan = read_raster(file, kind, options)
+        return crop_borders(scan) if options.crop_borders and kind == "xray" else scan
+
+    return read

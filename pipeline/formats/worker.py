@@ -1,0 +1,187 @@
+"""A process that can be killed: decoders written in C may crash, hang or swallow memory on a damaged file."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from types import TracebackType
+from typing import Any, Self
+
+from pipeline.core.errors import InputError
+
+#: Seconds between the caller's limit and the moment when a worker without a caller ends itself.
+_GRACE = 5
+
+
+class KilledError(InputError):
+    """The worker crashed, or was killed for its time or memory."""
+
+
+class Worker:
+    """Runs functions in a process of its own, with a limit of time and memory for each call.
+
+    The process starts with the first call, stays for the next ones and is replaced after it was killed, so that a
+    thousand good files cost one start. Arguments and results travel as JSON.
+
+    Args:
+        seconds: Time a call may take.
+        memory_gib: Memory that a call may take beyond what the fresh process has.
+
+    Attributes:
+        starts: How many processes there were; what one remembered, the next has forgotten.
+    """
+
+    def __init__(self, seconds: float, memory_gib: float) -> None:
+        self.seconds = seconds
+        self.memory_gib = memory_gib
+        self.starts = 0
+        self._process: multiprocessing.process.BaseProcess | None = None
+        self._pipe: Connection | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def call(self, function: str, arguments: Mapping[str, Any], seconds: float | None = None) -> Any:
+        """Run ``package.module:function`` with keyword arguments.
+
+        Args:
+            function: Where the function stands.
+            arguments: JSON values.
+            seconds: Another time limit for this call.
+
+        Returns:
+            What the function returned, through JSON.
+
+        Raises:
+            KilledError: The call crashed, or took too long or too much memory.
+            InputError: The function raised it.
+        """
+        pipe = self._running()
+        limit = self.seconds if seconds is None else seconds
+        try:
+            pipe.send_bytes(json.dumps([function, dict(arguments), limit]).encode())
+            if not pipe.poll(limit):
+                self.close()
+                raise KilledError(
+                    f"reading took longer than {limit:g} s", remedy="If that is right, raise ingest.seconds."
+                )
+            answer = json.loads(pipe.recv_bytes())
+        except (EOFError, OSError):
+            raise KilledError(self._how_it_ended()) from None
+        if "value" in answer:
+            return answer["value"]
+        if answer["kind"] == "memory":
+            self.close()
+            raise KilledError(
+                f"reading took more than {self.memory_gib:g} GiB of memory",
+                remedy="If that is right, raise ingest.memory_gib.",
+            )
+        raise InputError(answer["what"], where=answer["where"], remedy=answer["remedy"])
+
+    def close(self) -> None:
+        """End the process, whatever it does."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
+            self._process.close()
+        if self._pipe is not None:
+            self._pipe.close()
+        self._process = self._pipe = None
+
+    def _running(self) -> Connection:
+        if self._process is None or self._pipe is None or not self._process.is_alive():
+            self.close()
+            # A forked process has everything imported already; where forking is not safe, a fresh one is started.
+            context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+            self._pipe, theirs = context.Pipe()
+            self._process = context.Process(  # type: ignore[attr-defined]
+                target=_serve, args=(theirs, self._pipe, self.memory_gib), daemon=True
+            )
+            self._process.start()
+            self.starts += 1
+            theirs.close()
+        return self._pipe
+
+    def _how_it_ended(self) -> str:
+        process, code = self._process, None
+        if process is not None:
+            process.join(_GRACE)
+            code = process.exitcode
+        self.close()
+        if code is not None and code < 0:
+            with suppress(ValueError):
+                return f"the decoder crashed ({signal.Signals(-code).name})"
+        return "the decoder crashed"
+
+
+def _serve(pipe: Connection, callers: Connection, memory_gib: float) -> None:
+    """Answer calls until the caller is gone."""
+    callers.close()
+    _silence()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    _limit_memory(memory_gib)
+    while True:
+        try:
+            function, arguments, limit = json.loads(pipe.recv_bytes())
+        except EOFError:
+            return
+        signal.alarm(int(limit) + _GRACE)  # ends this process even inside C code, should the caller be gone
+        answer = _answer(function, arguments)
+        signal.alarm(0)
+        try:
+            pipe.send_bytes(answer)
+        except OSError:
+            return
+
+
+def _silence() -> None:
+    """Drop what decoders print: they name the files, and logs must not."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (1, 2):
+        os.dup2(nowhere, stream)
+    os.close(nowhere)
+
+
+def _answer(function: str, arguments: dict[str, Any]) -> bytes:
+    try:
+        module, _, name = function.partition(":")
+        run: Callable[..., Any] = getattr(importlib.import_module(module), name)
+        return json.dumps({"value": run(**arguments)}, allow_nan=False).encode()
+    except InputError as error:
+        said = {"kind": "input", "what": error.what, "where": error.where, "remedy": error.remedy}
+    except MemoryError:
+        said = {"kind": "memory"}
+    except RecursionError:
+        said = {"kind": "input", "what": "the file is nested too deeply", "where": None, "remedy": None}
+    except Exception as error:
+        if os.environ.get("ORGANSEG_DEBUG"):
+            raise
+        said = {"kind": "input", "what": f"cannot be read ({type(error).__name__})", "where": None, "remedy": None}
+    return json.dumps(said).encode()
+
+
+def _limit_memory(gib: float) -> None:
+    """Let the address space grow by ``gib`` beyond what the process has now."""
+    try:
+        with open("/proc/self/statm") as stream:
+            now = int(stream.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        now = 0
+    limit = now + int(gib * 2**30)
+    with suppress(ValueError, OSError):
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))

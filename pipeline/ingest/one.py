@@ -1,0 +1,145 @@
+"""One row of the manifest, read, checked and written; runs in a worker that can be killed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.errors import InputError
+from pipeline.core.files import sha256_of
+from pipeline.core.manifest import Row
+from pipeline.core.scan import Scan
+from pipeline.core.study import Study
+from pipeline.formats.masks import read_masks
+from pipeline.formats.store import write_labels, write_scan
+from pipeline.formats.table import read_scan_file
+from pipeline.ingest.quality import Finding, RejectedError, check_voxels, measure_masks, measure_scan, scan_findings
+from pipeline.ingest.thumbs import thumb
+
+#: Names of folders that are words of our own sentences.
+_PLAIN = {"data", "dicom", "image", "images", "label", "labels", "mask", "masks", "nifti", "scan", "scans", "series"}
+
+
+def ingest_row(row: dict[str, Any], study: str, data: str, scan_file: str, mask_file: str) -> dict[str, Any]:
+    """Read a row's scan and masks, check them, and write what goes on.
+
+    Args:
+        row: The fields of :class:`~pipeline.core.manifest.Row`.
+        study: The study as JSON.
+        data: Folder that the row's paths start from.
+        scan_file: Where the scan goes.
+        mask_file: Where the label map goes, if there is one.
+
+    Returns:
+        ``{"cells", "facts"}`` of an ingested row, or ``{"code", "reason"}`` of a rejected one.
+    """
+    config = _study(study)
+    what = Row(**{**row, "images": tuple(row["images"]), "not_annotated": frozenset(row["not_annotated"])})
+    try:
+        return _ingest(what, config, Path(data), Path(scan_file), Path(mask_file))
+    except RejectedError as error:
+        return rejection(error.code, error, what)
+
+
+def rejection(code: str, error: InputError, row: Row) -> dict[str, Any]:
+    """A rejected row: the reason without anything from the source's path."""
+    reason = f"{error.what}. {error.remedy}" if error.remedy else error.what
+    return {"code": code, "reason": scrub(reason, row.files(), row.scan_id)}
+
+
+def scrub(text: str, paths: Sequence[str], keep: str = "") -> str:
+    """Text without names of files and folders, which may identify the patient.
+
+    Args:
+        text: A reason.
+        paths: Paths that the reason may speak of.
+        keep: A word that is no secret: the scan's id.
+    """
+    words = set()
+    for name in paths:
+        for part in Path(name).parts:
+            for word in (part, part.split(".")[0]):
+                if len(word) > 3 and word not in keep and word.lower() not in _PLAIN:
+                    words.add(word)
+    for word in sorted(words, key=len, reverse=True):
+        text = text.replace(word, "(file)")
+    return text
+
+
+@lru_cache(maxsize=1)
+def _study(text: str) -> Study:
+    return Study.model_validate_json(text)
+
+
+def _ingest(row: Row, study: Study, data: Path, scan_file: Path, mask_file: Path) -> dict[str, Any]:
+    _check_files(row, data)
+    try:
+        scan = read_scan_file([data / name for name in row.images], study.modality, study.ingest)
+    except InputError as error:
+        raise RejectedError("image", error.what, where=error.where, remedy=error.remedy) from None
+    check_voxels(scan, study)
+    cells: dict[str, Any] = {"scan_id": row.scan_id, "patient_id": row.patient_id, "split": row.split}
+    cells |= {"fold": row.fold, "labelled": int(row.labelled), **measure_scan(scan)}
+    findings = scan_findings(scan, cells)
+    facts: dict[str, Any] = {"scan_id": row.scan_id, "thumb": thumb(scan)}
+    if row.labelled:
+        more, noticed, facts["organs"] = _masks(row, study, data, scan, mask_file)
+        cells |= more
+        findings += noticed
+    write_scan(scan_file, scan)
+    cells["findings"] = [str(finding) for finding in findings]
+    return {"cells": {**cells, **row.extra}, "facts": facts}
+
+
+def _check_files(row: Row, data: Path) -> None:
+    """Files are there, and what the manifest says they are.
+
+    Raises:
+        RejectedError: One is absent, or its checksum differs.
+    """
+    for name in row.files():
+        if not (data / name).exists():
+            raise RejectedError(
+                "missing", "a file of this row does not exist", where=str(data / name), remedy="Correct the manifest."
+            )
+    masks = [row.mask] if row.mask else list(row.organ_masks.values())
+    for what, names, wanted in (("image", list(row.images), row.image_sha256), ("mask", masks, row.mask_sha256)):
+        if wanted and len(names) == 1 and sha256_of(data / names[0]) != wanted:
+            raise RejectedError(
+                "checksum",
+                f"the {what}'s checksum is not the one in the manifest",
+                where=str(data / names[0]),
+                remedy=f"Fetch the file again, or correct {what}_sha256.",
+            )
+
+
+def _masks(
+    row: Row, study: Study, data: Path, scan: Scan, mask_file: Path
+) -> tuple[dict[str, Any], list[Finding], dict[str, Any]]:
+    source = data / row.mask if row.mask else {organ: data / name for organ, name in row.organ_masks.items()}
+    notes: dict[str, Any] = {}
+    try:
+        labels = read_masks(
+            source,
+            scan,
+            study.organs,
+            study.ingest,
+            overlapping=study.overlapping,
+            not_annotated=row.not_annotated,
+            names=(row.scan_id, *(Path(name).name for name in row.images)),
+            notes=notes,
+        )
+    except InputError as error:
+        raise RejectedError("mask", error.what, where=error.where, remedy=error.remedy) from None
+    cells, findings, shapes = measure_masks(labels, scan)
+    if "overlap_voxels" in notes:
+        findings.append(
+            Finding("overlap", f"{notes['overlap_voxels']:,} voxels belong to two organs, and the later one got them")
+        )
+    if "resampled" in notes:
+        findings.append(Finding("resampled", "the mask lay on another grid and was resampled"))
+    write_labels(mask_file, labels, scan.unit)
+    cells["annotated"] = ";".join(organ for organ in labels.organs if organ in labels.annotated)
+    return cells, findings, shapes

@@ -1,0 +1,218 @@
+"""What is measured on each scan and its masks, and the findings that a scan shows by itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.errors import InputError
+from pipeline.core.labels import LabelMap
+from pipeline.core.scan import Scan
+from pipeline.core.study import Study
+
+#: Voxels at the largest or smallest value are saturated if there are more of them than this share; what is below
+#: stands in the table as it is.
+_SATURATED = 0.5
+#: Fewer grey levels than this are a picture that went through something with a palette.
+_FEW_GREYS = 16
+#: A component smaller than this share of its organ is a speck.
+_SPECK = 0.01
+#: Grey values are counted and ranked on at most this many voxels.
+_SAMPLE = 250_000
+
+
+class RejectedError(InputError):
+    """A scan that must not go on, with the short name of the reason."""
+
+    def __init__(self, code: str, what: str, *, where: str | None = None, remedy: str | None = None) -> None:
+        super().__init__(what, where=where, remedy=remedy)
+        self.code = code
+
+
+@dataclass(frozen=True)
+class Finding:
+    """Something a person should look at; the scan goes on.
+
+    Attributes:
+        code: Short name.
+        sentence: One sentence without a final full stop, free of anything that identifies.
+    """
+
+    code: str
+    sentence: str
+
+    def __str__(self) -> str:
+        return f"{self.code}: {self.sentence}"
+
+
+def check_voxels(scan: Scan, study: Study) -> None:
+    """Refuse a scan whose voxels are useless.
+
+    Raises:
+        RejectedError: A channel holds NaN or infinity, or is constant, or there are too few or too many channels.
+    """
+    for number, channel in enumerate(scan.voxels, 1):
+        which = f"channel {number} " if scan.voxels.shape[0] > 1 else "the image "
+        if channel.dtype.kind == "f" and not np.isfinite(channel).all():
+            count = int((~np.isfinite(channel)).sum())
+            raise RejectedError("not_finite", f"{which}holds {count:,} values that are NaN or infinite")
+        if channel.min() == channel.max():
+            raise RejectedError("constant", f"{which}holds one value, {float(channel.min()):g}, everywhere")
+    wanted = len(study.ingest.channels)
+    if wanted and scan.voxels.shape[0] != wanted:
+        raise RejectedError(
+            "channels",
+            f"the image has {scan.voxels.shape[0]} channels and the study {wanted}",
+            remedy="Name the study's channels in ingest.channels.",
+        )
+
+
+def measure_scan(scan: Scan) -> dict[str, Any]:
+    """The image's row of the quality table: size, spacing, orientation, range and saturation."""
+    values = scan.voxels.reshape(-1)
+    sample = values[:: max(1, values.size // _SAMPLE)]
+    low, high = np.percentile(sample, [0.5, 99.5])
+    stored = scan.stored or scan.grid
+    ends = (sample == sample.min()) | (sample == sample.max())
+    x, y, z = scan.shape
+    return {
+        "modality": scan.modality,
+        "channels": scan.voxels.shape[0],
+        "size_x": x,
+        "size_y": y,
+        "size_z": z,
+        "spacing_x": round(scan.spacing[0], 6),
+        "spacing_y": round(scan.spacing[1], 6),
+        "spacing_z": round(scan.spacing[2], 6),
+        "spacing_source": scan.spacing_source,
+        "orientation": stored.orientation,
+        "low": _round(low),
+        "high": _round(high),
+        "saturated": round(float(ends.mean()), 4),
+        "greys": int(np.unique(sample).size),
+    }
+
+
+def scan_findings(scan: Scan, measured: dict[str, Any]) -> list[Finding]:
+    """What the reader noticed, and what the grey values show."""
+    notes = scan.notes
+    found = []
+
+    def warn(code: str, sentence: str) -> None:
+        found.append(Finding(code, sentence))
+
+    if notes.get("burned_in_annotation"):
+        warn("burned_in", "the header says that text is burned into the pixels, which may name the patient")
+    if "modality_differs" in notes:
+        warn("modality", f"the header says {notes['modality_differs']}, the study {scan.modality}")
+    if notes.get("duplicates"):
+        warn("duplicate_slices", f"{notes['duplicates']} slices came twice and were dropped")
+    if notes.get("forms_differ"):
+        warn("forms_differ", "qform and sform disagree, and the sform was used")
+    if notes.get("orientation") == "assumed":
+        warn("orientation", "the header gives no orientation, and RAS+ was assumed")
+    if notes.get("spacing") == "assumed" or notes.get("step_assumed"):
+        warn("spacing", "the header lacks a voxel size, and 1 mm was assumed")
+    if "unusable" in (notes.get("sform"), notes.get("qform")):
+        warn("form_unusable", "one of the header's two geometries cannot be used")
+    if notes.get("sheared"):
+        warn("sheared", "the slices are stacked askew, as with a tilted gantry, and the affine keeps that")
+    if str(notes.get("colour", "")).startswith("luma"):
+        warn("colour", "the radiograph is in colour, and its luma was used")
+    if "cropped" in notes:
+        warn("cropped", "blank borders were cut off: left, top, right, bottom {} px".format(notes["cropped"]))
+    if measured["greys"] <= _FEW_GREYS:
+        warn("few_greys", f"the image has only {measured['greys']} grey levels")
+    if measured["saturated"] > _SATURATED:
+        warn("saturated", f"{measured['saturated']:.0%} of the voxels lie at the ends of the range")
+    return found
+
+
+def measure_masks(labels: LabelMap, scan: Scan) -> tuple[dict[str, Any], list[Finding], dict[str, Any]]:
+    """The masks' part of the quality table.
+
+    Returns:
+        Table cells (organs, volumes in mL, of pictures areas in cm², in voxels where the spacing is unknown;
+        components; organs at the border), findings, and for each organ what the comparison with the cohort needs.
+    """
+    cells: dict[str, Any] = {}
+    findings: list[Finding] = []
+    shapes: dict[str, Any] = {}
+    present, border = [], []
+    for organ in labels.organs:
+        if organ not in labels.annotated:
+            continue
+        mask = labels.mask(organ)
+        count = int(mask.sum())
+        cells[f"volume_{organ}"] = _round(count * voxel_volume(scan))
+        if not count:
+            cells[f"components_{organ}"] = 0
+            continue
+        present.append(organ)
+        box = bounding_box(mask)
+        sizes = component_sizes(mask[box])
+        cells[f"components_{organ}"] = len(sizes)
+        specks = [n for n in sizes if n < _SPECK * count]
+        if specks:
+            findings.append(
+                Finding("specks", f"{organ} has {len(specks)} specks beside its main part ({sum(specks):,} voxels)")
+            )
+        if _at_border(box, mask.shape, flat=scan.is_flat):
+            border.append(organ)
+        shapes[organ] = _shape(mask[box], box, scan)
+    if not present:
+        findings.append(Finding("no_organ", "the mask is empty"))
+    cells |= {"organs": ";".join(present), "border": ";".join(border)}
+    return cells, findings, shapes
+
+
+def voxel_volume(scan: Scan) -> float:
+    """Volume of a voxel in mL, of a picture's pixel in cm², or 1 where the spacing is unknown."""
+    if scan.spacing_source == "unknown":
+        return 1.0
+    x, y, z = scan.spacing
+    return x * y / 100 if scan.is_flat else x * y * z / 1000
+
+
+def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice, slice]:
+    """The smallest box that holds all of a mask that is not empty."""
+    sides = []
+    for axis in range(3):
+        hit = np.flatnonzero(mask.any(axis=tuple(other for other in range(3) if other != axis)))
+        sides.append(slice(int(hit[0]), int(hit[-1]) + 1))
+    return sides[0], sides[1], sides[2]
+
+
+def component_sizes(mask: NDArray[np.bool_]) -> list[int]:
+    """Voxels of each connected part, diagonals included, the largest first."""
+    from scipy.ndimage import label  # takes as long to import as all else here, and only masks need it
+
+    numbered, count = label(mask, np.ones((3, 3, 3)))
+    return sorted((int(n) for n in np.bincount(numbered.ravel(), minlength=count + 1)[1:]), reverse=True)
+
+
+def _at_border(box: tuple[slice, slice, slice], shape: tuple[int, ...], *, flat: bool) -> bool:
+    axes = range(2 if flat else 3)
+    return any(box[axis].start == 0 or box[axis].stop == shape[axis] for axis in axes)
+
+
+def _shape(part: NDArray[np.bool_], box: tuple[slice, slice, slice], scan: Scan) -> dict[str, Any]:
+    """Place (RAS, mm or pixels) and shape of an organ, for the comparison with other scans."""
+    inside = np.argwhere(part)
+    index = inside.mean(axis=0) + [side.start for side in box]
+    place = scan.affine[:3, :3] @ index + scan.affine[:3, 3]
+    extent = np.abs(scan.affine[:3, :3]) @ np.array(part.shape, float)
+    return {
+        "place": [round(float(v), 3) for v in place],
+        "extent": [round(float(v), 3) for v in extent],
+        "voxels": len(inside),
+        "fill": round(len(inside) / part.size, 4),
+    }
+
+
+def _round(value: float) -> float:
+    """Six significant digits, so that tables are the same on every machine."""
+    return float(f"{float(value):.6g}")

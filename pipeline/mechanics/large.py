@@ -1,0 +1,100 @@
+"""Scans too large for memory: prepared and restored slab by slab, with what is long in unnamed files.
+
+What is done is what :mod:`pipeline.mechanics.preprocessing` does; only the statistics of the normalisation are taken
+from an evenly thinned scan.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.plan import Plan
+from pipeline.core.scan import Array, Scan
+from pipeline.mechanics.normalisation import full_scale_of, normalise
+from pipeline.mechanics.preprocessing import Prepared, prepare, prepared_shape, restore
+from pipeline.mechanics.resampling import axis_weights, resample, resampled_grid
+
+ROOM = 1 << 30  # bytes of float32 that one array may take in memory; longer ones lie in a file
+CHUNK = 1 << 26  # bytes that are worked on at once
+PROXY = 8_000_000  # voxels of the thinned scan
+
+
+def space(shape: tuple[int, ...], room: int = ROOM) -> Array:
+    """float32 zeros in memory, or in a file without a name that the system drops when nobody uses it any more."""
+    if int(np.prod(shape)) * 4 <= room:
+        return np.zeros(shape, np.float32)
+    with tempfile.TemporaryFile() as file:
+        return np.memmap(file, np.float32, "w+", shape=shape)
+
+
+def chunks(array: Array) -> Iterator[slice]:
+    """Rows of the second axis of ``(K, X, Y, Z)`` that hold little enough to be worked on at once."""
+    channels, size, *others = array.shape
+    rows = max(CHUNK // (4 * channels * int(np.prod(others))), 1)
+    return (slice(start, min(start + rows, size)) for start in range(0, size, rows))
+
+
+def prepare_within(scan: Scan, plan: Plan, room: int = ROOM) -> Prepared:
+    """:func:`~pipeline.mechanics.preprocessing.prepare`, slab by slab where the result takes more than ``room``.
+
+    Raises:
+        InputError: As there.
+    """
+    scan = scan.canonical()
+    shape = prepared_shape(scan.grid, plan)
+    channels = scan.voxels.shape[0]
+    if 4 * channels * int(np.prod(shape)) <= room:
+        return prepare(scan, plan)
+    # A few voxels go through the ordinary way, which refuses what does not fit the model.
+    prepare(replace(scan, voxels=scan.voxels[:, :2, :2, :2]), plan)
+    image = space((channels, *shape), room)
+    for rows in chunks(image):
+        image[:, rows] = np.nan_to_num(_resample_rows(scan.voxels, shape, rows), posinf=0.0, neginf=0.0)
+    step = max(int(np.ceil((np.prod(shape) / PROXY) ** (1 / 3))), 1)
+    thinned = np.ascontiguousarray(image[:, ::step, ::step, ::step])
+    lines = _lines(thinned, normalise(thinned, plan.normalisation, full_scale=full_scale_of(scan.voxels)))
+    for rows in chunks(image):
+        for channel, (slope, offset, low, high) in enumerate(lines):
+            image[channel, rows] = np.clip(slope * image[channel, rows] + offset, low, high)
+    return Prepared(image, resampled_grid(scan.grid, shape), scan.grid)
+
+
+def _lines(before: Array, after: Array) -> list[tuple[np.float32, np.float32, np.float32, np.float32]]:
+    """Each channel's normalisation as slope, offset and bounds: every rule is a straight line between two clips."""
+    lines = []
+    for raw, done in zip(before.astype(np.float32), after, strict=True):
+        low, high = done.min(), done.max()
+        inner = (done > low) & (done < high)
+        if not inner.any():
+            inner = np.ones(done.shape, bool)
+        first, last = raw[inner].argmin(), raw[inner].argmax()
+        x0, x1 = float(raw[inner][first]), float(raw[inner][last])
+        y0, y1 = float(done[inner][first]), float(done[inner][last])
+        slope = (y1 - y0) / (x1 - x0) if x1 > x0 else 0.0
+        lines.append((np.float32(slope), np.float32(y0 - slope * x0), low, high))
+    return lines
+
+
+def _resample_rows(array: Array, shape: tuple[int, int, int], rows: slice) -> NDArray[np.float32]:
+    """Rows of ``resample(array, shape)`` along the first spatial axis, reading only what they are made of."""
+    before = array.shape[1]
+    if before == shape[0]:
+        return resample(array[:, rows], (rows.stop - rows.start, *shape[1:]))
+    weights = axis_weights(before, shape[0])[rows]
+    first, last = int(weights.indices.min()), int(weights.indices.max()) + 1
+    part = np.asarray(array[:, first:last], np.float32)
+    own = weights[:, first:last]
+    mixed = np.stack([(own @ channel.reshape(last - first, -1)).reshape(-1, *channel.shape[1:]) for channel in part])
+    return resample(mixed, (mixed.shape[1], *shape[1:]))
+
+
+def restore_rows(probabilities: Array, prepared: Prepared, rows: slice, room: int = ROOM) -> NDArray[np.float32]:
+    """Rows of :func:`~pipeline.mechanics.preprocessing.restore` along the first axis, ``(K, rows, Y, Z)``."""
+    if probabilities.nbytes <= room:
+        return restore(probabilities, prepared, (rows, slice(None), slice(None)))
+    return _resample_rows(probabilities, prepared.source.shape, rows)

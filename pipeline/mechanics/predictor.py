@@ -1,0 +1,205 @@
+"""One scan in, named organs out: prepares the scan for each network, slides, averages, decides and cleans up.
+
+Everything that grows with the scan is made slab by slab; what does not fit into memory lies in an unnamed file.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.labels import LabelMap
+from pipeline.core.plan import Plan
+from pipeline.core.scan import Array, Scan
+from pipeline.mechanics.backends import gpu_present, open_network
+from pipeline.mechanics.champion import BackendName, Champion, Precision, member_plan, read_champion
+from pipeline.mechanics.large import ROOM, chunks, prepare_within, restore_rows, space
+from pipeline.mechanics.postprocessing import OrganSteps, clean_labels
+from pipeline.mechanics.preprocessing import Prepared, decide
+from pipeline.mechanics.sliding_window import Forward, slabs
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was found in a scan.
+
+    Attributes:
+        labels: The organs, on the scan's canonical grid.
+        probabilities: ``(K, X, Y, Z)`` on the same grid, before thresholds and clean-up: background first where organs
+            are exclusive. float32, possibly memory-mapped.
+        certainty: Organ → the Dice that the probabilities themselves expect, ``2 Σ p m / (Σ p + Σ m)`` with the mask
+            ``m``; 1 where neither holds anything.
+        agreement: Organ → least Dice between the masks of any two members; empty where there is one member.
+    """
+
+    labels: LabelMap
+    probabilities: Array
+    certainty: dict[str, float]
+    agreement: dict[str, float]
+
+
+class Predictor:
+    """Networks that predict together.
+
+    Args:
+        members: Plan and forward function of each network; their organs are the same.
+        mirror: Average over mirrored windows, along each plan's mirror axes.
+        steps: Clean-up of each organ.
+        batch: Windows a call of a network.
+        room: Bytes of probabilities that are held in memory.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[tuple[Plan, Forward]],
+        *,
+        mirror: bool = False,
+        steps: Mapping[str, OrganSteps] | None = None,
+        batch: int = 4,
+        room: int = ROOM,
+    ) -> None:
+        self.members = list(members)
+        self.mirror = mirror
+        self.steps = dict(steps or {})
+        self.batch = batch
+        self.room = room
+        self.plan = self.members[0][0]
+
+    def predict(self, scan: Scan) -> Prediction:
+        """Segment one scan.
+
+        Raises:
+            InputError: The scan is not of the kind that the networks were trained on.
+        """
+        scan = scan.canonical()
+        total, votes = self._probabilities(scan)
+        thresholds = {o: s.threshold for o, s in self.steps.items() if s.threshold is not None}
+        organs = self.plan.organs
+        data = np.empty(scan.shape, LabelMap.dtype_for(len(organs), self.plan.overlapping))
+        for rows in chunks(total):
+            data[rows] = decide(total[:, rows], self.plan, thresholds)
+        raw = self._labels(data, scan)
+        certainty = expected_dice(total, raw)
+        agreement = _least_agreement([self._labels(vote, scan) for vote in votes])
+        return Prediction(clean_labels(raw, self.steps, scan.unit), total, certainty, agreement)
+
+    def _labels(self, data: NDArray[np.unsignedinteger], scan: Scan) -> LabelMap:
+        organs = tuple(self.plan.organs)
+        return LabelMap(data, scan.affine, organs, self.plan.overlapping, frozenset(organs))
+
+    def _probabilities(self, scan: Scan) -> tuple[Array, list[NDArray[np.unsignedinteger]]]:
+        """Mean probabilities on the scan's grid, and, of several members, what each would have said alone."""
+        shape = (self.plan.out_channels, *scan.shape)
+        total: Array | None = None
+        votes: list[NDArray[np.unsignedinteger]] = []
+        prepared: dict[str, Prepared] = {}
+        for plan, forward in self.members:
+            recipe = plan.recipe_hash()
+            if recipe not in prepared:
+                prepared[recipe] = prepare_within(scan, plan, self.room)
+            ready = prepared[recipe]
+            own = self.slide(forward, ready, plan)
+            if len(self.members) == 1 and own.shape == shape:
+                return own, []
+            if total is None:
+                total = space(shape, self.room)
+            vote = np.empty(scan.shape, LabelMap.dtype_for(len(plan.organs), plan.overlapping))
+            for rows in chunks(total):
+                part = restore_rows(own, ready, rows, self.room)
+                total[:, rows] += part / np.float32(len(self.members)) if len(self.members) > 1 else part
+                vote[rows] = decide(part, plan)
+            if len(self.members) > 1:
+                votes.append(vote)
+        assert total is not None
+        return total, votes
+
+    def slide(self, forward: Forward, ready: Prepared, plan: Plan) -> Array:
+        """Probabilities ``(K, X', Y', Z')`` of one network on its plan's grid."""
+        result = space((plan.out_channels, *ready.grid.shape), self.room)
+        for axis, start, slab in slabs(forward, ready.image, plan, mirror=self.mirror, batch=self.batch):
+            place = [slice(None)] * 4
+            place[1 + axis] = slice(start, start + slab.shape[1 + axis])
+            result[tuple(place)] = slab
+        return result
+
+
+def expected_dice(probabilities: Array, labels: LabelMap) -> dict[str, float]:
+    """Organ → ``2 Σ p m / (Σ p + Σ m)`` of its probabilities and its mask; 1 where both are empty.
+
+    Source: the soft Dice of Milletari et al., V-Net (2016), with the prediction's own mask in the reference's place.
+    """
+    first = 0 if labels.overlapping else 1
+    sums = np.zeros((3, len(labels.organs)))
+    for rows in chunks(probabilities):
+        part = LabelMap(labels.data[rows], labels.affine, labels.organs, labels.overlapping, labels.annotated)
+        for index, organ in enumerate(labels.organs):
+            p, m = probabilities[first + index, rows], part.mask(organ)
+            sums[:, index] += p.sum(dtype=np.float64), m.sum(), p[m].sum(dtype=np.float64)
+    # A stray sum of tiny probabilities over an empty mask is no organ that was missed.
+    return {
+        organ: 1.0 if m == 0 and p < 1 else float(2 * both / (p + m))
+        for organ, (p, m, both) in zip(labels.organs, sums.T, strict=True)
+    }
+
+
+def _least_agreement(votes: Sequence[LabelMap]) -> dict[str, float]:
+    if not votes:
+        return {}
+    least = dict.fromkeys(votes[0].organs, 1.0)
+    for organ in votes[0].organs:
+        for one, other in itertools.combinations([vote.mask(organ) for vote in votes], 2):
+            both = np.count_nonzero(one) + np.count_nonzero(other)
+            if both:
+                least[organ] = min(least[organ], 2 * np.count_nonzero(one & other) / both)
+    return least
+
+
+def open_champion(
+    folder: Path, *, threads: int | None = None, backend: BackendName | None = None, precision: Precision | None = None
+) -> tuple[Predictor, Champion]:
+    """Open a champion's folder for prediction, each network once.
+
+    Args:
+        folder: The folder that ``select`` wrote.
+        threads: Processor threads; by default what the process may use.
+        backend: In place of the one that was evaluated.
+        precision: In place of the one that was evaluated.
+
+    Raises:
+        InputError: The folder is not a champion's.
+    """
+    champion = read_champion(folder)
+    recorded = champion.backend
+    if backend is None and recorded.gpu is not None and gpu_present():
+        backend, precision = "torch", recorded.gpu
+    name, bits = backend or recorded.name, precision or recorded.precision
+    folders = [folder / member.folder for member in champion.members]
+    members = [(member_plan(path), open_network(path, name, bits, threads)) for path in folders]
+    return Predictor(members, mirror=champion.mirror, steps=champion.postprocessing), champion
+
+
+def open_folds(folders: Sequence[Path], *, threads: int | None = None) -> Predictor:
+    """Open trained networks as ``train`` left them, with PyTorch: the GPU where there is one, in bf16 there.
+
+    Raises:
+        InputError: A folder is not a trained model's.
+    """
+    import torch
+
+    from pipeline.mechanics.model_files import load_model
+    from pipeline.mechanics.sliding_window import torch_forward
+
+    gpu = torch.cuda.is_available()
+    if threads is not None and not gpu:
+        torch.set_num_threads(threads)
+    members = []
+    for folder in folders:
+        network, plan, _ = load_model(folder, "cuda" if gpu else "cpu")
+        forward = torch_forward(network.eval(), plan.overlapping, "cuda" if gpu else "cpu", "bf16" if gpu else "fp32")
+        members.append((plan, forward))
+    return Predictor(members, mirror=bool(members[0][0].mirror_axes))

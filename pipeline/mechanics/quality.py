@@ -1,0 +1,301 @@
+"""Quality without a reference: is this scan like those of the training, and is what was found in it plausible?
+
+Each figure of a new scan is compared with the interval in which the development patients' figures predict it to lie.
+The risk of an organ is how far its worst figure is from the middle of that interval, in half-widths: above 1 a person
+should look, above 2 it failed. ``select`` calibrates the intervals on out-of-fold predictions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, ConfigDict
+
+from pipeline.core.errors import InputError
+from pipeline.core.files import read_json
+from pipeline.core.labels import LabelMap
+from pipeline.core.scan import Array, Scan
+from pipeline.mechanics.champion import QUALITY
+from pipeline.mechanics.postprocessing import voxel_size
+from pipeline.mechanics.predictor import Prediction
+
+LOOK, FAIL = 1.0, 2.0
+COARSE = 8  # voxels a side of the coarse picture of a scan
+Side = Literal["low", "high", "both"]
+
+#: Least half-width of a figure's interval: what differs by less is the same to a person.
+LEAST = {
+    "certainty": 0.01,
+    "agreement": 0.02,
+    "log_size": 0.1,
+    "whole": 0.02,
+    "border": 0.1,
+    "likeness": 0.03,
+    "handedness": 0.05,
+    "log_spacing": 0.05,
+    "log_extent": 0.05,
+}
+LEAST_OTHERWISE = 0.02  # shares of the picture and of its grey values
+#: Figure → which side of its interval is suspicious, and how a person is told.
+MEANINGS: dict[str, tuple[Side, str]] = {
+    "certainty": ("low", "the network is unsure of its outline"),
+    "agreement": ("low", "the networks disagree"),
+    "log_size": ("both", "its size is unusual"),
+    "place_x": ("both", "it lies unusually far to one side"),
+    "place_y": ("both", "it lies unusually far to the front or back, top or bottom"),
+    "place_z": ("both", "it lies unusually high or low"),
+    "whole": ("low", "it is in several pieces"),
+    "border": ("high", "it is cut off by the border of the scan"),
+    "order": ("both", "left and right do not lie as usual"),
+    "likeness": ("low", "the scan does not look like those of the training"),
+    "handedness": ("both", "the scan may be mirrored"),
+    "darks": ("both", "the dark grey values are unusual"),
+    "middles": ("both", "the middle grey values are unusual"),
+    "brights": ("both", "the bright grey values are unusual"),
+    "log_spacing": ("both", "the resolution is unusual"),
+    "log_extent": ("both", "the field of view is unusual"),
+}
+
+
+class Interval(BaseModel):
+    """Where a figure of a new scan is expected: ``middle ± half``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    middle: float
+    half: float
+
+
+class OrganReference(BaseModel):
+    """What is expected of one organ.
+
+    Attributes:
+        intervals: Figure → interval.
+        present: Share of development scans that have the organ.
+        dice: ``[slope, intercept, low, high]`` of Dice on certainty, with the residuals' 5th and 95th percentile;
+            ``None`` where the patients are too few.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    intervals: dict[str, Interval]
+    present: float
+    dice: tuple[float, float, float, float] | None = None
+
+
+class QualityReference(BaseModel):
+    """``quality.json``.
+
+    Attributes:
+        scan: Figures of the scan itself.
+        coarse: Mean coarse picture of the development scans, flattened.
+        organs: Organ → what is expected of it.
+        figures: How well the verdicts found bad segmentations, out of fold.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    scan: dict[str, Interval]
+    coarse: list[float]
+    organs: dict[str, OrganReference]
+    mirror_pairs: list[tuple[str, str]] = []
+    figures: dict[str, Any] = {}
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is thought of one organ.
+
+    Attributes:
+        verdict: ``good``, ``look`` or ``fail``.
+        risk: Distance of its worst figure from what is usual, in half-widths of the interval.
+        reasons: Why, worst first.
+        dice: Predicted Dice with the bounds of its 90 % interval, where the training's patients sufficed.
+    """
+
+    verdict: Literal["good", "look", "fail"]
+    risk: float
+    reasons: tuple[str, ...]
+    dice: tuple[float, float, float] | None = None
+
+    @property
+    def dice_text(self) -> str:
+        """``0.91 (0.85 to 0.95)``."""
+        return "" if self.dice is None else f"{self.dice[0]:.2f} ({self.dice[1]:.2f} to {self.dice[2]:.2f})"
+
+
+def coarse_picture(scan: Scan) -> Array:
+    """A scan's first channel as a few standardised voxels, ``(8, 8, 8)`` or, of a picture, ``(8, 8, 1)``."""
+    from pipeline.mechanics.resampling import resample
+
+    values = np.nan_to_num(scan.voxels[0].astype(np.float32))
+    low, high = np.percentile(_thin(values), (1, 99))
+    small = resample(np.clip(values, low, high), (COARSE, COARSE, 1 if scan.is_flat else COARSE))
+    spread = float(small.std())
+    return (small - small.mean()) / (spread if spread > 0 else 1.0)
+
+
+def _thin(values: Array) -> Array:
+    flat = values.reshape(-1)
+    return flat[:: max(flat.size // 200_000, 1)]
+
+
+def scan_figures(scan: Scan, coarse: Array) -> dict[str, float]:
+    """Figures of the scan itself, on canonical axes.
+
+    Args:
+        scan: The scan.
+        coarse: Mean coarse picture of other scans, of :func:`coarse_picture`'s shape.
+    """
+    small = coarse_picture(scan)
+    sample = _thin(np.nan_to_num(scan.voxels[0].astype(np.float32)))
+    low, q10, q50, q90, high = np.percentile(sample, (1, 10, 50, 90, 99))
+    width = high - low if high > low else 1.0
+    likeness, mirrored = _correlation(small, coarse), _correlation(small[::-1], coarse)
+    extent = np.array(scan.shape) * np.array(scan.spacing)
+    axes = 2 if scan.is_flat else 3
+    return {
+        "likeness": likeness,
+        "handedness": likeness - mirrored,
+        "darks": float((q10 - low) / width),
+        "middles": float((q50 - low) / width),
+        "brights": float((q90 - low) / width),
+        # Pixels of unknown size have no resolution to compare; their number says nothing of the patient.
+        "log_spacing": 0.0 if scan.unit == "px" else float(np.log(scan.spacing[:axes]).mean()),
+        "log_extent": 0.0 if scan.unit == "px" else float(np.log(extent[:axes]).mean()),
+    }
+
+
+def _correlation(one: Array, other: Array) -> float:
+    a, b = one - one.mean(), other - other.mean()
+    norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
+    return float((a * b).sum()) / norm if norm > 0 else 0.0
+
+
+def organ_figures(labels: LabelMap, unit: str, pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, float]]:
+    """Figures of each organ's mask that is not empty: size, place in the scan, pieces, border, order of the sides."""
+    from pipeline.mechanics.components import largest_component
+
+    figures: dict[str, dict[str, float]] = {}
+    size = voxel_size(labels.grid, unit)
+    shape = np.array(labels.data.shape, float)
+    flat = labels.data.shape[2] == 1
+    for organ in labels.organs:
+        mask = labels.mask(organ)
+        count = int(np.count_nonzero(mask))
+        if not count:
+            continue
+        places = [_mean_place(mask, axis) / n for axis, n in enumerate(shape)]
+        edge = sum(
+            np.count_nonzero(mask.take(at, axis))
+            for axis in range(2 if flat else 3)
+            for at in (0, mask.shape[axis] - 1)
+        )
+        # Sizes in pixels change with the resolution of the file: their share of the picture does not.
+        relative = count / mask.size if unit == "px" else count * size
+        figures[organ] = {
+            "log_size": float(np.log(relative)),
+            "place_x": float(places[0]),
+            "place_y": float(places[1]),
+            **({} if flat else {"place_z": float(places[2])}),
+            "whole": float(np.count_nonzero(largest_component(mask)) / count),
+            "border": float(edge / count ** (1 / 2 if flat else 2 / 3)),
+        }
+    for one, other in pairs:
+        if one in figures and other in figures:
+            apart = figures[one]["place_x"] - figures[other]["place_x"]
+            figures[one]["order"], figures[other]["order"] = apart, -apart
+    return figures
+
+
+def _mean_place(mask: Array, axis: int) -> float:
+    counts = np.count_nonzero(mask, axis=tuple(i for i in range(3) if i != axis))
+    return float(counts @ (np.arange(len(counts)) + 0.5) / counts.sum())
+
+
+class Judge:
+    """Gives verdicts.
+
+    Args:
+        reference: What is usual.
+    """
+
+    def __init__(self, reference: QualityReference) -> None:
+        self.reference = reference
+
+    def __call__(self, scan: Scan, prediction: Prediction) -> dict[str, Verdict]:
+        """Organ → verdict, for a scan on canonical axes."""
+        reference = self.reference
+        coarse = np.array(reference.coarse, np.float32).reshape(COARSE, COARSE, -1)
+        if (coarse.shape[2] == 1) != scan.is_flat:
+            raise ValueError("the scan is not of the kind that the reference was made of")
+        own = scan_figures(scan, coarse)
+        masks = organ_figures(prediction.labels, scan.unit, reference.mirror_pairs)
+        return {
+            organ: self.of_organ(organ, own, masks.get(organ), prediction.certainty.get(organ), prediction.agreement)
+            for organ in prediction.labels.organs
+        }
+
+    def of_organ(
+        self,
+        organ: str,
+        scan: Mapping[str, float],
+        mask: Mapping[str, float] | None,
+        certainty: float | None,
+        agreement: Mapping[str, float] | None = None,
+    ) -> Verdict:
+        """The verdict on one organ, from its figures; ``mask`` is ``None`` where nothing was found."""
+        expected = self.reference.organs[organ]
+        worst = {name: excess(name, scan[name], interval) for name, interval in self.reference.scan.items()}
+        figures = dict(mask or {})
+        if certainty is not None:
+            figures["certainty"] = certainty
+        if agreement and organ in agreement:
+            figures["agreement"] = agreement[organ]
+        for name, interval in expected.intervals.items():
+            if name in figures:
+                worst[name] = excess(name, figures[name], interval)
+        reasons = [MEANINGS[name][1] for name in sorted(worst, key=lambda n: -worst[n]) if worst[name] > LOOK]
+        risk = max(worst.values(), default=0.0)
+        if mask is None and expected.present > 0.5:
+            # Where all training scans have it, nothing found is a failure; where many do, a reason to look.
+            risk = max(risk, 2 * FAIL if expected.present > 0.95 else (LOOK + FAIL) / 2)
+            reasons.insert(0, "nothing was found")
+        verdict: Literal["good", "look", "fail"] = "fail" if risk > FAIL else "look" if risk > LOOK else "good"
+        return Verdict(verdict, risk, tuple(reasons), predicted_dice(expected, certainty))
+
+
+def excess(name: str, value: float, interval: Interval) -> float:
+    """Distance of a figure from the middle of its interval in half-widths, 0 on the side that is no reason to worry."""
+    apart = (value - interval.middle) / max(interval.half, LEAST.get(name, LEAST_OTHERWISE))
+    side = MEANINGS[name][0]
+    return float(max(-apart if side == "low" else apart if side == "high" else abs(apart), 0.0))
+
+
+def predicted_dice(expected: OrganReference, certainty: float | None) -> tuple[float, float, float] | None:
+    """Predicted Dice and its 90 % interval, from the certainty."""
+    if expected.dice is None or certainty is None:
+        return None
+    slope, intercept, low, high = expected.dice
+    value = slope * certainty + intercept
+    middle, least, most = np.clip([value, value + low, value + high], 0, 1)
+    return float(middle), float(least), float(most)
+
+
+def open_judge(folder: Path) -> Judge | None:
+    """The judge of a champion's folder; ``None`` where the folder has no ``quality.json``.
+
+    Raises:
+        InputError: The file is damaged.
+    """
+    path = folder / QUALITY
+    if not path.is_file():
+        return None
+    try:
+        return Judge(QualityReference.model_validate(read_json(path)))
+    except ValueError as error:
+        raise InputError(f"is not a quality reference ({error})", where=str(path)) from None

@@ -1,0 +1,119 @@
+"""What a run was made of: versions, git state, digests of plan, manifest and split, and the scans on each side."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import json
+import platform
+import subprocess
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from pipeline.core.files import read_table, sha256_of
+from pipeline.core.manifest import manifest_path
+from pipeline.core.paths import StudyPaths
+from pipeline.core.splits import read_splits
+
+PACKAGES = ("organseg", "torch", "monai", "numpy", "mlflow")
+DIGEST_LENGTH = 12
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that results depend on; nothing is imported for it."""
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def environment() -> str:
+    """Every installed package with its version, as a requirements file, under the version of Python."""
+    pins = {
+        f"{item.metadata['Name']}=={item.version}"
+        for item in importlib.metadata.distributions()
+        if item.metadata["Name"]
+    }
+    return "\n".join([f"# python {platform.python_version()}", *sorted(pins, key=str.casefold)]) + "\n"
+
+
+@cache
+def git_state() -> dict[str, str]:
+    """``commit`` and ``dirty`` of the checkout that this code runs from; empty where it is an installed package."""
+    folder = Path(__file__).resolve().parent
+
+    def git(*words: str) -> str | None:
+        try:
+            done = subprocess.run(
+                ["git", "-C", str(folder), *words], capture_output=True, text=True, timeout=10, check=False
+            )
+        except (OSError, subprocess.TimeoutExpired):
+            return None
+        return done.stdout.strip() if done.returncode == 0 else None
+
+    commit = git("rev-parse", "HEAD")
+    # A package inside somebody else's checkout (a virtual environment in it) is not that checkout's code.
+    if not commit or git("ls-files", "--error-unmatch", str(Path(__file__).resolve())) is None:
+        return {}
+    return {"commit": commit, "dirty": "true" if git("status", "--porcelain", "--untracked-files=no") else "false"}
+
+
+def digest_of_file(path: Path) -> str:
+    """Start of a file's sha256, or ``absent``."""
+    return sha256_of(path)[:DIGEST_LENGTH] if path.is_file() else "absent"
+
+
+def manifest_digest(paths: StudyPaths) -> str:
+    """Digest of the study's manifest."""
+    return digest_of_file(manifest_path(paths.study, paths.root))
+
+
+def sides(paths: StudyPaths, fold: int | None) -> dict[str, dict[str, int]]:
+    """How many labelled scans and patients a fold trains on and validates on, and how many are kept for the test.
+
+    Args:
+        paths: Places of the study.
+        fold: The fold, or ``None`` for development as a whole.
+    """
+    if not (paths.scans_csv.is_file() and paths.splits.is_file()):
+        return {}
+    splits = read_splits(paths.splits)
+    found: dict[str, list[str]] = {}
+    for row in read_table(paths.scans_csv):
+        place = splits.get(row["patient_id"])
+        if place is None or row.get("labelled") != "1":
+            continue
+        validates = fold is not None and place.fold == fold
+        side = "test" if place.split == "test" else "validation" if validates else "train"
+        found.setdefault(side, []).append(row["patient_id"])
+    order = [side for side in ("train", "validation", "test") if side in found]
+    return {side: {"scans": len(found[side]), "patients": len(set(found[side]))} for side in order}
+
+
+def dataset_inputs(job: dict[str, Any]) -> list[Any]:
+    """A run's data as MLflow dataset inputs, one a side, with the manifest's digest.
+
+    Args:
+        job: ``study``, ``sides`` (see :func:`sides`), ``manifest`` (its digest), and ``fold`` where there is one.
+    """
+    from mlflow.entities import Dataset, DatasetInput, InputTag
+
+    fold = f" fold {job['fold']}" if job.get("fold") is not None else ""
+    source = json.dumps({"uri": f"data_manifests/{job['study']}.csv"})
+    return [
+        DatasetInput(
+            dataset=Dataset(
+                name=f"{job['study']} test" if side == "test" else f"{job['study']} {side}{fold}",
+                digest=job["manifest"],
+                source_type="local",
+                source=source,
+                profile=json.dumps(counts),
+            ),
+            tags=[InputTag("mlflow.data.context", side)],
+        )
+        for side, counts in job["sides"].items()
+    ]

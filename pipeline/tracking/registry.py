@@ -1,0 +1,342 @@
+"""The model registry: a study's champions, each with its evidence, under the aliases champion and challenger."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pipeline
+from pipeline.core.errors import InputError
+from pipeline.core.files import digest_of, read_json, sha256_of
+from pipeline.core.paths import StudyPaths
+from pipeline.core.study import Study, load_study, study_path
+from pipeline.mechanics.statistics import describe
+from pipeline.tracking import facts, tree
+from pipeline.tracking.card import model_card
+from pipeline.tracking.figures import ALL, metric_key
+from pipeline.tracking.names import registered_name
+from pipeline.tracking.promotion import judge, oof_scores
+from pipeline.tracking.store import Store, TrackingError, shown
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
+    from mlflow.entities.model_registry import ModelVersion
+
+    from pipeline.mechanics.champion import Champion
+
+SCORES = "evidence/oof_scores.json"
+#: What the served model imports, beside the backend that runs its networks.
+REQUIRED = (
+    "numpy",
+    "scipy",
+    "pandas",
+    "pillow",
+    "nibabel",
+    "pydicom",
+    "pydantic",
+    "PyYAML",
+    "SimpleITK",
+    "scikit-image",
+)
+BACKENDS = {"onnxruntime": ("onnxruntime",), "openvino": ("openvino",), "torch": ("torch", "monai", "safetensors")}
+
+
+def champion_key(paths: StudyPaths) -> str:
+    """Key of a champion: the same folder with the same content is the same champion."""
+    return digest_of([paths.study, "champion", sha256_of(paths.champion)])
+
+
+def champion_run(store: Store, study: Study, paths: StudyPaths) -> Run:
+    """The run that stands for the champion: its evidence, and later its test figures and the report."""
+    from pipeline.mechanics.champion import read_champion
+
+    champion = read_champion(paths.champion)
+    experiment = tree.experiment(store, paths.study, study.title, study.description)
+    git = facts.git_state()
+    tags = {
+        tree.ROLE: "champion",
+        "study": paths.study,
+        "model": champion.name,
+        "manifest": facts.manifest_digest(paths),
+        "split": facts.digest_of_file(paths.splits),
+        tree.SOURCE_TAG: "organseg select",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": git.get("commit", ""),
+        "mlflow.source.git.dirty": git.get("dirty", ""),
+        **{f"version.{name}": value for name, value in facts.versions().items()},
+    }
+    run = tree.ensure_run(
+        store,
+        paths,
+        experiment,
+        champion_key(paths),
+        name="champion",
+        tags={name: value for name, value in tags.items() if value},
+    )
+    client, run_id = store.client, run.info.run_id
+    if tree.FILLED not in run.data.tags:
+        sides = facts.sides(paths, None)
+        if sides:
+            job = {"study": paths.study, "sides": sides, "manifest": facts.manifest_digest(paths)}
+            store.write(lambda: client.log_inputs(run_id, datasets=facts.dataset_inputs(job)))
+        store.write(lambda: client.log_artifact(run_id, str(paths.champion_yaml)))
+        if paths.fingerprint.is_file():
+            store.write(lambda: client.log_artifact(run_id, str(paths.fingerprint)))
+        scores = oof_scores(paths, [member.model for member in champion.members])
+        store.write(lambda: client.log_dict(run_id, scores, SCORES))
+        if figures := _oof_figures(scores):
+            store.write(lambda: client.log_batch(run_id, metrics=figures))
+        store.write(lambda: client.log_text(run_id, facts.environment(), "environment.txt"))
+        store.write(lambda: client.set_tag(run_id, tree.FILLED, "true"))
+    tree.set_status(store, run_id, "FINISHED")
+    return run
+
+
+def _oof_figures(scores: dict[str, float]) -> list[Any]:
+    """The champion's own out-of-fold figure, which no summary holds: clean-up and ensembles are measured in select."""
+    from mlflow.entities import Metric
+
+    summary = describe(scores)
+    values = {"": summary.mean, "low": summary.low, "high": summary.high}
+    now = round(time.time() * 1000)
+    return [
+        Metric(metric_key("oof", "dice", ALL, end=end), round(value, 6), now, 0)
+        for end, value in values.items()
+        if math.isfinite(value)
+    ]
+
+
+def register(store: Store, study: Study, paths: StudyPaths, say: Callable[[str], None]) -> str:
+    """Register the champion in ``results``, if it is not registered, and give it its alias.
+
+    Returns:
+        Its version.
+    """
+    from pipeline.mechanics.champion import read_champion
+
+    name, key = registered_name(paths.study), champion_key(paths)
+    version = _version_of(store, name, key)
+    if version is not None and "promotion" in version.tags:
+        return str(version.version)
+    champion = read_champion(paths.champion)
+    run = champion_run(store, study, paths)
+    if version is None:
+        version = _log_and_register(store, paths, run, champion, name, key)
+    client, number = store.client, str(version.version)
+    card = model_card(study, paths, champion)
+    store.write(lambda: client.update_model_version(name, number, card))
+    old = _aliased(store, name, "champion")
+    if old is not None and str(old.version) == number:
+        old = None
+    scores = oof_scores(paths, [member.model for member in champion.members])
+    verdict = judge(scores, _scores_of(store, old) if old is not None else None, old.version if old else "")
+    store.write(lambda: client.set_registered_model_alias(name, verdict.alias, number))
+    if verdict.alias == "champion" and (challenger := _aliased(store, name, "challenger")) is not None:
+        # A challenger that lost against an earlier champion says nothing against this one.
+        store.write(lambda: client.set_model_version_tag(name, str(challenger.version), "was", "challenger"))
+        store.write(lambda: client.delete_registered_model_alias(name, "challenger"))
+    if old is not None and verdict.alias == "champion":
+        store.write(lambda: client.set_model_version_tag(name, str(old.version), "replaced_by", number))
+    store.write(lambda: client.set_model_version_tag(name, number, "reason", verdict.reason))
+    store.write(lambda: client.set_tag(run.info.run_id, "alias", verdict.alias))
+    store.write(lambda: client.set_tag(run.info.run_id, "reason", verdict.reason))
+    # Last: a version without this tag is judged again.
+    store.write(lambda: client.set_model_version_tag(name, number, "promotion", verdict.alias))
+    say(f"tracking: {name} version {number} is the {verdict.alias}: {verdict.reason}")
+    return number
+
+
+def describe_version(store: Store, paths: StudyPaths, card: str) -> None:
+    """Give the registered champion its card anew, once there are figures on the test."""
+    version = _version_of(store, registered_name(paths.study), champion_key(paths))
+    if version is not None and version.description != card:
+        client = store.client
+        store.write(lambda: client.update_model_version(version.name, str(version.version), card))
+
+
+def _version_of(store: Store, name: str, key: str) -> ModelVersion | None:
+    client = store.client
+    versions = store.read(lambda: client.search_model_versions(f"name = '{name}'"))
+    return next((version for version in versions if version.tags.get(tree.KEY) == key), None)
+
+
+def _aliased(store: Store, name: str, alias: str) -> ModelVersion | None:
+    client = store.client
+    model = store.read(lambda: client.get_registered_model(name))
+    number = model.aliases.get(alias)
+    return store.read(lambda: client.get_model_version(name, str(number))) if number is not None else None
+
+
+def _scores_of(store: Store, version: ModelVersion) -> dict[str, float]:
+    """Out-of-fold figures that were logged with a version; none where they are gone."""
+    client = store.client
+    with tempfile.TemporaryDirectory() as folder:
+        try:
+            path = client.download_artifacts(version.run_id, SCORES, folder)
+        except Exception:
+            # An absent artifact is another exception for each kind of store; no scores means: not comparable.
+            return {}
+        return {str(patient): float(dice) for patient, dice in read_json(path).items()}
+
+
+def _log_and_register(
+    store: Store, paths: StudyPaths, run: Run, champion: Champion, name: str, key: str
+) -> ModelVersion:
+    """Log the champion's folder as a model from code, and register it."""
+    client = store.client
+    _ensure_registered_model(store, name, paths.study)
+    package = Path(pipeline.__file__).parent
+    with store.current() as mlflow, tempfile.TemporaryDirectory() as folder:
+        code = Path(folder) / "code" / package.name
+        shutil.copytree(package, code, ignore=shutil.ignore_patterns("__pycache__", "demo"))
+
+        # MLflow notes where the files came from; that is nobody's business.
+        files = Path(folder) / "champion"
+        shutil.copytree(paths.champion, files)
+
+        def log() -> Any:
+            # Inside a turn at the store already, and a run that goes on stays FINISHED but for this moment.
+            with mlflow.start_run(run_id=run.info.run_id):
+                return mlflow.pyfunc.log_model(
+                    name="champion",
+                    python_model=str(code / "tracking" / "serve.py"),
+                    artifacts={"champion": str(files)},
+                    code_paths=[str(code)],
+                    signature=_signature(),
+                    input_example=_example(champion),
+                    pip_requirements=_requirements(champion),
+                    metadata={"study": paths.study, "organs": list(champion.organs)},
+                    tags={tree.KEY: key},
+                )
+
+        info = store.write(log)
+        # Here too MLflow asks the store that is set in its module where the model's files lie.
+        return store.write(
+            lambda: client.create_model_version(
+                name,
+                info.model_uri,
+                run.info.run_id,
+                tags={tree.KEY: key, "study": paths.study},
+                model_id=info.model_id,
+            )
+        )
+
+
+def _ensure_registered_model(store: Store, name: str, study: str) -> None:
+    client = store.client
+    if store.read(lambda: client.search_registered_models(f"name = '{name}'")):
+        return
+    note = (
+        f"Champions of the study **{study}**. The alias `champion` is the model in use, `challenger` one that was not "
+        "better beyond its interval; the tag `reason` says why.\n\n"
+        f"`organseg predict SCAN --model models:/{name}@champion --out DIR`"
+    )
+    try:
+        store.write(lambda: client.create_registered_model(name, description=note))
+    except TrackingError:
+        # Another process may have made it in between.
+        if not store.read(lambda: client.search_registered_models(f"name = '{name}'")):
+            raise
+
+
+def _signature() -> Any:
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import AnyType, ColSpec, DataType, Schema
+
+    from pipeline.tracking.serve import OUTPUTS
+
+    inputs = [
+        ColSpec(DataType.binary, "image", required=False),
+        ColSpec(AnyType(), "voxels", required=False),
+        ColSpec(AnyType(), "spacing", required=False),
+    ]
+    kinds = {"scan": DataType.long, "voxels": DataType.long, "volume": DataType.double, "certainty": DataType.double}
+    outputs = [ColSpec(kinds.get(name, DataType.string), name) for name in OUTPUTS]
+    return ModelSignature(inputs=Schema(inputs), outputs=Schema(outputs))
+
+
+def _example(champion: Champion) -> Any:
+    """A ramp of the champion's kind, small enough to be read as JSON."""
+    import pandas as pd
+
+    flat = champion.modality in {"xray", "photo"}
+    ramp = [[float(x + y) for x in range(16)] for y in range(16)]
+    voxels: Any = ramp if flat else [[[value] * 2 for value in row] for row in ramp]
+    return pd.DataFrame([{"voxels": voxels, "spacing": [1.0, 1.0, 1.0]}])
+
+
+def _requirements(champion: Champion) -> list[str]:
+    """Pins of what the served model imports."""
+    import importlib.metadata
+
+    pins = []
+    for package in ("mlflow", *REQUIRED, *BACKENDS[champion.backend.name]):
+        try:
+            version = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            continue
+        # A local build's mark (2.13.0+cpu) is not known to package indexes.
+        pins.append(f"{package}=={version.split('+')[0]}")
+    return pins
+
+
+def download(uri: str, root: Path) -> Path:
+    """Fetch the champion's folder of a registered model; see :func:`pipeline.tracking.download_model`."""
+    store = _store_for(uri, root)
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "organseg" / "models"
+    try:
+        source = _source(store, uri)
+        with store.current() as mlflow:
+            if store.file is not None:
+                return _champion_in(Path(mlflow.artifacts.download_artifacts(artifact_uri=source)), uri)
+            # Versions do not change once they are made, so a folder that was fetched whole is good for ever.
+            folder = cache / digest_of([store.uri, source])
+            if not folder.is_dir():
+                cache.mkdir(parents=True, exist_ok=True)
+                with tempfile.TemporaryDirectory(dir=cache) as part:
+                    whole = Path(part) / "model"
+                    whole.mkdir()
+                    mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=str(whole))
+                    os.replace(whole, folder)
+            return _champion_in(folder, uri)
+    except TrackingError as error:
+        raise InputError(str(error), where=uri, remedy="Start the server, or set MLFLOW_TRACKING_URI.") from None
+    except InputError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"cannot be fetched from {shown(store.uri)} ({str(error).splitlines()[0][:200]})",
+            where=uri,
+            remedy="`organseg runs` lists the registered models.",
+        ) from None
+
+
+def _store_for(uri: str, root: Path) -> Store:
+    """The store that a model's address refers to: the environment's, else that of the study in its name."""
+    name = uri.removeprefix("models:/").split("@")[0].split("/")[0].removeprefix("organseg-")
+    study = load_study(name, root) if study_path(name, root).is_file() else None
+    return Store.of(study, StudyPaths(name, root))
+
+
+def _source(store: Store, uri: str) -> str:
+    """Where the files of a model's address lie, with its alias resolved: an address that never changes."""
+    if not uri.startswith("models:/") or "@" not in uri:
+        return uri
+    client = store.client
+    name, alias = uri.removeprefix("models:/").split("@", 1)
+    version = store.read(lambda: client.get_model_version_by_alias(name, alias))
+    return f"models:/{name}/{version.version}"
+
+
+def _champion_in(folder: Path, uri: str) -> Path:
+    """The champion's own folder inside a logged model."""
+    found = sorted(path.parent for path in folder.rglob("champion.yaml"))
+    if not found:
+        raise InputError("is not a champion of organseg", where=uri, remedy="`organseg select` registers one.")
+    return found[0]

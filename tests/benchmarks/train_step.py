@@ -1,0 +1,122 @@
+"""Time of a training step and the share of it outside forward and backward, against the network alone.
+
+``python tests/benchmarks/train_step.py [--dims 3] [--steps 10] [--threads 1] [--compile]``: the default U-Net on random
+scans of the reference patch and batch, augmentation on. Times are CPU seconds, which a shared machine does not stretch;
+the whole step and its parts take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import statistics
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+
+from pipeline.core.plan import Plan
+from pipeline.mechanics.model_files import build_for
+from pipeline.plan import rules
+from pipeline.train.augment import targets_of
+from pipeline.train.data import Batches, Case
+from pipeline.train.engine import Engine, Settings, drawn_network
+
+#: Largest size of a scan, as in hippocampus and in radiographs.
+LARGEST = {2: (256, 256, 1), 3: (43, 59, 47)}
+
+
+def reference_plan(dims: int) -> Plan:
+    """The plan of the reference study."""
+    size = LARGEST[dims][:dims]
+    sides, _ = rules.patch_sides([round(s * 0.85) for s in size] if dims == 3 else size, size, (1.0,) * dims, 96**3)
+    shape = rules.topology(sides, (1.0,) * dims)
+    network = {
+        "name": "unet",
+        "features": rules.feature_counts(len(shape.strides), dims),
+        "strides": shape.strides,
+        "kernel_sizes": shape.kernels,
+    }
+    return Plan(
+        model="unet",
+        modality="mri" if dims == 3 else "xray",
+        organs=["a", "b", "c"],
+        overlapping=dims == 2,
+        in_channels=1,
+        spatial_dims=3 if dims == 3 else 2,
+        normalisation={"name": "zscore_foreground"},
+        patch=list(shape.patch),
+        batch=rules.batch_size(shape.patch, dims, 100)[0],
+        network=network,
+        loss={"name": "dice_ce"},
+        augmentation={"preset": "mri" if dims == 3 else "xray"},
+        optimiser={"name": "adamw", "learning_rate": 1e-3, "gradient_clip": 12.0, "ema": 0.99},
+        steps=1000,
+        validate_every=1000,
+    )
+
+
+def make_cases(plan: Plan, dims: int) -> list[Case]:
+    """Random scans with a block of each organ."""
+    draw = np.random.default_rng(0)
+    cases = []
+    for number in range(8):
+        size = LARGEST[dims]
+        labels = torch.zeros(size, dtype=torch.uint8)
+        labels[8:20, 8:30] = 1
+        labels[20:30, 8:30] = 2
+        image = torch.from_numpy(draw.normal(size=(1, *size)).astype(np.float16))
+        cases.append(Case(f"s{number}", image, labels, (True,) * 3, np.full((3, 4, 3), 9, np.int32), (1.0, 1.0, 1.0)))
+    return cases
+
+
+def cpu_seconds(work: Callable[[int], object], step: int) -> float:
+    """CPU seconds of all threads for one call."""
+    start = time.process_time()
+    work(step)
+    return time.process_time() - start
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--dims", type=int, default=3, choices=(2, 3))
+    parser.add_argument("--steps", type=int, default=10)
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--compile", action="store_true")
+    given = parser.parse_args()
+    os.environ["OMP_NUM_THREADS"] = str(given.threads)
+    torch.set_num_threads(given.threads)
+    plan = reference_plan(given.dims)
+    cpu = torch.device("cpu")
+    network = drawn_network(plan, lambda: build_for(plan))
+    settings = Settings(1000, "fp32", plan.batch, given.compile)
+    engine = Engine(plan, network, Batches(make_cases(plan, given.dims), plan, cpu), settings)
+    batch = engine.batch(0)
+
+    def passes(step: int) -> None:
+        engine.loss(engine.forward(batch.images), targets_of(batch.labels, plan), batch.annotated).backward()
+        engine.optimiser.zero_grad(set_to_none=True)
+
+    jobs: dict[str, Callable[[int], object]] = {"whole step": engine.step, "passes": passes, "batch": engine.batch}
+    times: dict[str, list[float]] = {name: [] for name in jobs}
+    for step in range(given.steps + 1):
+        for name, work in jobs.items():
+            times[name].append(cpu_seconds(work, step))
+    medians = {name: statistics.median(values[1:]) for name, values in times.items()}
+    share = 1 - medians["passes"] / medians["whole step"]
+    print(f"{given.dims}-D, patch {plan.patch}, batch {plan.batch}, features {plan.network['features']}")
+    print("| part | CPU seconds | share |\n|---|---|---|")
+    print(f"| whole step | {medians['whole step']:.3f} | |")
+    print(f"| forward, loss, backward | {medians['passes']:.3f} | {medians['passes'] / medians['whole step']:.0%} |")
+    print(f"| cut and augment the batch | {medians['batch']:.3f} | {medians['batch'] / medians['whole step']:.0%} |")
+    print(f"| outside forward and backward | | {share:.0%} |")
+
+
+if __name__ == "__main__":
+    main()

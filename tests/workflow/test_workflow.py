@@ -1,0 +1,64 @@
+"""The real workflow: once through, again with nothing to do, after a change, and after kills at seeded moments."""
+
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from place import final_files, make_place, run, start
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A study that was run without a disturbance."""
+    folder = make_place(tmp_path_factory.mktemp("whole") / "study")
+    run(folder, "--config", "study=demo_xray")
+    return folder
+
+
+def test_everything_of_the_table_is_there(finished: Path) -> None:
+    results = finished / "results" / "demo_xray"
+    for name in ("scans.csv", "rejected.csv", "masks.rle.csv", "fingerprint.json", "splits.csv", "plans/unet.yaml"):
+        assert (results / name).stat().st_size > 0, name
+    for name in ("models/unet/fold0/weights.safetensors", "metrics/test/summary.csv", "champion.yaml", "report.html"):
+        assert (results / name).stat().st_size > 0, name
+    rejected = (results / "rejected.csv").read_text()
+    assert rejected.count("\n") == 3, "two planted bad scans and a header"
+    assert (finished / "results" / "mlflow.db").exists()
+
+
+def test_a_second_run_does_nothing_and_says_so(finished: Path) -> None:
+    before = final_files(finished)
+    assert "Nothing to be done" in run(finished, "--config", "study=demo_xray")
+    assert final_files(finished) == before
+
+
+def test_a_changed_scan_runs_its_shard_and_what_follows(finished: Path, tmp_path: Path) -> None:
+    image = next((finished / "results" / "demo_xray" / "demo" / "images").glob("*.dcm"))
+    os.utime(image)
+    output = run(finished, "--config", "study=demo_xray", "--dry-run")
+    assert output.count("rule ingest_shard:") == 1
+    assert "rule report:" in output
+    run(finished, "--config", "study=demo_xray")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_killed_and_run_again_it_ends_in_the_same_files(finished: Path, tmp_path: Path, seed: int) -> None:
+    """Snakemake alone is killed (its jobs live on), or with all its jobs, at three moments drawn from the seed."""
+    draw = random.Random(seed)
+    folder = make_place(tmp_path / "study")
+    for _ in range(3):
+        process = start(folder, "--config", "study=demo_xray")
+        time.sleep(draw.uniform(4, 45))
+        if draw.random() < 0.5:
+            os.kill(process.pid, signal.SIGKILL)
+        else:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        process.stdout.close()  # type: ignore[union-attr]
+    run(folder, "--config", "study=demo_xray")
+    assert final_files(folder) == final_files(finished)
