@@ -33,7 +33,9 @@ def tool():
 
     def find(*names: str) -> str:
         for name in names:
-            found = shutil.which(name) or next((str(p) for p in Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), None)
+            found = shutil.which(name) or next(
+                (str(p) for p in Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), None
+            )
             if found:
                 return found
         message = f"needs {' or '.join(names)}, which is not installed"

@@ -83,7 +83,9 @@ def _without_times(path: Path) -> bytes:
     """A file's bytes without the columns and lines that say how long something took or when it was."""
     if path.suffix == ".csv":
         lines = [line.split(",") for line in path.read_text().splitlines()]
-        kept = [i for i, name in enumerate(lines[0]) if not any(word in name for word in ("second", "images_per", "time"))]
+        kept = [
+            i for i, name in enumerate(lines[0]) if not any(word in name for word in ("second", "images_per", "time"))
+        ]
         return "\n".join(",".join(line[i] for i in kept if i < len(line)) for line in lines).encode()
     if path.name == "report.html":
         return b""

@@ -1,0 +1,157 @@
+"""Each export format: written, read back, compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from pipeline.core.errors import InputError
+from pipeline.core.files import whole_file
+from pipeline.core.labels import LabelMap
+from pipeline.core.scan import Scan
+from pipeline.core.study import Study
+from pipeline.export import checks, readers
+from pipeline.export.checks import SURFACE, Tolerance
+from pipeline.formats.nifti_labels import write_label_files
+from pipeline.mechanics.pictures import contact_sheet, overlay, rgb, spotlight
+
+Row = dict[str, Any]
+Each = Callable[[], Iterable[tuple[str, Scan, LabelMap]]]
+SHEET = 40  # pictures a contact sheet
+
+
+@dataclass(frozen=True)
+class Job:
+    """What all exports of a run share.
+
+    Attributes:
+        study: The study, for its organs, colours, codes and formats.
+        model: Name of the model that found the organs.
+        name: Name of the study.
+        out: Where to write.
+    """
+
+    study: Study
+    model: str
+    name: str
+    out: Path
+
+
+def export_scan(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
+    """Write one scan in every format that has files of its own; what cannot be written becomes a failed row."""
+    rows: list[Row] = []
+    for form, write in FORMS.items():
+        if form in job.study.export.formats:
+            try:
+                rows += write(job, scan_id, scan, labels)
+            except InputError as error:
+                rows.append({"scan_id": scan_id, "format": form, "status": "failed", "reason": error.what})
+    return rows
+
+
+def _nifti(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
+    files = write_label_files(job.out / "nifti", scan_id, scan, labels, job.study.values())
+    read = readers.read_nifti_organs(files)
+    return checks.compare(scan_id, "nifti", checks.expected(labels), read, labels, Tolerance())
+
+
+def _dicom_seg(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
+    from pipeline.formats.dicom_seg_writer import write_seg
+
+    codes = {organ: about.snomed for organ, about in job.study.organs.items() if about.snomed}
+    path = write_seg(
+        job.out / "dicom_seg" / scan_id,
+        scan_id,
+        scan,
+        labels,
+        study=job.name,
+        codes=codes,
+        colors=job.study.colors(),
+        model=job.model,
+    )
+    read = readers.read_seg_organs(path, labels)
+    return checks.compare(scan_id, "dicom_seg", checks.expected(labels), read, labels, Tolerance())
+
+
+def _surfaces(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
+    from pipeline.formats.surfaces import write_ply, write_stl
+    from pipeline.mechanics.meshes import surface
+
+    if scan.is_flat:
+        return []
+    colors = job.study.colors()
+    files = {}
+    for organ in labels.organs:
+        mesh = surface(labels.mask(organ), labels.affine)
+        if mesh is not None:
+            files[organ] = job.out / "surfaces" / scan_id / f"{organ}.stl"
+            write_stl(files[organ], mesh)
+            write_ply(files[organ].with_suffix(".ply"), mesh, rgb(colors[organ]))
+    read = readers.read_surfaces(files)
+    return checks.compare(scan_id, "surfaces", checks.expected(labels), read, labels, SURFACE)
+
+
+def _overlays(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
+    picture = overlay(scan, labels, None, job.study.colors(), title=scan_id)
+    write_png(job.out / "overlays" / f"{scan_id}.png", picture)
+    return []
+
+
+def _spotlight(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
+    write_png(job.out / "spotlight" / f"{scan_id}.png", spotlight(scan, labels, job.study.colors()))
+    return []
+
+
+FORMS: dict[str, Callable[[Job, str, Scan, LabelMap], list[Row]]] = {
+    "nifti": _nifti,
+    "dicom_seg": _dicom_seg,
+    "surfaces": _surfaces,
+    "overlays": _overlays,
+    "spotlight": _spotlight,
+}
+
+
+def write_png(path: Path, picture: Image.Image) -> None:
+    """Write a picture, whole or not at all."""
+    with whole_file(path) as part:
+        picture.save(part, "PNG", optimize=False, compress_level=6)
+
+
+def export_tables(job: Job, each: Each) -> list[Row]:
+    """Write the formats that hold all scans in one file."""
+    from pipeline.formats.rle import write_masks
+
+    formats = job.study.export.formats
+    organs = job.study.organ_names()
+    rows: list[Row] = []
+
+    def items() -> Iterator[tuple[str, LabelMap, str]]:
+        for name, scan, labels in each():
+            yield name, labels, scan.unit
+
+    if "rle" in formats:
+        dialect = job.study.export.rle_dialect
+        path = job.out / "rle" / "masks.csv"
+        write_masks(path, items(), dialect, organs=organs)
+        for name, labels, _ in items():
+            read = readers.read_rle_organs(path, name, labels, dialect, organs)
+            rows += checks.compare(name, "rle", checks.expected(labels), read, labels, Tolerance())
+    if "coco" in formats:
+        path = job.out / "coco" / "annotations.json"
+        write_masks(path, items(), "coco", organs=organs)
+        for name, labels, _ in items():
+            read = readers.read_coco_organs(path, name, labels)
+            rows += checks.compare(name, "coco", checks.expected(labels), read, labels, Tolerance())
+    if "overlays" in formats:
+        _write_sheets(job, sorted((job.out / "overlays").glob("*.png")))
+    return rows
+
+
+def _write_sheets(job: Job, pictures: list[Path]) -> None:
+    for number, start in enumerate(range(0, len(pictures), SHEET), 1):
+        tiles = [(path.stem, Image.open(path)) for path in pictures[start : start + SHEET]]
+        write_png(job.out / "contact_sheets" / f"{number:03d}.png", contact_sheet(tiles))

@@ -1,0 +1,109 @@
+"""What the champion's MONAI bundle runs: MONAI's inferers over our networks, preparation and clean-up.
+
+``configs/inference.json`` in the champion's folder names these functions; ``python -m monai.bundle run`` calls them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.core.plan import Plan
+from pipeline.core.scan import Array
+from pipeline.core.study import Ingest
+from pipeline.formats.nifti_labels import write_label_files
+from pipeline.formats.table import read_scans
+from pipeline.mechanics.champion import read_champion
+from pipeline.mechanics.model_files import load_model
+from pipeline.mechanics.predictor import Predictor
+from pipeline.mechanics.preprocessing import Prepared
+from pipeline.mechanics.sliding_window import Forward, flip_sets, swapped_channels
+
+
+class Probabilities(nn.Module):
+    """A trained member of the champion, from windows to probabilities, mirrored at test time where the champion is.
+
+    Args:
+        folder: The member's folder.
+        mirror: Average over mirrored windows.
+    """
+
+    def __init__(self, folder: str, mirror: bool = False) -> None:
+        super().__init__()
+        self.network, self.plan, _ = load_model(Path(folder))
+        self.flips = flip_sets(self.plan) if mirror else [((), False)]
+        self.swap = swapped_channels(self.plan)
+
+    def forward(self, windows: Tensor) -> Tensor:
+        """``(B, C, *patch)`` → ``(B, K, *patch)``."""
+        total = None
+        for axes, swaps in self.flips:
+            spatial = [2 + axis for axis in axes]
+            logits = self.network(windows.flip(spatial))
+            p = torch.sigmoid(logits) if self.plan.overlapping else torch.softmax(logits, 1)
+            p = (p[:, self.swap] if swaps else p).flip(spatial)
+            total = p if total is None else total + p
+        assert total is not None
+        return total / len(self.flips)
+
+
+class BundleRun:
+    """Segments every scan in a file or folder.
+
+    Args:
+        bundle_root: The champion's folder.
+        networks: Its members, in order.
+        inferers: A MONAI inferer for each.
+        images: File or folder of scans.
+        output_dir: Folder for the masks, as ``organseg export`` writes NIfTI.
+    """
+
+    def __init__(
+        self,
+        bundle_root: str,
+        networks: Sequence[Probabilities],
+        inferers: Sequence[Callable[..., Any]],
+        images: str,
+        output_dir: str,
+    ) -> None:
+        self.champion = read_champion(Path(bundle_root))
+        self.images = Path(images)
+        self.out = Path(output_dir)
+        members = [(n.plan, _whole(n, i)) for n, i in zip(networks, inferers, strict=True)]
+        self.predictor = _Inferred(members, steps=self.champion.postprocessing)
+
+    def run(self) -> list[str]:
+        """Predict and write; gives the names of the scans."""
+        values = {organ: index for index, organ in enumerate(self.champion.organs, 1)}
+        names = []
+        for item in read_scans(self.images, self.champion.modality, Ingest()):
+            if item.read is None:
+                continue
+            scan = item.read().canonical()
+            name = item.source.name.split(".")[0]
+            write_label_files(self.out, name, scan, self.predictor.predict(scan).labels, values)
+            names.append(name)
+        return names
+
+
+class _Inferred(Predictor):
+    """Its forward functions take whole images: MONAI slides."""
+
+    def slide(self, forward: Forward, ready: Prepared, plan: Plan) -> Array:
+        """Probabilities on the plan's grid."""
+        return forward(ready.image)
+
+
+def _whole(network: Probabilities, inferer: Callable[..., Any]) -> Forward:
+    """A function from a whole prepared image ``(C, X, Y, Z)`` to probabilities ``(K, X, Y, Z)``."""
+
+    def predict(image: Array) -> Array:
+        with torch.inference_mode():
+            answer: Array = inferer(torch.from_numpy(image)[None], network)[0].numpy()
+        return answer
+
+    return predict

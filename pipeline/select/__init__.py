@@ -1,0 +1,198 @@
+"""The stage ``select``: chooses the champion from out-of-fold results alone, and packs it for use elsewhere."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.core.errors import InputError
+from pipeline.core.files import read_json, sha256_of, write_json, write_table
+from pipeline.core.paths import StudyPaths
+from pipeline.core.plan import Plan
+from pipeline.core.scan import Array
+from pipeline.core.study import Study
+from pipeline.mechanics.champion import (
+    FILE,
+    MODEL,
+    ONNX,
+    QUALITY,
+    WEIGHTS,
+    Backend,
+    Champion,
+    Member,
+    member_plan,
+    read_champion,
+)
+from pipeline.select.bundle import write_bundle
+from pipeline.select.calibration import calibrate
+from pipeline.select.card import write_card
+from pipeline.select.choice import RULE, choose_models, choose_steps
+from pipeline.select.evidence import Evidence
+
+TOLERANCE = 1e-3  # of a probability
+SAMPLES = 3  # scans that backends are compared on
+
+
+def run(
+    study: Study, paths: StudyPaths, *, threads: int | None = None, say: Callable[[str], None] = lambda line: None
+) -> None:
+    """Choose the champion and write ``champion/`` and ``champion.yaml``.
+
+    A study that names a ``model`` and trains nothing takes that champion over.
+
+    Args:
+        study: The study.
+        paths: Its places.
+        threads: Processor threads; by default what the process may use.
+        say: Takes a line of progress.
+
+    Raises:
+        InputError: Predictions or models are missing.
+    """
+    if study.model is not None:
+        champion = _adopt(study, paths, study.model)
+        say(f"champion: {champion.name}, taken from {study.model}")
+        champion.write(paths.champion_yaml)
+        return
+    import torch
+
+    from pipeline.tracking import deliver_champion
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    evidence = Evidence(study, paths)
+    models, candidates = choose_models(study, evidence, say)
+    steps, trials = choose_steps(study, evidence, models, say)
+    members = [Member(model=m, fold=f, folder=f"members/{m}-fold{f}") for m in models for f in range(study.split.folds)]
+    _start_folder(paths.champion)
+    members, backend = _pack(study, paths, evidence, members, say)
+    plans = [member_plan(paths.champion / member.folder) for member in members]
+    champion = Champion(
+        name=" + ".join(models),
+        study=paths.study,
+        modality=study.modality,
+        organs=list(study.organ_names()),
+        overlapping=study.overlapping,
+        colors=study.colors(),
+        codes={organ: about.snomed for organ, about in study.organs.items() if about.snomed},
+        mirror_pairs=study.mirror_pairs(),
+        members=members,
+        mirror=any(plan.mirror_axes for plan in plans),
+        postprocessing=steps,
+        backend=backend,
+        evidence={
+            "rule": RULE,
+            "patients": evidence.patients,
+            "scans": len(evidence.scans),
+            "candidates": candidates,
+            "postprocessing": trials,
+        },
+    )
+    quality, scores = calibrate(study, paths, evidence, models, steps)
+    rows = [{"scan_id": name, "dice": f"{dice:.6f}"} for name, dice in sorted(scores)]
+    write_table(paths.champion / "oof.csv", rows, ("scan_id", "dice"))
+    write_json(paths.champion / QUALITY, quality.model_dump(mode="json"))
+    found = quality.figures
+    say(
+        f"quality verdicts, out of fold: {found['bad']} of {found['bad'] + found['good']} organs below Dice "
+        f"{found['dice_limit']:g}; sensitivity {found['sensitivity']}, specificity {found['specificity']}"
+    )
+    if paths.fingerprint.is_file():
+        write_json(paths.champion / "fingerprint.json", read_json(paths.fingerprint))
+    write_card(paths.champion / "card.md", study, champion, plans)
+    write_bundle(paths.champion, champion, plans)
+    champion.write(paths.champion / FILE)
+    champion.write(paths.champion_yaml)
+    say(f"champion: {champion.name}, {len(members)} network{'s' if len(members) > 1 else ''}")
+    deliver_champion(study, paths, say)
+
+
+def _start_folder(folder: Path) -> None:
+    """An empty folder, without what an earlier choice left."""
+    if folder.exists():
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+
+
+def _adopt(study: Study, paths: StudyPaths, model: str) -> Champion:
+    """Take over a champion that was trained elsewhere."""
+    source = Path(model)
+    if model.startswith("models:/"):
+        from pipeline.tracking import download_model
+
+        source = download_model(model)
+    champion = read_champion(source)
+    if list(study.organs) != champion.organs or study.overlapping != champion.overlapping:
+        raise InputError(
+            f"the model finds {', '.join(champion.organs)}; the study's organs are {', '.join(study.organs)}",
+            where="model",
+            remedy="Give the study the model's organs, in its order, and its overlapping.",
+        )
+    if study.modality != champion.modality:
+        raise InputError(f"the model is for {champion.modality}, the study is of {study.modality}", where="model")
+    _start_folder(paths.champion)
+    shutil.copytree(source, paths.champion, dirs_exist_ok=True)
+    return champion
+
+
+def _pack(
+    study: Study, paths: StudyPaths, evidence: Evidence, members: Sequence[Member], say: Callable[[str], None]
+) -> tuple[list[Member], Backend]:
+    """Copy each member's weights and facts, export it to ONNX, and compare the backends."""
+    import torch
+
+    from pipeline.mechanics.model_files import load_model
+    from pipeline.select.onnx_export import parity, write_onnx
+
+    packed = []
+    apart: dict[str, float] = {}
+    for member in members:
+        source, target = paths.model(member.model, member.fold), paths.champion / member.folder
+        target.mkdir(parents=True, exist_ok=True)
+        for file in (WEIGHTS, MODEL):
+            shutil.copyfile(source / file, target / file)
+        network, plan, _ = load_model(target)
+        write_onnx(target / ONNX, network, plan)
+        windows = sample_windows(evidence, plan)
+        apart[member.folder] = float(f"{parity(target, network, plan, windows, 'onnxruntime'):.2g}")
+        packed.append(member.model_copy(update={"weights": sha256_of(target / WEIGHTS)}))
+    worst = max(apart.values())
+    if worst > TOLERANCE:
+        say(f"ONNX Runtime differs from PyTorch by {worst:.2g}, more than {TOLERANCE:g}: the champion runs on PyTorch")
+    gpu: Any = "bf16" if torch.cuda.is_available() else None
+    name: Any = "onnxruntime" if worst <= TOLERANCE else "torch"
+    return packed, Backend(name=name, gpu=gpu, tolerance=TOLERANCE, parity=apart)
+
+
+def sample_windows(evidence: Evidence, plan: Plan) -> list[Array]:
+    """The middle window of a few development scans, prepared for a network: ``(C, *patch)`` each."""
+    from pipeline.formats.store import read_scan
+    from pipeline.mechanics.preprocessing import prepare
+
+    windows = []
+    for scan in evidence.scans[:SAMPLES]:
+        image = prepare(read_scan(evidence.paths.scan(scan.shard, scan.scan_id)), plan).image
+        if plan.spatial_dims == 2:
+            across = 2 if plan.slice_axis is None else plan.slice_axis
+            image = np.take(image, image.shape[1 + across] // 2, axis=1 + across)
+        windows.append(_middle(image, plan.patch))
+    return windows
+
+
+def _middle(image: Array, patch: Sequence[int]) -> Array:
+    """The middle ``patch`` of ``(C, …)``, with zeros where the image is smaller."""
+    for axis, wanted in enumerate(patch, 1):
+        size = image.shape[axis]
+        if size >= wanted:
+            start = (size - wanted) // 2
+            image = np.take(image, range(start, start + wanted), axis=axis)
+        else:
+            before = (wanted - size) // 2
+            pad = [(0, 0)] * image.ndim
+            pad[axis] = (before, wanted - size - before)
+            image = np.pad(image, pad)
+    return image

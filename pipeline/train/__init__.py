@@ -1,0 +1,255 @@
+"""Stage ``train``: one model on one fold, from preprocessed scans to weights; stopped and resumed at any moment."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pipeline.core.errors import InputError
+from pipeline.core.files import digest_of, read_json, read_table, sha256_of
+from pipeline.core.journal import Journal
+from pipeline.core.paths import StudyPaths
+from pipeline.core.plan import Plan, read_plan
+from pipeline.core.splits import fold_sides, read_splits
+from pipeline.core.study import Study
+from pipeline.mechanics.model_files import WEIGHTS, build_for
+from pipeline.mechanics.schedule import validation_steps
+from pipeline.tracking import follow
+from pipeline.train import device as machine
+from pipeline.train.checkpoint import JOURNAL, read_settings, write_settings
+from pipeline.train.data import Batches, Case, load_cases
+from pipeline.train.engine import Engine, Settings, drawn_network
+from pipeline.train.loop import SCANS_ON_THE_WAY, Loop, Status, Stop, Stopped
+from pipeline.train.results import versions, write_results
+from pipeline.train.transfer import earlier_model, start_from
+from pipeline.train.validation import spread, validate_case
+
+__all__ = ["Status", "Stopped", "run"]
+
+#: Changes whenever the same inputs would be trained on in another way.
+VERSION = 1
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is to be trained, read from the study's files.
+
+    Attributes:
+        plan: The plan.
+        fold: The validation fold.
+        training: Scans to train on.
+        validation: Scans to validate on.
+        prepared: Folder of the prepared scans.
+        init_from: Folder of the model to start from, or ``None``.
+        key: Hash of all that the weights depend on.
+    """
+
+    plan: Plan
+    fold: int
+    training: tuple[str, ...]
+    validation: tuple[str, ...]
+    prepared: Path
+    init_from: Path | None
+    key: str
+
+
+def run(
+    study: Study,
+    paths: StudyPaths,
+    model: str,
+    fold: int,
+    *,
+    threads: int | None = None,
+    device: str | None = None,
+    deterministic: bool = False,
+    compiled: bool = False,
+    say: Callable[[str], None] = lambda line: None,
+    progress: Callable[[Status], None] = lambda status: None,
+) -> None:
+    """Train a model on one fold and write ``models/<model>/fold<k>/``.
+
+    Killed at any moment and called again, it goes on from its last checkpoint and ends with the same weights (bit for
+    bit on the same kind of CPU with the same threads). Started by ``torchrun``, its processes share each batch.
+
+    Args:
+        study: The study.
+        paths: Its places.
+        model: A model of the study.
+        fold: The fold that validates.
+        threads: CPU threads granted; by default all that this process may use.
+        device: ``cpu``, ``cuda``, ``cuda:1`` …; by default a GPU if there is one.
+        deterministic: Allow only deterministic kernels on a GPU.
+        compiled: Compile the network first; it pays in long trainings on a GPU.
+        say: Takes plain lines about progress.
+        progress: Takes a status every few steps.
+
+    Raises:
+        InputError: An earlier stage's files are missing, the loss is not finite, or one patch exceeds the memory.
+        Stopped: SIGTERM came; a checkpoint was written.
+    """
+    began = time.perf_counter()
+    world = machine.join_world()
+    if not world.leads:
+        say = _silent
+    granted = machine.use_threads(threads)
+    machine.use_determinism(deterministic)
+    where = machine.choose_device(world, device)
+    task = read_task(paths, model, fold)
+    folder = paths.checkpoints(task.key)
+    with ExitStack() as stack:
+        stop = stack.enter_context(Stop())
+        training = load_cases(task.prepared, task.training, task.plan, where)
+        validation = load_cases(task.prepared, task.validation, task.plan, torch.device("cpu"))
+        batches = Batches(training, task.plan, where, rank=world.rank, world=world.size)
+
+        def make(settings: Settings) -> Engine:
+            return _engine(task, batches, settings, world, say)
+
+        stack.callback(machine.leave_world, world)
+        kept = machine.agreed(read_settings(folder), world)
+        settings = kept or _settle(task, make, validation, world, where, began, say, deterministic, compiled)
+        if world.leads and kept is None:
+            write_settings(folder, settings)
+        engine = make(settings)
+        journal = None
+        if world.leads:
+            journal = stack.enter_context(Journal(folder / JOURNAL))
+            stack.enter_context(follow(study, paths, model, fold, folder / JOURNAL, say))
+        loop = Loop(engine, validation, folder, journal, world, say, progress)
+        resumed = loop.resume()
+        say(
+            f"{model}, fold {fold}: {len(training)} scans to train on, {len(validation)} to validate, on {where}, "
+            f"{granted} threads, {settings.precision}, step {resumed} of {settings.steps}"
+        )
+        if journal is not None:
+            journal.write("start", **_start(task, settings, where, granted, resumed))
+        loop.run(stop)
+        if journal is not None:
+            journal.write("end", step=settings.steps, seconds=round(loop.at.seconds, 1), reason="finished")
+            write_results(paths.model(model, fold), task_facts(task, settings), engine, study.colors(), folder)
+            say(f"{model}, fold {fold}: {settings.steps} steps in {loop.at.seconds:.0f} s")
+
+
+def _silent(line: str) -> None:
+    """Processes that do not lead keep quiet."""
+
+
+def read_task(paths: StudyPaths, model: str, fold: int) -> Task:
+    """Read what is to be trained.
+
+    Raises:
+        InputError: A file of an earlier stage is missing, the fold does not exist, or it has no scan to train on.
+    """
+    plan = read_plan(paths.plan(model))
+    made = read_json(paths.preprocessed_for(model))
+    if made["recipe"] != plan.recipe_hash():
+        raise InputError(
+            "the scans were prepared for another plan",
+            where=str(paths.preprocessed_for(model)),
+            remedy=f"Run `organseg preprocess --study {paths.study} --model {model}`.",
+        )
+    splits = read_splits(paths.splits)
+    folds = sorted({place.fold for place in splits.values() if place.fold is not None})
+    if fold not in folds:
+        raise InputError(f"there is no fold {fold}", where=str(paths.splits), remedy=f"Folds: {folds}.")
+    ready = set(made["scans"])
+    rows = read_table(paths.scans_csv)
+    training, validation = (
+        tuple(sorted(row["scan_id"] for row in side if row["scan_id"] in ready))
+        for side in fold_sides(rows, splits, fold)
+    )
+    init_from = earlier_model(paths.root / plan.init_from, plan) if plan.init_from else None
+    start = None if init_from is None else sha256_of(init_from / WEIGHTS)
+    key = digest_of([VERSION, plan.digest(), made["digest"], training, validation, fold, start])
+    return Task(plan, fold, training, validation, paths.preprocessed(made["recipe"]), init_from, key)
+
+
+def _engine(
+    task: Task, batches: Batches, settings: Settings, world: machine.World, say: Callable[[str], None]
+) -> Engine:
+    plan = task.plan
+    network = drawn_network(plan, lambda: build_for(plan, pretrained=task.init_from is None))
+    if task.init_from is not None:
+        start_from(network, plan, task.init_from, say)
+    network.to(batches.device)
+    if world.size == 1:
+        return Engine(plan, network, batches, settings, say=say)
+    ids = [batches.device.index] if batches.device.type == "cuda" else None
+    parallel = torch.nn.parallel.DistributedDataParallel
+    return Engine(plan, network, batches, settings, wrap=lambda module: parallel(module, device_ids=ids), say=say)
+
+
+def _settle(
+    task: Task,
+    make: Callable[[Settings], Engine],
+    validation: list[Case],
+    world: machine.World,
+    where: torch.device,
+    began: float,
+    say: Callable[[str], None],
+    deterministic: bool,
+    compiled: bool,
+) -> Settings:
+    """Measure what is to be measured before the first step; all processes settle on the same."""
+    plan = task.plan
+    patches = -(-plan.batch // world.size)
+    steps = plan.steps or 1_000_000
+    settings = Settings(steps, "fp32", patches, compiled, deterministic)
+    settings, seconds = machine.settle(plan, make, settings, where, say)
+    if plan.minutes is not None and seconds is not None:
+        each = _validation_seconds(make(settings), validation[:1]) if validation else 0.0
+        # Validation times are of all scans at the end, and of a few on the way.
+        most = len(validation) + 7 * len(spread(validation, SCANS_ON_THE_WAY))
+        steps = machine.steps_in(plan.minutes, time.perf_counter() - began, seconds, each * most / world.size)
+        rounds = len(validation_steps(steps, plan.validate_every)) - 1
+        looked_at = len(validation) + rounds * len(spread(validation, SCANS_ON_THE_WAY))
+        steps = machine.steps_in(plan.minutes, time.perf_counter() - began, seconds, each * looked_at / world.size)
+        say(f"{plan.minutes:g} minutes: {seconds:.3f} s a step, so {steps} steps")
+        settings = replace(settings, steps=steps)
+    return machine.agreed(settings, world)
+
+
+def _validation_seconds(engine: Engine, cases: list[Case]) -> float:
+    """Seconds to validate one scan, warm."""
+    for _ in range(2):
+        start = time.perf_counter()
+        for case in cases:
+            validate_case(engine.mean, case, engine.plan, engine.device, engine.settings.precision)
+    return time.perf_counter() - start
+
+
+def _start(task: Task, settings: Settings, where: torch.device, threads: int, resumed: int) -> dict[str, Any]:
+    return {
+        "model": task.plan.model,
+        "fold": task.fold,
+        "plan_digest": task.plan.digest(),
+        "seed": task.plan.seed,
+        "device": torch.cuda.get_device_name(where) if where.type == "cuda" else "cpu",
+        "threads": threads,
+        "steps": settings.steps,
+        "precision": settings.precision,
+        "parameters": sum(p.numel() for p in build_for(task.plan).parameters()),
+        "versions": versions(),
+        "resumed_at": resumed,
+    }
+
+
+def task_facts(task: Task, settings: Settings) -> Mapping[str, Any]:
+    """Facts about a training that a model carries with it; none of them tells the time or the machine."""
+    return {
+        "plan": task.plan,
+        "fold": task.fold,
+        "seed": task.plan.seed,
+        "steps": settings.steps,
+        "precision": settings.precision,
+        "training_scans": list(task.training),
+        "validation_scans": list(task.validation),
+        "inputs": task.key,
+        "versions": versions(),
+    }

@@ -1,0 +1,61 @@
+"""Augmentation as a plan wants it, drawn anew for every step from the seed and the step alone."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from pipeline.core.plan import Plan
+from pipeline.mechanics.augmentation import Augmenter
+from pipeline.mechanics.losses import IGNORE_VALUE, unpack_bits
+from pipeline.train.data import Batch
+from pipeline.train.draws import AUGMENT_STREAM, seed_for
+
+
+class Augmentation:
+    """The augmenter of a plan.
+
+    Args:
+        plan: Preset and changes to it, axes, spacing, organs and their mirror pairs.
+
+    Raises:
+        InputError: The plan's augmentation is not one.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        axes = [axis for axis in range(3) if axis != plan.slice_axis][: plan.spatial_dims]
+        swaps = [(plan.organs.index(left), plan.organs.index(right)) for left, right in plan.mirror_pairs]
+        self.seed = plan.seed
+        self.augmenter = Augmenter(
+            plan.augmentation,
+            plan.spatial_dims,
+            axes.index(0) if 0 in axes else None,
+            swaps,
+            plan.overlapping,
+            None if plan.spacing is None else [plan.spacing[axis] for axis in axes],
+        )
+
+    def __call__(self, batch: Batch, step: int, member: int = 0) -> Batch:
+        """Augment the part of a step's batch that begins at ``member``."""
+        generator = torch.Generator().manual_seed(seed_for(self.seed, AUGMENT_STREAM, step, member))
+        images, labels = self.augmenter(batch.images, batch.labels, generator)
+        return Batch(images, labels, batch.annotated, batch.scans)
+
+
+def targets_of(labels: Tensor, plan: Plan) -> Tensor:
+    """Labels of a batch as the loss wants them.
+
+    Args:
+        labels: ``(B, *patch)`` integers in the reading of a label map.
+        plan: Organs, and whether they overlap.
+
+    Returns:
+        Exclusive: ``(B, *patch)``; overlapping: ``(B, K, *patch)``. 255 marks voxels to ignore.
+    """
+    count = len(plan.organs)
+    if plan.overlapping:
+        bits = next(bits for bits in (8, 16, 32, 64) if count < bits)
+        return unpack_bits(labels, count, bits - 1)
+    if labels.dtype == torch.uint8:
+        return labels
+    return torch.where(labels > count, IGNORE_VALUE, labels)

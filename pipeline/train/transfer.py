@@ -1,0 +1,91 @@
+"""Start from an earlier model's weights, with other organs and other channels too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.core.errors import InputError
+from pipeline.core.plan import Plan
+from pipeline.mechanics.champion import FILE, member_plan, read_champion
+from pipeline.mechanics.model_files import FACTS, WEIGHTS, load_model
+
+
+def earlier_model(folder: Path, plan: Plan) -> Path:
+    """The folder of weights to start from: ``folder`` itself, or of a champion the first member of the plan's kind.
+
+    Raises:
+        InputError: There is neither a model nor a champion.
+    """
+    if (folder / FILE).is_file():
+        members = [folder / member.folder for member in read_champion(folder).members]
+        alike = [member for member in members if member_plan(member).network["name"] == plan.network["name"]]
+        folder = (alike or members)[0]
+    if not (folder / WEIGHTS).is_file():
+        raise InputError(
+            "is not a trained model",
+            where=str(folder),
+            remedy=f"Name a champion, or a folder with {WEIGHTS} and {FACTS}.",
+        )
+    return folder
+
+
+def start_from(network: nn.Module, plan: Plan, folder: Path, say: Callable[[str], None] = lambda line: None) -> int:
+    """Copy the weights of an earlier model as far as they fit.
+
+    Tensors are matched by name. Where a tensor has one row an output channel, rows are matched by organ, so that organs
+    which both models know keep their head. What does not fit keeps its drawn weights.
+
+    Args:
+        network: The new network; its weights are changed.
+        plan: Its plan.
+        folder: The earlier model.
+        say: Takes a line about what was taken over.
+
+    Returns:
+        How many tensors were taken over, wholly or in part.
+
+    Raises:
+        InputError: The earlier model cannot be read, or nothing of it fits.
+    """
+    earlier, before, _ = load_model(folder)
+    theirs = earlier.state_dict()
+    rows = _matching_rows(before, plan)
+    taken = 0
+    own = network.state_dict()
+    for name, value in own.items():
+        other = theirs.get(name)
+        if other is None:
+            continue
+        if _is_head(other, value, before, plan):
+            for old, new in rows:
+                value[new] = other[old]
+            taken += bool(rows)
+        elif other.shape == value.shape:
+            value.copy_(other)
+            taken += 1
+    if taken == 0:
+        raise InputError(
+            f"nothing of the weights fits {plan.network['name']}", where="init_from", remedy="Take a model of its kind."
+        )
+    network.load_state_dict(own)
+    say(f"start from an earlier model: {taken} of {len(own)} tensors taken over")
+    return taken
+
+
+def _matching_rows(before: Plan, plan: Plan) -> list[tuple[int, int]]:
+    """Output channels of both models that mean the same."""
+    old = ([] if before.overlapping else ["(background)"]) + before.organs
+    new = ([] if plan.overlapping else ["(background)"]) + plan.organs
+    return [(old.index(organ), index) for index, organ in enumerate(new) if organ in old]
+
+
+def _is_head(other: Tensor, value: Tensor, before: Plan, plan: Plan) -> bool:
+    """Whether both tensors have a row an output channel: a 1×1 convolution to the logits, or its bias."""
+    if other.ndim == 0 or other.shape[0] != before.out_channels or value.shape[0] != plan.out_channels:
+        return False
+    points = value.ndim == 1 or bool(torch.tensor(value.shape[2:]).eq(1).all())
+    return other.shape[1:] == value.shape[1:] and points

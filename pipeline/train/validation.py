@@ -1,0 +1,52 @@
+"""Dice per organ on whole scans of the validation fold, by sliding window, on the plan's grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from pipeline.core.labels import LabelMap
+from pipeline.core.plan import Plan
+from pipeline.mechanics.metrics import dice
+from pipeline.mechanics.preprocessing import decide
+from pipeline.mechanics.sliding_window import predict_probabilities
+from pipeline.train.data import Case
+
+
+def validate_case(network: nn.Module, case: Case, plan: Plan, device: Any, precision: str = "fp32") -> list[float]:
+    """Dice of each organ on one scan; NaN where the organ is absent in both masks or not annotated."""
+    probabilities = predict_probabilities(
+        network, case.image, plan, device=device, batch=max(plan.batch, 1), precision=precision
+    )
+    reference = case.label_map(plan)
+    counted = ~reference.ignored()
+    predicted = LabelMap(
+        decide(probabilities.numpy(), plan), reference.affine, reference.organs, plan.overlapping, reference.annotated
+    )
+    return [
+        dice(predicted.mask(organ) & counted, reference.mask(organ) & counted)
+        if organ in reference.annotated
+        else float("nan")
+        for organ in plan.organs
+    ]
+
+
+def means(rows: Sequence[Sequence[float]], organs: Sequence[str]) -> tuple[dict[str, float | None], float | None]:
+    """Mean Dice of each organ over scans that have it, and the mean over organs; ``None`` where no scan has it."""
+    table = np.array(rows, float).reshape(len(rows), len(organs))
+    each: dict[str, float | None] = {}
+    for organ, column in zip(organs, table.T, strict=True):
+        known = column[~np.isnan(column)]
+        each[organ] = float(known.mean()) if known.size else None
+    values = [value for value in each.values() if value is not None]
+    return each, float(np.mean(values)) if values else None
+
+
+def spread(cases: Sequence[Case], most: int) -> list[Case]:
+    """At most ``most`` cases, evenly along the list."""
+    if len(cases) <= most:
+        return list(cases)
+    return [cases[int((index + 0.5) * len(cases) / most)] for index in range(most)]

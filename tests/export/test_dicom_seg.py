@@ -1,0 +1,102 @@
+"""DICOM SEG by the rules of the standard, as an independent validator reads them."""
+
+from __future__ import annotations
+
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+
+from pipeline.core.labels import LabelMap
+from pipeline.core.study import Organ
+from pipeline.export.readers import read_seg_organs
+from pipeline.formats.codes import code_of
+from pipeline.formats.dicom_seg_writer import keyed_uid, write_seg
+from tests.predict.studies import phantom
+
+NAMES = {"left": "left_lung", "right": "heart"}
+
+
+def written(folder: Path, flat: bool, overlapping: bool = True, empty: bool = False) -> tuple[Path, LabelMap]:
+    scan, masks = phantom(3, flat)
+    renamed = {NAMES[organ]: mask & (not empty) for organ, mask in masks.items()}
+    labels = LabelMap.from_masks(renamed, scan.affine, list(renamed), overlapping=overlapping)
+    colors = {"left_lung": "#56b4e9"}
+    path = write_seg(folder, "s3", scan, labels, study="x", codes={}, colors=colors, model="unet")
+    return path, labels
+
+
+@pytest.mark.parametrize("flat", [False, True])
+@pytest.mark.parametrize("empty", [False, True])
+def test_dciodvfy_finds_no_error(tmp_path: Path, flat: bool, empty: bool, tool: Callable[..., str]) -> None:
+    path, _ = written(tmp_path, flat, empty=empty)
+    program = tool("dciodvfy")
+    for file in [path, *sorted((tmp_path / "source").glob("*.dcm"))]:
+        said = subprocess.run([program, str(file)], capture_output=True, text=True, check=False)
+        lines = (said.stdout + said.stderr).splitlines()
+        assert [line for line in lines if line.startswith("Error")] == [], file.name
+
+
+def test_coded_organs_with_sides(tmp_path: Path) -> None:
+    path, _ = written(tmp_path, True)
+    lung, heart = pydicom.dcmread(path).SegmentSequence
+    assert lung.SegmentedPropertyTypeCodeSequence[0].CodeValue == "39607008"
+    side = lung.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence[0]
+    assert (side.CodeValue, side.CodeMeaning) == ("7771000", "Left")
+    assert heart.SegmentedPropertyTypeCodeSequence[0].CodeValue == "80891009"
+    assert "SegmentedPropertyTypeModifierCodeSequence" not in heart.SegmentedPropertyTypeCodeSequence[0]
+
+
+def test_codes_of_names() -> None:
+    assert code_of("Right Kidneys").type[0] == "64033007"
+    assert code_of("tumour").category[2] == "Morphologically Abnormal Structure"
+    assert code_of("cat").type == ("CAT", "99ORGANSEG", "cat")
+    assert code_of("left_hippocampus_head", "5366008").type == ("5366008", "SCT", "left hippocampus head")
+
+
+def test_the_code_table_is_dicoms() -> None:
+    from pydicom.sr._concepts_dict import concepts
+
+    from pipeline.formats.codes import ABNORMAL, BUILT_IN
+
+    known = {code for entry in concepts["SCT"].values() for code in entry}
+    assert {code for code, _ in (BUILT_IN | ABNORMAL).values()} <= known
+
+
+def test_overlaps_survive(tmp_path: Path) -> None:
+    scan, masks = phantom(3, True)
+    both = {"a": masks["left"] | masks["right"], "b": masks["right"]}
+    labels = LabelMap.from_masks(both, scan.affine, ["a", "b"], overlapping=True)
+    path = write_seg(tmp_path, "s", scan, labels, study="x", codes={}, colors={}, model="m")
+    found = read_seg_organs(path, labels)
+    area = scan.spacing[0] * scan.spacing[1]
+    assert found["a"].size == pytest.approx(both["a"].sum() * area)
+    assert found["b"].size == pytest.approx(both["b"].sum() * area)
+
+
+def test_our_own_reader_takes_it_back(tmp_path: Path) -> None:
+    """The reader of the ingestion, written by others for foreign objects, finds the same voxels."""
+    from pipeline.core.study import Ingest
+    from pipeline.formats.dicom_seg import read_seg
+    from pipeline.formats.table import read_scan_file
+
+    path, labels = written(tmp_path, False, overlapping=False)
+    scan = read_scan_file([tmp_path / "source"], "mri", Ingest())
+    original, _ = phantom(3)
+    assert scan.grid.same_place(original.canonical().grid)
+    organs = {name: Organ() for name in labels.organs}
+    masks = read_seg(path, scan, organs, Ingest())
+    for organ in labels.organs:
+        np.testing.assert_array_equal(masks[organ], labels.mask(organ))
+
+
+def test_keyed_uids() -> None:
+    one = keyed_uid("key", "s1", "series")
+    assert one == keyed_uid("key", "s1", "series")
+    assert one.startswith("2.25.")
+    assert len(one) <= 64
+    assert len({one, keyed_uid("other", "s1", "series"), keyed_uid("key", "s2", "series")}) == 3
+    assert pydicom.uid.UID(one).is_valid

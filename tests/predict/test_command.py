@@ -1,0 +1,113 @@
+"""``organseg predict`` without a study: scans in every form, a table, exit codes, and a quick start."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+from PIL import Image
+
+from pipeline.cli.predict import predict_files
+from pipeline.core.errors import InputError
+from pipeline.core.files import read_table
+from pipeline.core.paths import StudyPaths
+from pipeline.core.study import Study
+from pipeline.formats.dicom_seg_writer import source_instances
+from pipeline.formats.nifti_labels import stored_grid, write_nifti
+from pipeline.formats.store import read_labels, read_scan
+
+Made = tuple[Study, StudyPaths]
+
+
+@pytest.fixture
+def inputs(chosen_volumes: Made, tmp_path: Path) -> Path:
+    """Scans s4 (NIfTI) and s6 (a DICOM series), and a file that is none."""
+    _, paths = chosen_volumes
+    folder = tmp_path / "inputs"
+    scan = read_scan(paths.scan(0, "s4"))
+    write_nifti(folder / "case four.nii.gz", scan.to_stored(scan.voxels[0]), stored_grid(scan).affine, "mm")
+    (folder / "series").mkdir()
+    for number, instance in enumerate(source_instances("x", read_scan(paths.scan(0, "s6")), "key")):
+        instance.save_as(folder / "series" / f"{number}.dcm", enforce_file_format=True)
+    return folder
+
+
+def test_a_folder_of_scans(chosen_volumes: Made, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    _, paths = chosen_volumes
+    out = tmp_path / "out"
+    assert predict_files([inputs], str(paths.champion), out) == 0
+    rows = read_table(out / "predictions.csv")
+    assert [(r["scan_id"], r["organ"]) for r in rows] == [
+        ("case-four", "left"), ("case-four", "right"), ("scan", "left"), ("scan", "right"),
+    ]  # fmt: skip
+    assert {row["unit"] for row in rows} == {"mL"}
+    assert "case-four" in capsys.readouterr().out
+    scan = read_scan(paths.scan(0, "s4"))
+    image = nib.load(out / "nifti" / "case-four.nii.gz")
+    assert scan.stored is not None
+    assert image.shape == scan.stored.shape
+    expected = read_labels(paths.predictions("test", "champion") / "s4.nii.gz")
+    np.testing.assert_array_equal(np.asarray(image.dataobj), scan.to_stored(expected.data))
+    assert Image.open(out / "overlays" / "case-four.png").size[0] > 100
+
+
+def test_failures_are_rows(chosen_volumes: Made, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    _, paths = chosen_volumes
+    (inputs / "broken.nii.gz").write_bytes((inputs / "case four.nii.gz").read_bytes()[:2000])
+    picture = tmp_path / "picture.png"
+    Image.fromarray(np.zeros((40, 40), np.uint8)).save(picture)
+    code = predict_files([inputs, picture], str(paths.champion), tmp_path / "out", as_json=True)
+    assert code == 3
+    said = json.loads(capsys.readouterr().out)
+    status = {scan["scan_id"]: scan["status"] for scan in said["scans"]}
+    assert status == {"broken": "failed", "case-four": "ok", "scan": "ok", "picture": "failed"}
+    rows = read_table(tmp_path / "out" / "predictions.csv")
+    assert {r["scan_id"] for r in rows if r["status"] == "failed"} == {"broken", "picture"}
+    assert str(tmp_path) not in (tmp_path / "out" / "predictions.csv").read_text()
+
+
+def test_a_manifest(chosen_volumes: Made, inputs: Path, tmp_path: Path) -> None:
+    _, paths = chosen_volumes
+    manifest = inputs / "list.csv"
+    manifest.write_text("scan_id,patient_id,image\nfirst,p,case four.nii.gz\nsecond,q,series\nthird,r,absent.nii.gz\n")
+    assert predict_files([manifest], str(paths.champion), tmp_path / "out", probabilities=True) == 3
+    rows = read_table(tmp_path / "out" / "predictions.csv")
+    assert [(r["scan_id"], r["status"]) for r in rows] == [
+        ("first", "ok"), ("first", "ok"), ("second", "ok"), ("second", "ok"), ("third", "failed"),
+    ]  # fmt: skip
+    probabilities = nib.load(tmp_path / "out" / "probabilities" / "first.nii.gz")
+    assert probabilities.shape[3] == 3
+    np.testing.assert_allclose(np.asarray(probabilities.dataobj).sum(-1), 1, atol=1e-3)
+
+
+def test_one_trained_fold(chosen_volumes: Made, inputs: Path, tmp_path: Path) -> None:
+    _, paths = chosen_volumes
+    assert predict_files([inputs], str(paths.model("unet", 1)), tmp_path / "out") == 0
+
+
+def test_bad_calls(chosen_volumes: Made, tmp_path: Path) -> None:
+    _, paths = chosen_volumes
+    with pytest.raises(InputError, match="no trained model"):
+        predict_files([tmp_path], str(tmp_path), tmp_path / "out")
+    with pytest.raises(InputError, match="does not exist"):
+        predict_files([tmp_path / "absent.png"], str(paths.champion), tmp_path / "out")
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="holds no scan"):
+        predict_files([tmp_path / "empty"], str(paths.champion), tmp_path / "out")
+
+
+def test_no_torch_is_imported(chosen_volumes: Made, inputs: Path, tmp_path: Path) -> None:
+    _, paths = chosen_volumes
+    code = (
+        "import sys; from pathlib import Path; from pipeline.cli.predict import predict_files\n"
+        f"code = predict_files([Path({str(inputs)!r})], {str(paths.champion)!r}, Path({str(tmp_path / 'out')!r}))\n"
+        "heavy = {'torch', 'monai', 'pandas', 'SimpleITK', 'highdicom', 'skimage', 'mlflow'} & set(sys.modules)\n"
+        "print(heavy); sys.exit(9 if heavy else code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -1,0 +1,137 @@
+"""The stage ``predict``, alone and followed by ``select`` and the champion."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from pipeline import predict
+from pipeline.core.errors import InputError
+from pipeline.core.files import read_table
+from pipeline.core.paths import StudyPaths
+from pipeline.core.study import Study
+from pipeline.formats.store import read_labels, read_scan
+from pipeline.mechanics.champion import read_champion
+from pipeline.mechanics.metrics import dice
+from pipeline.mechanics.predictor import open_champion
+
+Made = tuple[Study, StudyPaths]
+
+
+def names(paths: StudyPaths, part: str, model: str) -> list[str]:
+    return [row["scan_id"] for row in read_table(paths.predictions(part, model) / "predictions.csv")]
+
+
+def test_oof_and_test_predict_who_they_should(volumes: Made) -> None:
+    study, paths = volumes
+    predict.run(study, paths, "oof", "unet")
+    predict.run(study, paths, "test", "unet")
+    rows = read_table(paths.predictions("oof", "unet") / "predictions.csv")
+    assert [(r["scan_id"], r["fold"]) for r in rows] == [
+        ("s0", "0"),
+        ("s1", "1"),
+        ("s2", "0"),
+        ("s3", "1"),
+        ("s6", "0"),
+    ]
+    assert names(paths, "test", "unet") == ["s4", "s5"]
+    for name in ("s4", "s5"):
+        scan = read_scan(paths.scan(int(name[1]) % 2, name))
+        reference = read_labels(paths.mask(int(name[1]) % 2, name))
+        found = read_labels(paths.predictions("test", "unet") / f"{name}.nii.gz")
+        assert found.grid.same_place(scan.grid)
+        for organ in study.organs:
+            assert dice(found.mask(organ), reference.mask(organ)) > 0.8
+
+
+def test_probabilities_agree_with_masks(pictures: Made) -> None:
+    study, paths = pictures
+    predict.run(study, paths, "oof", "unet")
+    folder = paths.predictions("oof", "unet")
+    for name in names(paths, "oof", "unet"):
+        labels = read_labels(folder / f"{name}.nii.gz")
+        with np.load(folder / "probabilities" / f"{name}.npz") as content:
+            probabilities = content["probabilities"]
+        assert probabilities.dtype == np.uint8
+        assert np.mean((probabilities >= 127.5) != labels.masks()) < 0.001
+
+
+def test_select_predict_champion(chosen_pictures: Made) -> None:
+    _, paths = chosen_pictures
+    champion = read_champion(paths.champion)
+    assert champion == read_champion(paths.champion_yaml)
+    assert champion.backend.name == "onnxruntime"
+    assert max(champion.backend.parity.values()) < 1e-3
+    assert sum(row["chosen"] for row in champion.evidence["candidates"]) == 1
+    # The test's scans and the one that nobody labelled.
+    assert names(paths, "test", "champion") == ["s4", "s5", "s6"]
+    torch_predictor, _ = open_champion(paths.champion, backend="torch")
+    for name in ("s4", "s6"):
+        found = read_labels(paths.predictions("test", "champion") / f"{name}.nii.gz")
+        other = torch_predictor.predict(read_scan(paths.scan(int(name[1]) % 2, name)))
+        assert np.mean(found.data != other.labels.data) < 0.002
+
+
+def test_a_bad_scan_is_a_row(volumes: Made) -> None:
+    study, paths = volumes
+    paths.scan(0, "s2").write_bytes(b"not a scan")
+    predict.run(study, paths, "oof", "unet")
+    rows = {row["scan_id"]: row for row in read_table(paths.predictions("oof", "unet") / "predictions.csv")}
+    assert rows["s2"]["status"] == "failed"
+    assert rows["s2"]["reason"]
+    assert str(paths.root) not in rows["s2"]["reason"]
+    assert [rows[name]["status"] for name in ("s0", "s1", "s3", "s6")] == ["ok"] * 4
+    assert not (paths.predictions("oof", "unet") / "s2.nii.gz").exists()
+
+
+def test_every_scan_bad_is_an_error(volumes: Made) -> None:
+    study, paths = volumes
+    for name in ("s4", "s5"):
+        paths.scan(int(name[1]) % 2, name).unlink()
+    with pytest.raises(InputError, match="not one of 2"):
+        predict.run(study, paths, "test", "unet")
+
+
+def test_again_gives_the_same_bytes_and_drops_what_is_gone(volumes: Made) -> None:
+    study, paths = volumes
+    out = paths.predictions("oof", "unet")
+    predict.run(study, paths, "oof", "unet")
+    first = {p.name: p.read_bytes() for p in out.rglob("*") if p.suffix in {".gz", ".npz"}}
+    (out / "gone.nii.gz").write_bytes(b"")
+    (out / "probabilities" / "gone.npz").write_bytes(b"")
+    predict.run(study, paths, "oof", "unet")
+    assert {p.name: p.read_bytes() for p in out.rglob("*") if p.suffix in {".gz", ".npz"}} == first
+
+
+def test_alone_or_among_others(chosen_volumes: Made) -> None:
+    _, paths = chosen_volumes
+    predictor, _ = open_champion(paths.champion)
+    for name in ("s6", "s4"):
+        alone = predictor.predict(read_scan(paths.scan(int(name[1]) % 2, name))).labels
+        among = read_labels(paths.predictions("test", "champion") / f"{name}.nii.gz")
+        np.testing.assert_array_equal(alone.data, among.data)
+
+
+def test_a_large_scan_gives_the_same(chosen_volumes: Made) -> None:
+    """Sums in a file, worked on in chunks, are those in memory."""
+    study, paths = chosen_volumes
+    predictor, _ = open_champion(paths.champion)
+    scan = read_scan(paths.scan(0, "s4"))
+    small = predictor.predict(scan)
+    predictor.room = 0
+    large = predictor.predict(scan)
+    assert isinstance(large.probabilities, np.memmap)
+    np.testing.assert_array_equal(small.labels.data, large.labels.data)
+    assert small.certainty == pytest.approx(large.certainty)
+    assert set(small.agreement) == set(study.organs)
+    assert min(small.agreement.values()) > 0.5
+
+
+def test_another_kind_of_scan_is_refused(chosen_volumes: Made) -> None:
+    _, paths = chosen_volumes
+    predictor, _ = open_champion(paths.champion)
+    flat = read_scan(paths.scan(0, "s4"))
+    from dataclasses import replace
+
+    with pytest.raises(InputError, match="picture"):
+        predictor.predict(replace(flat, voxels=flat.voxels[..., :1]))

@@ -1,0 +1,270 @@
+"""What the report says, and what it must not say."""
+
+from __future__ import annotations
+
+import base64
+import io
+import re
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline import report
+from pipeline.core.files import read_json, read_table
+from pipeline.core.paths import StudyPaths
+from pipeline.core.study import Study
+from pipeline.report.attention import scans_to_look_at
+from pipeline.report.data import findings_of, gather
+from pipeline.report.gallery import chosen_scans
+from pipeline.report.html import figure_text, interval_text
+from tests.report import studies
+
+
+class Outline(HTMLParser):
+    """Checks that tags nest, and gathers ids, texts by id of their section, and images."""
+
+    VOID = frozenset({"meta", "link", "input", "img", "br"})
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.stack: list[str] = []
+        self.ids: list[str] = []
+        self.sections: dict[str, str] = {}
+        self.targets: list[str] = []
+        self.unnamed: list[str] = []
+        self._section = ""
+        self.feed(page)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if found.get("id"):
+            self.ids.append(str(found["id"]))
+        if tag == "section":
+            self._section = str(found["id"])
+        if tag == "a":
+            self.targets.append(str(found["href"]))
+        if tag in {"img", "svg"} and not (found.get("alt") or found.get("aria-label")):
+            self.unnamed.append(self.get_starttag_text() or tag)
+        if tag not in self.VOID:
+            self.stack.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        while self.stack and self.stack[-1] in {"path", "image", "circle", "text"} and self.stack[-1] != tag:
+            self.stack.pop()
+        assert self.stack, f"</{tag}> closes nothing"
+        assert self.stack.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.stack and self.stack[-1] not in {"script", "style"}:
+            self.sections[self._section] = self.sections.get(self._section, "") + data
+
+
+def test_page_is_whole_and_every_link_leads_somewhere(page: str) -> None:
+    outline = Outline(page)
+    assert not outline.stack
+    assert len(outline.ids) == len(set(outline.ids))
+    assert {target[1:] for target in outline.targets} <= set(outline.ids)
+    assert not outline.unnamed
+
+
+def test_nothing_is_asked_from_elsewhere(page: str) -> None:
+    assert "default-src 'none'" in page
+    assert not re.findall(r"""(?:src|href)=["'](?!#|data:)[^"']*""", page)
+    assert "@import" not in page
+    assert "url(http" not in page
+
+
+def test_first_screen_answers_the_questions(page: str, finished: tuple[Study, StudyPaths]) -> None:
+    _, paths = finished
+    first = Outline(page).sections["summary"]
+    facts = read_json(paths.metrics("test") / "summary.json")
+    row = next(
+        r for r in facts["summary"] if (r["model"], r["organ"], r["metric"]) == ("champion", "liver", "dice")
+    )  # fmt: skip
+    assert interval_text(row) in first
+    floor = next(
+        r for r in facts["summary"] if (r["model"], r["organ"], r["metric"]) == ("mean shape", "liver", "dice")
+    )  # fmt: skip
+    assert figure_text(floor["mean"]) in first
+    for words in ("liver and lesion", "11 MRI volumes of 10 patients", "2 sites", "good", "surface Dice at 1 mm"):
+        assert words in first
+    assert f"{facts['n_scans']} scans of {facts['n_patients']} test patients" in first
+    assert "1 of 12 rows rejected" in first
+    assert "patients: the intervals are approximate" in first
+    assert "Empty masks" in first
+    out_of_fold = read_json(paths.metrics("oof") / "summary.json")["summary"]
+    other = next(r for r in out_of_fold if (r["model"], r["organ"], r["metric"]) == ("good", "liver", "dice"))
+    assert interval_text(other) not in first
+
+
+def test_out_of_fold_and_test_figures_stand_apart(page: str, finished: tuple[Study, StudyPaths]) -> None:
+    gathered = gather(*finished)
+    assert gathered.test is not None
+    assert gathered.oof is not None
+    test_scans = {row["scan_id"] for row in gathered.test.rows}
+    oof_scans = {row["scan_id"] for row in gathered.oof.rows}
+    assert test_scans
+    assert oof_scans
+    assert not test_scans & oof_scans
+    for name, spec in studies.specs(page).items():
+        text = str(spec)
+        if "-test" in name or name == "spread-first":
+            assert not any(f"'{scan}'" in text for scan in oof_scans), name
+        if "-oof" in name:
+            assert not any(f"'{scan}'" in text for scan in test_scans), name
+
+
+def test_every_table_of_figures_prints_the_rule_for_empty_masks(page: str) -> None:
+    from_tables = re.findall(r"<caption[^>]*>([^<]*)</caption>(.*?)(?=<caption|$)", page, re.DOTALL)
+    figures = ("95 % interval", "Limits of agreement", "Dice by subgroup", "Scans with the champion", "per organ")
+    measured = [(caption, rest) for caption, rest in from_tables if any(words in caption for words in figures)]
+    assert len(measured) >= 8
+    for caption, rest in measured:
+        assert "Empty masks" in rest, caption
+
+
+def test_every_patient_is_a_point_that_names_its_scans(page: str, finished: tuple[Study, StudyPaths]) -> None:
+    gathered = gather(*finished)
+    assert gathered.test is not None
+    points = studies.specs(page)["spread-test-liver"]
+    rows = [row for data in points["datasets"].values() for row in data if "scans" in row]
+    champion = [row for row in rows if row["model"] == "champion"]
+    assert len(champion) == gathered.test.patients
+    named = {scan for row in champion for scan in row["scans"].split(", ")}
+    assert named == {row["scan_id"] for row in gathered.test.rows}
+
+
+def test_no_patient_no_source_and_no_unnamed_column_is_told(page: str, finished: tuple[Study, StudyPaths]) -> None:
+    for word in ("secret-patient", "Nobody", ".nii", "source/", str(finished[1].root)):
+        assert word not in page
+
+
+def test_texts_are_escaped(page: str) -> None:
+    assert "Drawn &lt;organs&gt; &amp; more" in page
+    assert "<organs>" not in page
+
+
+def test_same_files_give_the_same_page(page: str, finished: tuple[Study, StudyPaths]) -> None:
+    assert report.build(*finished) == page
+
+
+def test_worst_cases_come_first_and_are_drawn(page: str, finished: tuple[Study, StudyPaths]) -> None:
+    gathered = gather(*finished)
+    assert gathered.test is not None
+    means = gathered.test.scan_means("champion")
+    chosen = chosen_scans(gathered)
+    assert chosen[0] == ("worst", min(means, key=lambda scan: (means[scan], scan)))
+    assert [means[scan] for _, scan in chosen] == sorted(means[scan] for _, scan in chosen)
+    assert "best" in dict(chosen)
+    gallery = page[page.index('<section id="gallery"') : page.index('<section id="scans"')]
+    pictures = re.findall(r'href="data:image/webp;base64,([^"]+)"', gallery)
+    assert len(pictures) == len(chosen)
+    with Image.open(io.BytesIO(base64.b64decode(pictures[0]))) as image:
+        assert image.size[0] > 100
+    assert gallery.count('class="prediction"') == gallery.count('class="reference"') == 2 * len(chosen)
+
+
+def test_scans_that_need_a_look_are_those_below_the_limit_or_judged_so(finished: tuple[Study, StudyPaths]) -> None:
+    study, paths = finished
+    found = {one.scan_id: one for one in scans_to_look_at(gather(study, paths))}
+    rows = [row for row in read_table(paths.metrics("test") / "per_scan.csv") if row["model"] == "champion"]
+    low = {row["scan_id"] for row in rows if row["dice"] and float(row["dice"]) < study.evaluate.dice_limit}
+    judged = {
+        r["scan_id"]
+        for r in read_table(paths.predictions("test", "champion") / "quality.csv")
+        if r["verdict"] == "fail"
+    }
+    assert set(found) == low | judged
+    assert any("its size is unusual" in reason for reason in found[judged.pop()].reasons)
+
+
+@pytest.mark.parametrize(
+    "removed", ["metrics", "champion.yaml", "plans", "splits.csv", "models", "predictions", "scans"]
+)
+def test_a_study_that_is_not_finished_still_reports(removed: str, page: str, finished, tmp_path: Path) -> None:
+    import shutil
+
+    study, paths = finished
+    shutil.copytree(paths.root, tmp_path / "copy")
+    there = StudyPaths(paths.study, tmp_path / "copy")
+    gone = there.results / removed
+    shutil.rmtree(gone) if gone.is_dir() else gone.unlink()
+    changed = report.build(study, there)
+    assert not Outline(changed).stack
+    assert "Drawn &lt;organs&gt;" in changed
+    if removed == "metrics":
+        assert "nothing is known of new patients" in changed
+
+
+def test_a_model_that_is_only_applied(tmp_path: Path) -> None:
+    study, paths = studies.make(tmp_path / "applied", patients=6, model="results/other/champion")
+    studies.finish(study, paths)
+    text = Outline(report.build(study, paths)).sections
+    assert "trained before on study" in text["summary"]
+    assert "Nothing was split" in text["split"]
+    assert "selection" not in text
+
+
+def test_one_organ_one_model_and_no_test_patient(tmp_path: Path) -> None:
+    settings = {
+        "organs": ["liver"],
+        "models": {"good": {"network": "unet"}},
+        "split": {"test_fraction": 0},
+        "evaluate": {"bootstrap": 100},
+    }
+    study, paths = studies.make(tmp_path / "one", patients=6, **settings)
+    studies.predict(study, paths, "oof", "good", 1)
+    studies.train(paths, "good")
+    from pipeline import evaluate
+
+    for shard in range(study.ingest.shards):
+        evaluate.run_shard(study, paths, "oof", shard)
+    evaluate.gather(study, paths, "oof")
+    text = Outline(report.build(study, paths)).sections
+    assert "nothing is known of new patients" in text["summary"]
+    assert "flatter the champion" in text["selection"]
+
+
+def test_pictures_and_a_scan_without_lengths(tmp_path: Path) -> None:
+    study, paths = studies.make(tmp_path / "flat", patients=8, flat=True, modality="xray")
+    studies.finish(study, paths)
+    page = report.build(study, paths)
+    assert 'type="range"' not in page
+    assert "radiographs of" in page
+
+
+def test_run_writes_the_file_and_survives_a_tracker_in_trouble(
+    finished: tuple[Study, StudyPaths], page: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, paths = finished
+    monkeypatch.setenv("ORGANSEG_TRACKING", "offline")
+    said: list[str] = []
+    report.run(study, paths, say=said.append)
+    assert paths.report.read_text(encoding="utf-8") == page
+    assert len(page) < 8_000_000
+    assert "MiB" in said[0]
+
+
+def test_findings_may_hold_semicolons() -> None:
+    cell = "specks: liver has 2 specks; all small;sides: left; and right"
+    assert findings_of({"findings": cell}) == [
+        ("specks", "liver has 2 specks; all small"),
+        ("sides", "left; and right"),
+    ]
+    assert findings_of({"findings": ""}) == []
+
+
+def test_report_imports_no_torch() -> None:
+    code = (
+        "import sys\n"
+        "from pipeline.report import montage, page, results, cohort, first, provenance, selection, training\n"
+        "print([m for m in ('torch', 'monai', 'mlflow', 'pandas', 'SimpleITK') if m in sys.modules])"
+    )
+    root = Path(__file__).parents[2]
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
+    assert done.stdout.strip() == "[]"

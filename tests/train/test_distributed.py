@@ -1,0 +1,81 @@
+"""Two processes that share a batch take the same steps as one process alone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import plan, preprocess, train
+from pipeline.core.journal import read_journal
+from pipeline.mechanics.model_files import load_model
+from tests.train.studies import chest_study
+
+STEPS = 6
+SMALL = {
+    "size": [32, 32],
+    "batch": 4,
+    "network": {"features": [8, 16, 32]},
+    "augmentation": {"preset": "none"},
+    "validate_every": 3,
+}
+CHANGES: dict[str, Any] = {"models": {"unet": {"plan": SMALL}}, "budget": {"steps": STEPS}}
+SCRIPT = """
+import sys
+from pathlib import Path
+from pipeline import train
+from pipeline.core.paths import StudyPaths
+from tests.train.studies import chest_config
+from tests.train.test_distributed import CHANGES
+train.run(chest_config(**CHANGES), StudyPaths("chest", Path(sys.argv[1])), "unet", 0, threads=1, device="cpu",
+          say=lambda line: print(line, flush=True))
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_learn_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ORGANSEG_TRACKING", "offline")
+    places = []
+    for name in ("one", "two"):
+        study, paths = chest_study(tmp_path / name, 8, **CHANGES)
+        plan.run(study, paths)
+        preprocess.run(study, paths, "unet", threads=1)
+        places.append(paths)
+    train.run(study, places[0], "unet", 0, threads=1)
+    script = tmp_path / "script.py"
+    script.write_text(SCRIPT)
+    here = Path(__file__).parents[2]
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            "--nproc-per-node=2",
+            str(script),
+            str(tmp_path / "two"),
+        ],
+        env={**os.environ, "PYTHONPATH": str(here)},
+        cwd=here,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    losses, dices = [], []
+    for paths in places:
+        events = list(read_journal(paths.model("unet", 0) / "journal.jsonl"))
+        losses.append([event["loss"] for event in events if event["kind"] == "step"])
+        dices.append([event["mean"] for event in events if event["kind"] == "validation"])
+    assert len(losses[0]) == STEPS
+    np.testing.assert_allclose(losses[0], losses[1], atol=1e-5)
+    np.testing.assert_allclose(dices[0], dices[1], atol=1e-3)
+    alone, together = (load_model(paths.model("unet", 0))[0].state_dict() for paths in places)
+    for name, value in alone.items():
+        torch.testing.assert_close(together[name], value, atol=1e-3, rtol=1e-3)
