@@ -96,16 +96,33 @@ def _figures(rows: Iterable[dict[str, str]]) -> Table:
 
 
 def describe_scan(path: Path) -> None:
-    """Print size, spacing, orientation and grey values of the scans in a file or folder.
+    """Print size, spacing, orientation and grey values of the scans in a file or folder, and what was passed over.
 
     Raises:
-        InputError: Nothing there can be read as a scan.
+        InputError: Nothing is there.
     """
-    from pipeline.formats.describe import describe
+    from pipeline.core.errors import InputError
+    from pipeline.core.study import Ingest
+    from pipeline.formats.table import read_scans
+    from pipeline.ingest.quality import measure_scan, scan_findings
 
+    if not path.exists():
+        raise InputError("the file does not exist", where=str(path))
     console = Console()
-    for title, facts in describe(path):
-        table = Table("", "", title=title, show_header=False)
-        for key, value in facts.items():
-            table.add_row(key, str(value))
+    for found in read_scans(path, None, Ingest()):
+        table = Table("", "", title=f"{found.source.name}: {found.kind}", show_header=False)
+        if found.read is None:
+            table.add_row("passed over", found.reason)
+        else:
+            try:
+                scan = found.read()
+            except InputError as error:
+                table.add_row("cannot be read", error.what)
+            else:
+                measured = measure_scan(scan)
+                table.add_row("lengths", f"{scan.unit}, from {scan.spacing_source}")
+                for key, value in {**measured, **scan.notes}.items():
+                    table.add_row(str(key), str(value))
+                for finding in scan_findings(scan, measured):
+                    table.add_row("finding", str(finding))
         console.print(table)

@@ -248,8 +248,10 @@ def _models(config: Study, model: str | None) -> list[str]:
 
 
 def _part(name: str) -> Part:
-    if name == "oof" or name == "test":
-        return name
+    if name == "oof":
+        return "oof"
+    if name == "test":
+        return "test"
     raise typer.BadParameter(f"{name!r} is neither oof nor test", param_hint="--part")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import nibabel as nib
 import numpy as np
+from nibabel.filebasedimages import ImageFileError
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
@@ -51,7 +52,7 @@ def _load(path: Path) -> nib.Nifti1Image:
         return nib.Nifti1Image.from_filename(path)
     except FileNotFoundError:
         raise InputError("the file does not exist", where=str(path)) from None
-    except (nib.filebasedimages.ImageFileError, OSError, EOFError) as error:
+    except (ImageFileError, OSError, EOFError) as error:
         raise InputError(f"is not readable as NIfTI ({error})", where=str(path)) from None
 
 

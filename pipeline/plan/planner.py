@@ -67,7 +67,7 @@ def make_plan(study: Study, name: str, fingerprint: dict[str, Any]) -> Plan:
     _grid(choices, study, fingerprint, dims)
     _normalisation(choices, study.modality, fingerprint)
     _network(choices, network, dims, fingerprint)
-    _training(choices, study, config, network, dims)
+    _training(choices, study, config, network, dims, fingerprint)
     plan = parse_plan({**config.plan, **choices.values, "reasons": choices.reasons}, where)
     check(plan.network, spatial_dims=plan.spatial_dims)
     return plan
@@ -191,15 +191,17 @@ def _network_axes(
     return [median[a] for a in axes], [largest[a] for a in axes], [spacing[a] for a in axes]
 
 
-def _training(choices: Choices, study: Study, config: ModelConfig, network: str, dims: int) -> None:
-    if network.startswith("ternausnet"):
-        choices.take("loss", {"name": "bce_jaccard"}, "TernausNet's own loss")
-    else:
-        choices.take("loss", {"name": "dice_ce"}, "Dice for the overlap, cross entropy for its steady gradient")
+def _training(
+    choices: Choices, study: Study, config: ModelConfig, network: str, dims: int, fingerprint: dict[str, Any]
+) -> None:
+    steps = _budget(choices, study, config)
+    choices.take("loss", *_loss(network, fingerprint))
     mirror = _mirror_axes(choices, study, dims)
     choices.take("mirror_axes", *mirror)
     choices.take("augmentation", *_augmentation(study.modality, bool(mirror[0])))
-    rate = 2e-3 if network == "unet" else 1e-3
+    rate, reason = rules.learning_rate(steps)
+    if network != "unet":
+        rate, reason = 1e-3, "of networks without instance norm"
     value = {
         "name": "adamw",
         "learning_rate": rate,
@@ -209,22 +211,41 @@ def _training(choices: Choices, study: Study, config: ModelConfig, network: str,
         "schedule": "cosine",
         "ema": 0.99,
     }
-    choices.take("optimiser", value, "AdamW with a warm-up and cosine converges in a small budget")
-    own = "minutes" if config.minutes else "steps" if config.steps else None
-    steps, minutes = (config.steps, config.minutes) if own else (study.budget.steps, study.budget.minutes)
-    if steps is None and minutes is None:
-        raise InputError("neither steps nor minutes are given", where="budget")
-    given = {"steps", "minutes"} & set(choices.given)
-    if given:
-        steps = choices.given.get("steps")
-        minutes = choices.given.get("minutes")
-    choices.take("steps", steps, "the budget" if steps else "counted before the first step, from minutes")
-    choices.take("minutes", minutes, "the budget" if minutes else "the budget is in steps")
+    choices.take(
+        "optimiser", value, f"AdamW with a warm-up and cosine converges in a small budget; learning rate {reason}"
+    )
     share = 0.5
     choices.take("foreground_share", share, "half of the patches show an organ for certain, organs taking turns")
     every = max(round(steps / 4), 1) if steps else 250
     choices.take("validate_every", every, "four times a training, for the curve; the last weights are the result")
     choices.take("overlap", 0.5, "neighbouring windows share half, so no organ is seen at a border only")
+
+
+def _budget(choices: Choices, study: Study, config: ModelConfig) -> int | None:
+    """Steps or minutes, from the model or else from the study; gives the steps if they are known."""
+    own = config.steps is not None or config.minutes is not None
+    source = config if own else study.budget
+    given = {"steps", "minutes"} & set(choices.given)
+    steps = choices.given.get("steps") if given else source.steps
+    minutes = choices.given.get("minutes") if given else source.minutes
+    if own and steps is not None and minutes is not None and not given:
+        raise InputError("steps and minutes are given", where=f"models.{choices.values['model']}", remedy="Keep one.")
+    choices.take("steps", steps, "the budget" if steps else "counted before the first step, from minutes")
+    choices.take("minutes", minutes, "the budget" if minutes else "the budget is in steps")
+    return steps
+
+
+def _loss(network: str, fingerprint: dict[str, Any]) -> tuple[dict[str, Any], str]:
+    if network.startswith("ternausnet"):
+        return {"name": "bce_jaccard"}, "TernausNet's own loss"
+    shares = {organ: facts["share"][2] for organ, facts in fingerprint["organs"].items() if "share" in facts}
+    smallest = min(shares, key=lambda organ: shares[organ])
+    if shares[smallest] < rules.SMALL_ORGAN:
+        reason = (
+            f"{smallest} is {shares[smallest]:.1%} of a scan: the logarithm keeps its gradient where Dice has none yet"
+        )
+        return {"name": "dice_ce", "region": "log_jaccard", "batch": True}, reason
+    return {"name": "dice_ce"}, "Dice for the overlap, cross entropy for its steady gradient"
 
 
 def _augmentation(modality: str, mirrored: bool) -> tuple[dict[str, Any], str]:

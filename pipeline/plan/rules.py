@@ -15,9 +15,13 @@ ORGAN_ACROSS = 24
 #: Voxels a patch holds at most.
 PATCH_VOXELS = {2: 512 * 512, 3: 96**3}
 #: A patch may hold the largest scan whole if that one has at most this many times the voxels of the median scan.
-LARGEST_TO_MEDIAN = 3.0
-#: Voxels a batch holds, about.
-BATCH_VOXELS = {2: 400_000, 3: 600_000}
+LARGEST_TO_MEDIAN = 1.25
+#: Voxels a batch holds, about: more steps of small batches learn more in the same time than few steps of large ones.
+BATCH_VOXELS = {2: 400_000, 3: 200_000}
+#: Steps that the learning rate is scaled from, and the rate there.
+USUAL_STEPS, USUAL_RATE = 1000, 4e-3
+#: Share of the voxels below which an organ counts as small.
+SMALL_ORGAN = 0.02
 #: Spacings that differ by more than this make a scan anisotropic.
 ANISOTROPY = 3.0
 #: No side is halved below this; the network sees context, not noise.
@@ -148,5 +152,17 @@ def batch_size(patch: Sequence[int], dims: int, scans: int) -> tuple[int, str]:
 
 
 def feature_counts(levels: int, dims: int) -> list[int]:
-    """Features a level: doubling from 16, to at most 256 in 3-D and 512 in 2-D."""
-    return [min(16 * 2**level, 256 if dims == 3 else 512) for level in range(levels)]
+    """Features a level: 16, 32, 64 … to at most 256; in 3-D only 8 at the full resolution.
+
+    The full resolution is half of the arithmetic of a 3-D network and adds but edges to what the levels below see.
+    """
+    counts = [min(16 * 2**level, 256) for level in range(levels)]
+    return [8, *counts[1:]] if dims == 3 and levels > 1 else counts
+
+
+def learning_rate(steps: int | None) -> tuple[float, str]:
+    """Learning rate of AdamW for a network with instance norm: the fewer the steps, the longer each has to be."""
+    if steps is None:
+        return USUAL_RATE, "of a usual number of steps"
+    rate = USUAL_RATE * math.sqrt(USUAL_STEPS / steps)
+    return float(f"{min(max(rate, 1e-3), 1e-2):.2g}"), f"for {steps} steps"

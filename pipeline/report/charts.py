@@ -34,7 +34,8 @@ def finished(chart: alt.TopLevelMixin, height: int) -> Spec:
         .configure_legend(labelColor=INK, titleColor=SOFT, labelFontSize=12, orient="top", title=None, offset=4)
         .configure_text(color=INK)
     )  # fmt: skip
-    spec: Spec = configured.to_dict()
+    # Validation against the schema takes longer than all the rest of the page.
+    spec: Spec = configured.to_dict(validate=False)
     spec.pop("$schema", None)
     return spec | {"width": "container", "height": height, "autosize": {"type": "fit", "contains": "padding"}}
 

@@ -85,7 +85,7 @@ def outline_path(mask: NDArray[np.bool_]) -> str:
 
 
 def simplified(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Drop points ``(N, 2)`` of a closed line that lie next to the chord of their neighbours, every other one in turn."""
+    """Drop points ``(N, 2)`` of a closed line that lie on the chord of their neighbours, every other one in turn."""
     for turn in range(2 * _ROUNDS):
         if len(points) < 8:
             break

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 
-from pipeline import predict
+from pipeline import predict, select
 from pipeline.core.errors import InputError
-from pipeline.core.files import read_table
+from pipeline.core.files import read_table, write_table
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.formats.store import read_labels, read_scan
 from pipeline.mechanics.champion import read_champion
 from pipeline.mechanics.metrics import dice
 from pipeline.mechanics.predictor import open_champion
+from tests.predict.studies import make_study
 
 Made = tuple[Study, StudyPaths]
 
@@ -131,7 +136,35 @@ def test_another_kind_of_scan_is_refused(chosen_volumes: Made) -> None:
     _, paths = chosen_volumes
     predictor, _ = open_champion(paths.champion)
     flat = read_scan(paths.scan(0, "s4"))
-    from dataclasses import replace
-
     with pytest.raises(InputError, match="picture"):
         predictor.predict(replace(flat, voxels=flat.voxels[..., :1]))
+
+
+def test_a_study_that_trains_nothing(chosen_volumes: Made, tmp_path: Path) -> None:
+    """A study that names a model takes it over and applies it to all its scans, masks or not."""
+    trained, paths = chosen_volumes
+    study = make_study(model=str(paths.champion), split=trained.split.model_dump())
+    applied = StudyPaths("applied", tmp_path)
+    rows = read_table(paths.scans_csv)
+    for row in rows:
+        row["labelled"] = "0"
+        target = applied.scan(row["shard"], row["scan_id"])
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(paths.scan(row["shard"], row["scan_id"]), target)
+    write_table(applied.scans_csv, rows, list(rows[0]))
+    select.run(study, applied)
+    predict.run(study, applied, "test", "champion")
+    assert names(applied, "test", "champion") == [row["scan_id"] for row in rows]
+    one = read_labels(paths.predictions("test", "champion") / "s4.nii.gz")
+    two = read_labels(applied.predictions("test", "champion") / "s4.nii.gz")
+    np.testing.assert_array_equal(one.data, two.data)
+
+
+def test_the_champion_judges(chosen_volumes: Made) -> None:
+    study, paths = chosen_volumes
+    rows = read_table(paths.predictions("test", "champion") / "quality.csv")
+    assert [(row["scan_id"], row["organ"]) for row in rows] == [
+        (name, organ) for name in ("s4", "s5", "s6") for organ in study.organs
+    ]
+    assert {row["verdict"] for row in rows} <= {"good", "look", "fail"}
+    assert all(float(row["risk"]) >= 0 for row in rows)

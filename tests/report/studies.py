@@ -140,7 +140,7 @@ def finish(study: Study, paths: StudyPaths) -> None:
         if model in study.models and not study.model:
             train(paths, model)
             for part in parts:
-                predict(study, paths, part, model, shift)
+                predict(study, paths, part, model, shift + 2 * (part == "oof"))
     predict(study, paths, "test", "champion", 0)
     choose(study, paths)
     judge(paths)
