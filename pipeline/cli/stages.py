@@ -22,6 +22,7 @@ Shard = Annotated[int | None, typer.Option(help="Only this shard of the scans.",
 Gather = Annotated[bool, typer.Option("--gather", help="Only bring the shards' results together.")]
 Model = Annotated[str | None, typer.Option("--model", help="Only this model.", show_default=False)]
 Fold = Annotated[int | None, typer.Option(help="Only this fold.", show_default=False)]
+Formats = Annotated[str, typer.Option(help="Forms to write, separated by commas, without a study.")]
 Threads = Annotated[int | None, typer.Option(help="Processor threads to use.", show_default="all there are")]
 
 
@@ -135,6 +136,9 @@ def predict(
     part: Annotated[str, typer.Option(help="oof or test patients of the study.")] = "test",
     out: Annotated[Path | None, typer.Option(help="Folder to write to, without a study.")] = None,
     threads: Threads = None,
+    formats: Formats = "nifti,overlays",
+    backend: Annotated[str | None, typer.Option(help="onnxruntime, openvino or torch; by default the model's.")] = None,
+    probabilities: Annotated[bool, typer.Option("--probabilities", help="Write probability maps too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print results as JSON, without a study.")] = False,
 ) -> None:
     """Segment scans: single ones with a trained model, or a study's."""
@@ -144,7 +148,16 @@ def predict(
         from pipeline.cli.predict import predict_files
 
         raise typer.Exit(
-            predict_files(_needed(scans, "SCANS"), _needed(model, "--model"), _needed(out, "--out"), threads, as_json)
+            predict_files(
+                _needed(scans, "SCANS"),
+                _needed(model, "--model"),
+                _needed(out, "--out"),
+                threads,
+                as_json,
+                formats=formats.split(","),
+                backend=backend,
+                probabilities=probabilities,
+            )
         )
     _alone(scans, out)
     from pipeline import predict as stage
@@ -213,10 +226,39 @@ def select(study: StudyName, threads: Threads = None) -> None:
         stage.run(config, paths, threads=threads, say=say)
 
 
-def export(study: StudyName) -> None:
-    """Write the champion's predictions as NIfTI, RLE CSV, DICOM SEG and pictures, and read each back."""
-    from pipeline import export as stage
+def export(
+    pair: Annotated[
+        list[Path] | None, typer.Argument(metavar="SCAN MASK", help="One scan and its mask, without a study.")
+    ] = None,
+    study: OptionalStudy = None,
+    out: Annotated[Path | None, typer.Option(help="Folder to write to, without a study.")] = None,
+    formats: Formats = "nifti,rle,dicom_seg,overlays",
+    organs: Annotated[str | None, typer.Option(help="Organs by value, as 1=liver,2=spleen.")] = None,
+    overlapping: Annotated[bool, typer.Option("--overlapping", help="Keep overlaps, without a study.")] = False,
+    dialect: Annotated[str, typer.Option(help="Dialect of run lengths, without a study.")] = "organseg",
+) -> None:
+    """Write predictions as NIfTI, RLE CSV, DICOM SEG and pictures, and read each back."""
     from pipeline.cli.console import say
+
+    if study is None:
+        from pipeline.cli.export import export_files
+
+        files = _needed(pair, "SCAN MASK")
+        if len(files) != 2:
+            raise typer.BadParameter("give two: a scan and its mask", param_hint="SCAN MASK")
+        raise typer.Exit(
+            export_files(
+                files[0],
+                files[1],
+                _needed(out, "--out"),
+                formats=formats.split(","),
+                organs=organs,
+                overlapping=overlapping,
+                dialect=dialect,
+            )
+        )
+    _alone(pair, out, organs)
+    from pipeline import export as stage
 
     with opened(study, "export") as (config, paths):
         stage.run(config, paths, say=say)

@@ -5,6 +5,7 @@ Importing this module imports none of them.
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from pathlib import Path
@@ -44,6 +45,11 @@ def open_network(
         return _open_onnxruntime(path, count) if backend == "onnxruntime" else _open_openvino(path, precision, count)
     except ModuleNotFoundError as error:
         raise InputError(f"backend {backend} is not installed ({error.name})", remedy="Install it.") from None
+
+
+def installed(backend: BackendName) -> bool:
+    """Whether a backend's package is there."""
+    return importlib.util.find_spec(backend) is not None
 
 
 def usable_threads() -> int:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.core.labels import LabelMap
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array, Scan
-from pipeline.mechanics.backends import gpu_present, open_network
+from pipeline.mechanics.backends import gpu_present, installed, open_network
 from pipeline.mechanics.champion import BackendName, Champion, Precision, member_plan, read_champion
 from pipeline.mechanics.large import ROOM, chunks, prepare_within, restore_rows, space
 from pipeline.mechanics.postprocessing import OrganSteps, clean_labels
@@ -178,6 +178,9 @@ def open_champion(
     if backend is None and recorded.gpu is not None and gpu_present():
         backend, precision = "torch", recorded.gpu
     name, bits = backend or recorded.name, precision or recorded.precision
+    if backend is None and not installed(name):
+        # Both read the same file, and were within the tolerance of PyTorch.
+        name, bits = "onnxruntime", "fp32"
     folders = [folder / member.folder for member in champion.members]
     members = [(member_plan(path), open_network(path, name, bits, threads)) for path in folders]
     return Predictor(members, mirror=champion.mirror, steps=champion.postprocessing), champion

@@ -155,7 +155,7 @@ def scan_figures(scan: Scan, coarse: Array) -> dict[str, float]:
     sample = _thin(np.nan_to_num(scan.voxels[0].astype(np.float32)))
     low, q10, q50, q90, high = np.percentile(sample, (1, 10, 50, 90, 99))
     width = high - low if high > low else 1.0
-    likeness, mirrored = _correlation(small, coarse), _correlation(small[::-1], coarse)
+    likeness, mirrored = correlation(small, coarse), correlation(small[::-1], coarse)
     extent = np.array(scan.shape) * np.array(scan.spacing)
     axes = 2 if scan.is_flat else 3
     return {
@@ -170,7 +170,8 @@ def scan_figures(scan: Scan, coarse: Array) -> dict[str, float]:
     }
 
 
-def _correlation(one: Array, other: Array) -> float:
+def correlation(one: Array, other: Array) -> float:
+    """Pearson's correlation of two arrays of one shape; 0 where one is constant."""
     a, b = one - one.mean(), other - other.mean()
     norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return float((a * b).sum()) / norm if norm > 0 else 0.0

@@ -30,11 +30,9 @@ class Choices:
         """Choose ``value`` for ``field`` unless the study sets it; returns what is chosen."""
         if field in self.given:
             own = self.given[field]
-            if (
-                isinstance(value, dict)
-                and isinstance(own, dict)
-                and own.get("name", value.get("name")) == value.get("name")
-            ):
+            # A loss is one thing; of the others, what is not set stays planned.
+            merged = field != "loss" and isinstance(value, dict) and isinstance(own, dict)
+            if merged and own.get("name", value.get("name")) == value.get("name"):
                 value = {**value, **own}
                 reason = f"{', '.join(own)}: {SET}; the rest: {reason}" if set(own) < set(value) else SET
             else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pipeline.report.data import CHAMPION, Gathered, number
@@ -56,7 +57,7 @@ def _order(one: Attention) -> tuple[bool, float, int, str]:
     return (not one.short.startswith("no prediction"), one.dice if measured else 1.0, _RANK[one.verdict], one.scan_id)
 
 
-def _measured(gathered: Gathered, entry) -> None:  # type: ignore[no-untyped-def]
+def _measured(gathered: Gathered, entry: Callable[[str], Attention]) -> None:
     limit = gathered.study.evaluate.dice_limit
     lows: dict[str, list[tuple[float, str]]] = defaultdict(list)
     for row in gathered.test.rows if gathered.test else []:
@@ -69,7 +70,7 @@ def _measured(gathered: Gathered, entry) -> None:  # type: ignore[no-untyped-def
         one.reasons += [f"{words(organ)} Dice {figure_text(dice, 2)}" for dice, organ in sorted(pairs)]
 
 
-def _judged(gathered: Gathered, entry) -> None:  # type: ignore[no-untyped-def]
+def _judged(gathered: Gathered, entry: Callable[[str], Attention]) -> None:
     rows = [row for row in gathered.verdicts if row["verdict"] in {"look", "fail"}]
     for row in sorted(rows, key=lambda row: (_RANK[row["verdict"]], -number(row["risk"]))):
         one = entry(row["scan_id"])

@@ -118,14 +118,13 @@ def _jitter(index: int) -> float:
     return round(2 * ((index * 0.618034) % 1) - 1, 4)
 
 
-def bland_altman(points: Points, limits: Mapping[str, Any], organ: str, color: str, unit: str) -> Spec:
+def bland_altman(points: Points, limits: Mapping[str, Any], color: str, unit: str) -> Spec:
     """Difference of two sizes against their mean, with bias and limits of agreement.
 
     Args:
         points: ``scan``, ``middle``, ``difference``, ``reference``, ``predicted`` each.
         limits: ``bias``, ``lower``, ``upper``; ``None`` where undefined.
-        organ: Which organ.
-        color: Its colour.
+        color: Of the organ.
         unit: Of the sizes.
     """
     names = {"bias": "bias", "lower": "−1.96 SD", "upper": "+1.96 SD"}

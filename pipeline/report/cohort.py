@@ -23,6 +23,7 @@ from pipeline.report.html import (
     table,
     words,
 )
+from pipeline.report.results import thinned
 from pipeline.report.views import open_view
 
 _THUMBS = 12
@@ -58,6 +59,8 @@ def _rejected(gathered: Gathered) -> Html:
     ]
     head = ("scan", "line of the manifest", "kind", "reason")
     note = "A rejected row takes no part in anything. Mend it and run again: only its shard is read anew."
+    more = len(rows) - _LISTED
+    note += f" {count(more, 'more row')} in rejected.csv." if more > 0 else ""
     return join([element("h3", "Rejected"), table(head, rows[:_LISTED], caption="Rejected rows", note=note)])
 
 
@@ -118,8 +121,9 @@ def _sizes(gathered: Gathered) -> Html:
             if (size := number(row.get(f"volume_{organ}"))) > 0
         ]
         if points:
-            spec = charts.size_strips(points, gathered.organs, gathered.study.colors(), unit)
-            caption = "Every bar is a scan with a mask: what stands far off may be drawn wrong."
+            some, fewer = thinned(points)
+            spec = charts.size_strips(some, gathered.organs, gathered.study.colors(), unit)
+            caption = "Every bar is a scan with a mask: what stands far off may be drawn wrong." + fewer
             parts.append(chart(f"sizes-{len(parts)}", spec, "Sizes of the organs", caption, wide=True))
     return element("div", join(parts), class_="plots") if parts else Html("")
 

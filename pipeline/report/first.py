@@ -25,7 +25,7 @@ from pipeline.report.html import (
     text,
     words,
 )
-from pipeline.report.results import empty_note, spread_caption, spread_points
+from pipeline.report.results import empty_note, spread_caption, spread_points, thinned
 from pipeline.report.views import ScanView
 
 SCANS = {"xray": "radiograph", "mri": "MRI volume", "ct": "CT volume", "photo": "photograph"}
@@ -110,10 +110,21 @@ def _results(gathered: Gathered) -> Html:
             element("h2", join(["How well ", element("small", f"{what} {tail}")])),
             headline,
             headline_table(gathered, test),
+            paragraph(_below_floor(gathered, test), "warning"),
             paragraph(str(test.facts.get("note") or ""), "note few"),
             _points(gathered, test),
         ]
     )
+
+
+def _below_floor(gathered: Gathered, test: Figures) -> str:
+    """Says which organs the champion segments no better than a mask that looks at no scan."""
+    beaten = []
+    for organ in gathered.organs:
+        means = [row["mean"] for m in (CHAMPION, test.floor) for row in test.summary(m, organ, "dice")]
+        if len(means) == 2 and None not in means and means[0] <= means[1]:
+            beaten.append(words(organ))
+    return f"No better than the floor ({test.floor}): {and_list(beaten)}." if beaten else ""
 
 
 def _interval(row: dict[str, Any] | None) -> str:
@@ -161,8 +172,10 @@ def _points(gathered: Gathered, test: Figures) -> Html:
         return Html("")
     low = charts.low_end([p["value"] for p in points])
     rows = [words(organ) for organ in gathered.organs]
-    spec = charts.spread(points, rows, "organ", gathered.organs, gathered.study.colors(), limit, low)
-    inner = [plot("spread-first", spec, "Dice of each test patient"), element("figcaption", spread_caption(limit))]
+    some, fewer = thinned(points)
+    spec = charts.spread(some, rows, "organ", gathered.organs, gathered.study.colors(), limit, low)
+    caption = element("figcaption", spread_caption(limit) + fewer)
+    inner = [plot("spread-first", spec, "Dice of each test patient"), caption]
     return element("figure", join(inner))
 
 
@@ -242,7 +255,9 @@ def _data(gathered: Gathered) -> Html:
         lines.append(element("strong", f"{count(len(failed), 'scan')} could not be predicted"))
     wrong = [row for row in gathered.checks if row["status"] == "failed"]
     if wrong:
-        lines.append(element("strong", f"{count(len(wrong), 'export check')} failed"))
+        forms = and_list(sorted({row["format"] for row in wrong}))
+        failed_checks = element("strong", f"{count(len(wrong), 'export check')} failed: ")
+        lines.append(join([failed_checks, f"{forms} differ from what was predicted; do not use them"]))
     if not lines:
         lines = [f"All {count(given, 'row')} of the manifest were read, and nothing was found."]
     link = paragraph(element("a", "Data and its findings", href="#data"), "note")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from html import escape
 from typing import Any
 
 from pipeline.report.attention import Attention
@@ -121,7 +122,7 @@ def view_figure(gathered: Gathered, view: ScanView, name: str, why: str, caption
     colors = gathered.study.colors()
     first = view.slices[view.start]
     picture = Html(
-        f'<svg viewBox="0 0 {view.width} {view.height}" role="img" aria-label="{_alt(gathered, view)}">'
+        f'<svg viewBox="0 0 {view.width} {view.height}" role="img" aria-label="{escape(_alt(gathered, view))}">'
         f'<image href="{first.image}" width="{view.width}" height="{view.height}"/>'
         f"{_paths(first, colors)}{_sides(view)}</svg>"
     )
@@ -147,10 +148,12 @@ def _slider(view: ScanView, name: str) -> Html:
 
 def _paths(one: Slice, colors: Mapping[str, str]) -> str:
     drawn = [
-        f'<path class="prediction" data-organ="{organ}" stroke="{color}" d="{one.prediction.get(organ, "")}"/>'
+        f'<path class="prediction" data-organ="{escape(organ)}" stroke="{color}" d="{one.prediction.get(organ, "")}"/>'
         for organ, color in colors.items()
     ]
-    drawn += [f'<path class="reference" data-organ="{organ}" d="{one.reference.get(organ, "")}"/>' for organ in colors]
+    drawn += [
+        f'<path class="reference" data-organ="{escape(organ)}" d="{one.reference.get(organ, "")}"/>' for organ in colors
+    ]
     return "".join(drawn)
 
 

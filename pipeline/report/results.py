@@ -36,6 +36,7 @@ SHORT_RULE = (
     "surface Dice 0."
 )
 _MOST_POINTS = 4000
+_Point = dict[str, Any]
 
 
 def empty_note(figures: Figures, model: str, *, short: bool = False) -> Html:
@@ -154,20 +155,29 @@ def spread_chart(gathered: Gathered, figures: Figures, *models: str) -> Html:
     if not points:
         return Html("")
     colors, low = gathered.study.colors(), charts.low_end([p["value"] for p in points])
+    points, fewer = thinned(points)
     parts: list[Html] = []
-    for organ in gathered.organs:
+    for index, organ in enumerate(gathered.organs):
         own = [p for p in points if p["organ"] == organ]
         if own:
             spec = charts.spread(own, chosen, "model", [organ], colors, limit, low)
             title = f"Dice of each patient, {words(organ)}"
-            parts += [element("h5", words(organ)), plot(f"spread-{figures.part}-{organ}", spec, title)]
-    inner = [element("h4", "Dice of each patient"), *parts, element("figcaption", spread_caption(limit))]
+            parts += [element("h5", words(organ)), plot(f"spread-{figures.part}-{index}", spec, title)]
+    inner = [element("h4", "Dice of each patient"), *parts, element("figcaption", spread_caption(limit) + fewer)]
     return element("figure", join(inner), class_="plot wide")
 
 
 def spread_points(figures: Figures, models: Sequence[str]) -> list[dict[str, Any]]:
     """A point an organ, model and patient."""
-    return [{**p, "model": model} for model in models for p in figures.patient_points(model)][:_MOST_POINTS]
+    return [{**p, "model": model} for model in models for p in figures.patient_points(model)]
+
+
+def thinned(points: Sequence[_Point]) -> tuple[list[_Point], str]:
+    """As many points as a page can show, evenly chosen, and a sentence that says so where some were left out."""
+    every = -(-len(points) // _MOST_POINTS)
+    if every < 2:
+        return list(points), ""
+    return list(points[::every]), f" One point in {every} is drawn."
 
 
 def spread_caption(limit: float) -> str:
@@ -206,10 +216,11 @@ def _sizes(gathered: Gathered, figures: Figures, model: str) -> Html:
             for row in figures.rows
             if row["model"] == model and row["volume_unit"] == unit
             if math.isfinite(dice := number(row["dice"])) and (size := number(row["volume_ref"])) > 0
-        ][:_MOST_POINTS]
+        ]
         if points:
-            spec = charts.size_scatter(points, gathered.organs, gathered.study.colors(), unit)
-            caption = "Every point is an organ of a scan. Small organs lose more Dice to the same border error."
+            some, fewer = thinned(points)
+            spec = charts.size_scatter(some, gathered.organs, gathered.study.colors(), unit)
+            caption = "Every point is an organ of a scan. Small organs lose more Dice to the same border error." + fewer
             parts.append(chart(f"size-{figures.part}-{len(parts)}", spec, "Dice against organ size", caption))
     return join(parts)
 
@@ -243,10 +254,13 @@ def _volumes(gathered: Gathered, figures: Figures, model: str) -> Html:
             continue
         organ, unit = limits["organ"], limits["unit"]
         points = [point for row in figures.rows if (point := _agreement_point(row, model, organ, unit))]
-        spec = charts.bland_altman(points[:_MOST_POINTS], limits, organ, colors.get(organ, "#56b4e9"), unit)
-        name = f"volume-{figures.part}-{organ}-{len(plots)}"
+        some, fewer = thinned(points)
+        spec = charts.bland_altman(some, limits, colors[organ], unit)
+        name = f"volume-{figures.part}-{len(plots)}"
         lower, upper = figure_text(limits["lower"], 2), figure_text(limits["upper"], 2)
-        caption = f"Bias {figure_text(limits['bias'], 2)} {unit}, limits of agreement {lower} to {upper} {unit}."
+        caption = (
+            f"Bias {figure_text(limits['bias'], 2)} {unit}, limits of agreement {lower} to {upper} {unit}." + fewer
+        )
         plots.append(chart(name, spec, words(organ), caption))
         interval = {"mean": limits["bias"], "low": limits["low"], "high": limits["high"]}
         rows.append([words(organ), unit, interval_text(interval, 2), lower, upper, str(limits["n_scans"])])

@@ -157,7 +157,7 @@ def _facts(gathered: Gathered) -> Html:
     head = ("training", "parameters", "steps", "time", "device", *(f"{words(o)}, last Dice" for o in gathered.organs))
     note = "Dice on the validation patients of the fold at the last step: neither an out-of-fold nor a test figure."
     notes = [f"{one.model}, fold {one.fold}: {text}" for one in gathered.trainings for text in _said(one)]
-    return join([table(head, rows, caption="Trainings", note=note), listed(notes[:20], "note")])
+    return join([table(head, rows, caption="Trainings", note=note), listed(notes, "note")])
 
 
 def _said(one: Training) -> list[str]:

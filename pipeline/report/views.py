@@ -17,7 +17,7 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
 from pipeline.core.scan import Scan
 from pipeline.formats.store import read_labels, read_scan
-from pipeline.mechanics.pictures import View, busiest_slice
+from pipeline.mechanics.pictures import View
 
 #: Most slices that a scroller holds; longer volumes are thinned evenly, the shown slice always among them.
 MOST_SLICES = 40
@@ -122,10 +122,10 @@ def scan_view(
         prediction: What the champion found.
         reference: What a person drew.
         size: Longest side of the pictures, pixels.
-        scroll: All slices of a volume rather than the one that shows most of the organs.
+        scroll: All slices of a volume rather than the most telling one.
     """
     depth = scan.shape[2]
-    start = 0 if scan.is_flat else busiest_slice([reference or prediction], scan.shape, "axial")
+    start = telling_slice(reference or prediction, depth)
     chosen = _thinned(depth, start) if scroll else [start]
     slices = []
     for at in chosen:
@@ -136,6 +136,16 @@ def scan_view(
     return ScanView(
         scan_id, width, height, left, {"R": "L", "L": "R"}.get(left, ""), slices, chosen.index(start), depth
     )
+
+
+def telling_slice(labels: LabelMap | None, depth: int) -> int:
+    """The axial slice that shows most of the organs, each counted by its share of its own largest slice."""
+    shares = np.zeros(depth)
+    if labels is not None:
+        for organ in labels.present():
+            areas = labels.mask(organ).sum(axis=(0, 1))
+            shares += areas / areas.max()
+    return int(np.argmax(shares)) if shares.any() else depth // 2
 
 
 def _grey(view: View) -> Image.Image:

@@ -15,6 +15,7 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array
 from pipeline.core.study import Study
+from pipeline.mechanics.backends import installed
 from pipeline.mechanics.champion import (
     FILE,
     MODEL,
@@ -22,6 +23,7 @@ from pipeline.mechanics.champion import (
     QUALITY,
     WEIGHTS,
     Backend,
+    BackendName,
     Champion,
     Member,
     member_plan,
@@ -142,13 +144,14 @@ def _adopt(study: Study, paths: StudyPaths, model: str) -> Champion:
 def _pack(
     study: Study, paths: StudyPaths, evidence: Evidence, members: Sequence[Member], say: Callable[[str], None]
 ) -> tuple[list[Member], Backend]:
-    """Copy each member's weights and facts, export it to ONNX, and compare the backends."""
+    """Copy each member's weights and facts, export it to ONNX, and compare its backend with PyTorch."""
     import torch
 
     from pipeline.mechanics.model_files import load_model
     from pipeline.select.onnx_export import parity, write_onnx
 
     packed = []
+    wanted = fastest_backend(study.modality)
     apart: dict[str, float] = {}
     for member in members:
         source, target = paths.model(member.model, member.fold), paths.champion / member.folder
@@ -158,14 +161,24 @@ def _pack(
         network, plan, _ = load_model(target)
         write_onnx(target / ONNX, network, plan)
         windows = sample_windows(evidence, plan)
-        apart[member.folder] = float(f"{parity(target, network, plan, windows, 'onnxruntime'):.2g}")
+        apart[member.folder] = float(f"{parity(target, network, plan, windows, wanted):.2g}")
         packed.append(member.model_copy(update={"weights": sha256_of(target / WEIGHTS)}))
     worst = max(apart.values())
     if worst > TOLERANCE:
-        say(f"ONNX Runtime differs from PyTorch by {worst:.2g}, more than {TOLERANCE:g}: the champion runs on PyTorch")
+        say(f"{wanted} differs from PyTorch by {worst:.2g}, more than {TOLERANCE:g}: the champion runs on PyTorch")
     gpu: Any = "bf16" if torch.cuda.is_available() else None
-    name: Any = "onnxruntime" if worst <= TOLERANCE else "torch"
+    name: BackendName = wanted if worst <= TOLERANCE else "torch"
     return packed, Backend(name=name, gpu=gpu, tolerance=TOLERANCE, parity=apart)
+
+
+def fastest_backend(modality: str) -> BackendName:
+    """OpenVINO for volumes, where it is installed; ONNX Runtime for pictures, which it starts on sooner.
+
+    Measured by ``tests/benchmarks/predict_folder.py`` and ``predict_cold_start.py``. It goes by what is installed
+    rather than by a stopwatch, so that the same study on the same machine always runs on the same backend.
+    """
+    volumes = modality in {"mri", "ct"}
+    return "openvino" if volumes and installed("openvino") else "onnxruntime"
 
 
 def sample_windows(evidence: Evidence, plan: Plan) -> list[Array]:

@@ -24,6 +24,7 @@ from pipeline.mechanics.quality import (
     OrganReference,
     QualityReference,
     coarse_picture,
+    correlation,
     organ_figures,
     scan_figures,
 )
@@ -134,14 +135,8 @@ def _compare_with_others(known: Sequence[Known]) -> None:
         own[one.patient] = own[one.patient] + one.coarse
     for one in known:
         others = total - own[one.patient]
-        likeness, mirrored = _correlation(one.coarse, others), _correlation(one.coarse[::-1], others)
+        likeness, mirrored = correlation(one.coarse, others), correlation(one.coarse[::-1], others)
         one.scan["likeness"], one.scan["handedness"] = likeness, likeness - mirrored
-
-
-def _correlation(one: Array, other: Array) -> float:
-    if not one.std() or not other.std():
-        return 0.0
-    return float(np.corrcoef(one.ravel(), other.ravel())[0, 1])
 
 
 def expected_interval(values: Sequence[float], patients: int, widening: float = 1.0) -> Interval:

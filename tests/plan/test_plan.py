@@ -170,3 +170,30 @@ def test_pictures_are_as_large_as_their_smallest_organ_needs() -> None:
     assert rules.picture_side(2000, 0.002)[0] == 768
     assert rules.picture_side(300, 0.002)[0] == 256
     assert rules.picture_side(60, None)[0] == 128
+
+
+def test_the_patch_holds_the_largest_scan_only_where_scans_are_alike() -> None:
+    assert rules.patch_sides([40, 40, 40], [42, 42, 42], [1, 1, 1], 96**3)[0] == [42, 42, 42]
+    assert rules.patch_sides([35, 50, 35.5], [43, 59, 47], [1, 1, 1], 96**3)[0] == [35, 50, 36]
+
+
+def test_fewer_steps_are_longer_ones() -> None:
+    rates = [rules.learning_rate(steps)[0] for steps in (50, 200, 1000, 4000, 100_000)]
+    assert rates == sorted(rates, reverse=True)
+    assert (rates[0], rates[2], rates[-1]) == (1e-2, 4e-3, 1e-3)
+    assert rules.learning_rate(None)[0] == 4e-3
+
+
+def test_small_organs_take_the_loss_that_finds_them(tmp_path: Path) -> None:
+    study, paths = head_study(tmp_path)
+    plan.run(study, paths)
+    fingerprint = read_json(paths.fingerprint)
+    chest, places = chest_study(tmp_path)
+    plan.run(chest, places)
+    assert read_plan(places.plan("unet")).loss == {"name": "dice_ce"}
+    fingerprint["organs"]["tumour"]["share"] = [0.004] * 5
+    made = plan.make_plan(study, "unet", fingerprint)
+    assert made.loss["region"] == "log_jaccard"
+    assert "tumour is 0.4%" in made.reasons["loss"]
+    plain, _ = head_study(tmp_path, models={"unet": {"plan": {"loss": {"name": "dice_ce"}}}})
+    assert plan.make_plan(plain, "unet", fingerprint).loss == {"name": "dice_ce"}

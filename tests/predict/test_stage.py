@@ -65,7 +65,7 @@ def test_select_predict_champion(chosen_pictures: Made) -> None:
     _, paths = chosen_pictures
     champion = read_champion(paths.champion)
     assert champion == read_champion(paths.champion_yaml)
-    assert champion.backend.name == "onnxruntime"
+    assert champion.backend.name == "onnxruntime"  # pictures
     assert max(champion.backend.parity.values()) < 1e-3
     assert sum(row["chosen"] for row in champion.evidence["candidates"]) == 1
     # The test's scans and the one that nobody labelled.

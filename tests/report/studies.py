@@ -28,7 +28,9 @@ AFFINE = np.diag([1.0, 1.5, 3.0, 1.0])
 NAME = "drawn"
 
 
-def make(root: Path, *, patients: int = 10, flat: bool = False, **config: Any) -> tuple[Study, StudyPaths]:
+def make(
+    root: Path, *, patients: int = 10, flat: bool = False, masks: bool = True, **config: Any
+) -> tuple[Study, StudyPaths]:
     """Ingest and plan a study of two organs; patient 0 has two scans, the last scan has no mask, one row is bad."""
     values: dict[str, Any] = {
         "title": "Drawn <organs> & more",
@@ -48,7 +50,8 @@ def make(root: Path, *, patients: int = 10, flat: bool = False, **config: Any) -
     study, paths = load_study(NAME, root), StudyPaths(NAME, root)
     rows = [_write(root / "source", study, index, flat) for index in range(patients + 1)]
     rows[0] |= {"patient_id": "secret-patient-1"}
-    rows[-1] |= {"mask": ""}
+    for row in rows[-1:] if masks else rows:
+        row["mask"] = ""
     rows.append({**rows[1], "scan_id": "bad", "patient_id": "other", "image": "absent.nii"})
     write_table(manifest_path(NAME, root), rows, list(rows[0]))
     manifest = load_manifest(manifest_path(NAME, root), study)

@@ -46,7 +46,7 @@ def test_first_screen_needs_no_scrolling(browser: Chromium) -> None:
 
 
 def test_hover_names_the_patient_by_scans_and_dice(browser: Chromium) -> None:
-    place = box(browser, "#chart-spread-test-liver .mark-symbol path")
+    place = box(browser, "#chart-spread-test-0 .mark-symbol path")
     browser.mouse("mouseMoved", place["x"] + 1, place["y"])
     browser.mouse("mouseMoved", place["x"], place["y"])
     for _ in range(30):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 import re
+import shutil
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -14,13 +15,16 @@ import pytest
 from PIL import Image
 
 from pipeline import report
-from pipeline.core.files import read_json, read_table
+from pipeline.core.files import read_json, read_table, write_json, write_table
+from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
+from pipeline.formats.store import read_scan, write_labels
 from pipeline.report.attention import scans_to_look_at
-from pipeline.report.data import findings_of, gather
+from pipeline.report.data import Figures, findings_of, gather
 from pipeline.report.gallery import chosen_scans
 from pipeline.report.html import figure_text, interval_text
+from pipeline.report.results import figures_table, thinned
 from tests.report import studies
 
 
@@ -103,6 +107,19 @@ def test_first_screen_answers_the_questions(page: str, finished: tuple[Study, St
     assert interval_text(other) not in first
 
 
+def test_a_champion_below_the_floor_is_said_to_be(finished: tuple[Study, StudyPaths], tmp_path: Path) -> None:
+    study, paths = finished
+    shutil.copytree(paths.results, tmp_path / "results" / paths.study)
+    there = StudyPaths(paths.study, tmp_path)
+    file = there.metrics("test") / "summary.json"
+    facts = read_json(file)
+    for row in facts["summary"]:
+        if (row["model"], row["organ"], row["metric"]) == ("champion", "liver", "dice"):
+            row["mean"] = 0.01
+    write_json(file, facts)
+    assert "No better than the floor (mean shape): liver." in Outline(report.build(study, there)).sections["summary"]
+
+
 def test_out_of_fold_and_test_figures_stand_apart(page: str, finished: tuple[Study, StudyPaths]) -> None:
     gathered = gather(*finished)
     assert gathered.test is not None
@@ -132,7 +149,7 @@ def test_every_table_of_figures_prints_the_rule_for_empty_masks(page: str) -> No
 def test_every_patient_is_a_point_that_names_its_scans(page: str, finished: tuple[Study, StudyPaths]) -> None:
     gathered = gather(*finished)
     assert gathered.test is not None
-    points = studies.specs(page)["spread-test-liver"]
+    points = studies.specs(page)["spread-test-0"]
     rows = [row for data in points["datasets"].values() for row in data if "scans" in row]
     champion = [row for row in rows if row["model"] == "champion"]
     assert len(champion) == gathered.test.patients
@@ -188,8 +205,6 @@ def test_scans_that_need_a_look_are_those_below_the_limit_or_judged_so(finished:
     "removed", ["metrics", "champion.yaml", "plans", "splits.csv", "models", "predictions", "scans"]
 )
 def test_a_study_that_is_not_finished_still_reports(removed: str, page: str, finished, tmp_path: Path) -> None:
-    import shutil
-
     study, paths = finished
     shutil.copytree(paths.root, tmp_path / "copy")
     there = StudyPaths(paths.study, tmp_path / "copy")
@@ -209,6 +224,42 @@ def test_a_model_that_is_only_applied(tmp_path: Path) -> None:
     assert "trained before on study" in text["summary"]
     assert "Nothing was split" in text["split"]
     assert "selection" not in text
+
+
+def test_a_cohort_without_masks_shows_what_is_suspicious(tmp_path: Path) -> None:
+    study, paths = studies.make(tmp_path / "plain", patients=5, masks=False, model="results/other/champion")
+    rows = read_table(paths.scans_csv)
+    for row in rows:
+        scan = read_scan(paths.scan(row["shard"], row["scan_id"]))
+        found = LabelMap.from_masks(
+            {"liver": scan.voxels[0] > 90}, scan.affine, list(study.organs), overlapping=False
+        )  # fmt: skip
+        write_labels(paths.predictions("test", "champion") / f"{row['scan_id']}.nii.gz", found)
+    table = [{"scan_id": row["scan_id"], "status": "ok"} for row in rows]
+    write_table(paths.predictions("test", "champion") / "predictions.csv", table, ("scan_id", "status"))
+    studies.choose(study, paths)
+    studies.judge(paths)
+    page = report.build(study, paths)
+    text = Outline(page).sections
+    assert "nothing is known of new patients" in text["summary"]
+    assert "its size is unusual" in text["summary"]
+    assert "most suspicious" in text["gallery"]
+    assert 'class="prediction"' in page
+
+
+def test_lengths_in_pixels_and_in_mm_stand_in_rows_of_their_own(finished: tuple[Study, StudyPaths]) -> None:
+    gathered = gather(*finished)
+    assert gathered.test is not None
+    rows, summary = [], []
+    for unit, other in (("mm", "mL"), ("px", "voxels")):
+        rows += [{**row, "unit": unit, "volume_unit": other} for row in gathered.test.rows]
+        summary += [{**row, "unit": unit} for row in gathered.test.facts["summary"] if row["metric"] in {"hd95", "nsd"}]
+    summary += [row for row in gathered.test.facts["summary"] if row["metric"] not in {"hd95", "nsd"}]
+    mixed = Figures("test", rows, {**gathered.test.facts, "summary": summary})
+    table = str(figures_table(gathered, mixed))
+    assert "liver, mm" in table
+    assert "liver, px" in table
+    assert "HD95, mm or px" in table
 
 
 def test_one_organ_one_model_and_no_test_patient(tmp_path: Path) -> None:
@@ -269,3 +320,10 @@ def test_report_imports_no_torch() -> None:
     root = Path(__file__).parents[2]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=root, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_many_points_are_thinned_and_that_is_said() -> None:
+    some, sentence = thinned([{"x": index} for index in range(9000)])
+    assert 3000 <= len(some) <= 4000
+    assert "One point in 3" in sentence
+    assert thinned([{"x": 1}]) == ([{"x": 1}], "")

@@ -6,17 +6,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageDraw
+from typer.testing import CliRunner
 
+from pipeline.cli import overview_figure
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
 from pipeline.report.montage import overview
-from pipeline.report.views import MOST_SLICES, outline_path, scan_view
+from pipeline.report.views import MOST_SLICES, outline_path, scan_view, telling_slice
 
 
 def filled(path: str, shape: tuple[int, int]) -> np.ndarray:
@@ -104,3 +107,26 @@ def test_overview_without_masks_says_what_to_do(finished: tuple[Study, StudyPath
     with pytest.raises(InputError, match="no scan has a mask") as caught:
         overview(study, empty, tmp_path / "o.png")
     assert "organseg" in (caught.value.remedy or "")
+
+
+def test_the_telling_slice_shows_small_organs_too() -> None:
+    large, small = np.zeros((30, 30, 8), bool), np.zeros((30, 30, 8), bool)
+    large[2:28, 2:28, 1:7] = True
+    large[2:29, 2:28, 2] = True
+    small[10:12, 10:12, 5] = True
+    masks = {"large": large & ~small, "small": small}
+    labels = LabelMap.from_masks(masks, np.eye(4), ["large", "small"], overlapping=False)
+    assert telling_slice(labels, 8) == 5
+    assert telling_slice(None, 8) == 4
+
+
+def test_overview_command(finished: tuple[Study, StudyPaths], monkeypatch: pytest.MonkeyPatch) -> None:
+    _, paths = finished
+    monkeypatch.chdir(paths.root)
+    app = typer.Typer()
+    overview_figure.register(app)
+    done = CliRunner().invoke(app, ["--study", paths.study, "--most", "2"])
+    assert done.exit_code == 0, done.output
+    assert "2 scans" in done.output
+    assert (paths.results / "overview.png").is_file()
+    assert CliRunner().invoke(app, ["--study", paths.study, "--masks", "both"]).exit_code == 2

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -224,4 +223,3 @@ def test_threads_are_what_was_granted_or_what_is_there() -> None:
 def test_steps_of_a_budget() -> None:
     assert machine.steps_in(10, 60, 1.0, 40) == int(500 * machine.SAFETY)
     assert machine.steps_in(0.001, 60, 1.0, 40) == 1
-    assert np.isclose(machine.World().rank, 0)
