@@ -168,13 +168,15 @@ def digest_of(value: Any, length: int = 12) -> str:
 def sha256_of(path: str | Path) -> str:
     """Checksum of a file; of a folder, that of its files' relative names and checksums in sorted order.
 
+    Hidden files do not count: file managers and the workflow leave some of their own in folders.
+
     Raises:
         InputError: Nothing is there.
     """
     path = Path(path)
     if path.is_dir():
         outer = hashlib.sha256()
-        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        for file in sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")):
             outer.update(f"{file.relative_to(path).as_posix()}\0{sha256_of(file)}\n".encode())
         return outer.hexdigest()
     try:

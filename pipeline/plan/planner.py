@@ -62,10 +62,11 @@ def make_plan(study: Study, name: str, fingerprint: dict[str, Any]) -> Plan:
     network = config.network or name
     dims = _dims(choices, config, network, fingerprint["flat"])
     _identity(choices, study, name, config, fingerprint)
+    _budget(choices, study, config)
     _grid(choices, study, fingerprint, dims)
     _normalisation(choices, study.modality, fingerprint)
     _network(choices, network, dims, fingerprint)
-    _training(choices, study, config, network, dims, fingerprint)
+    _training(choices, study, network, dims, fingerprint)
     plan = parse_plan({**config.plan, **choices.values, "reasons": choices.reasons}, where)
     check(plan.network, spatial_dims=plan.spatial_dims)
     return plan
@@ -150,14 +151,15 @@ def _network(choices: Choices, network: str, dims: int, fingerprint: dict[str, A
     why = "the network's own defaults"
     patch = [int(side) for side in shape.patch]
     if network == "unet":
-        value["features"] = rules.feature_counts(len(shape.strides), dims)
+        short = rules.is_short(choices.values["steps"], choices.values["minutes"])
+        value["features"], features_why = rules.feature_counts(len(shape.strides), dims, short)
         value["strides"] = [list(stride) for stride in shape.strides]
         value["kernel_sizes"] = [list(kernel) for kernel in shape.kernels]
         own = choices.given.get("network", {})
         if isinstance(own, dict) and "features" in own and len(own["features"]) < len(shape.strides):
             value["strides"] = value["strides"][: len(own["features"])]
             value["kernel_sizes"] = value["kernel_sizes"][: len(own["features"])]
-        why = f"an axis is halved while it keeps {rules.LEAST_SIDE} voxels; coarse axes wait for the fine ones"
+        why = f"an axis is halved while it keeps {rules.LEAST_SIDE} voxels; coarse axes wait; {features_why}"
     else:
         multiple = MULTIPLE.get(network, USUAL_MULTIPLE)
         patch = [-(-side // multiple) * multiple for side in sides]
@@ -189,15 +191,12 @@ def _network_axes(
     return [median[a] for a in axes], [largest[a] for a in axes], [spacing[a] for a in axes]
 
 
-def _training(
-    choices: Choices, study: Study, config: ModelConfig, network: str, dims: int, fingerprint: dict[str, Any]
-) -> None:
-    steps = _budget(choices, study, config)
+def _training(choices: Choices, study: Study, network: str, dims: int, fingerprint: dict[str, Any]) -> None:
     choices.take("loss", *_loss(network, fingerprint))
     mirror = _mirror_axes(choices, study, dims)
     choices.take("mirror_axes", *mirror)
     choices.take("augmentation", *_augmentation(study.modality, bool(mirror[0])))
-    rate, reason = rules.learning_rate(steps)
+    rate, reason = rules.learning_rate(choices.values["steps"])
     if network != "unet":
         rate, reason = 1e-3, "of networks without instance norm"
     value = {
@@ -214,13 +213,14 @@ def _training(
     )
     share = 0.5
     choices.take("foreground_share", share, "half of the patches show an organ for certain, organs taking turns")
+    steps = choices.values["steps"]
     every = max(round(steps / 4), 1) if steps else 250
     choices.take("validate_every", every, "four times a training, for the curve; the last weights are the result")
     choices.take("overlap", 0.5, "neighbouring windows share half, so no organ is seen at a border only")
 
 
-def _budget(choices: Choices, study: Study, config: ModelConfig) -> int | None:
-    """Steps or minutes, from the model or else from the study; gives the steps if they are known."""
+def _budget(choices: Choices, study: Study, config: ModelConfig) -> None:
+    """Steps or minutes, from the model or else from the study."""
     own = config.steps is not None or config.minutes is not None
     source = config if own else study.budget
     given = {"steps", "minutes"} & set(choices.given)
@@ -230,7 +230,6 @@ def _budget(choices: Choices, study: Study, config: ModelConfig) -> int | None:
         raise InputError("steps and minutes are given", where=f"models.{choices.values['model']}", remedy="Keep one.")
     choices.take("steps", steps, "the budget" if steps else "counted before the first step, from minutes")
     choices.take("minutes", minutes, "the budget" if minutes else "the budget is in steps")
-    return steps
 
 
 def _loss(network: str, fingerprint: dict[str, Any]) -> tuple[dict[str, Any], str]:

@@ -20,6 +20,8 @@ LARGEST_TO_MEDIAN = 1.25
 BATCH_VOXELS = {2: 400_000, 3: 200_000}
 #: Steps that the learning rate is scaled from, and the rate there.
 USUAL_STEPS, USUAL_RATE = 1000, 4e-3
+#: Budgets up to these are short.
+SHORT_STEPS, SHORT_MINUTES = 500, 3.0
 #: Share of the voxels below which an organ counts as small.
 SMALL_ORGAN = 0.02
 #: Spacings that differ by more than this make a scan anisotropic.
@@ -151,13 +153,29 @@ def batch_size(patch: Sequence[int], dims: int, scans: int) -> tuple[int, str]:
     return size, f"about {BATCH_VOXELS[dims]:,} voxels a batch, 2 to 16 patches"
 
 
-def feature_counts(levels: int, dims: int) -> list[int]:
-    """Features a level: 16, 32, 64 … to at most 256; in 3-D only 8 at the full resolution.
+def feature_counts(levels: int, dims: int, short: bool = False) -> tuple[list[int], str]:
+    """Features a level: 16, 32, 64 … to at most 256; in 3-D only 8 at the full resolution, in short trainings half.
 
-    The full resolution is half of the arithmetic of a 3-D network and adds but edges to what the levels below see.
+    Args:
+        levels: Levels of the network.
+        dims: 2 or 3.
+        short: Whether the budget is short, so that more steps of a smaller network learn more.
+
+    Returns:
+        The counts and their reason.
     """
     counts = [min(16 * 2**level, 256) for level in range(levels)]
-    return [8, *counts[1:]] if dims == 3 and levels > 1 else counts
+    if dims == 2 or levels == 1:
+        return counts, "features double from level to level"
+    if short:
+        return [count // 2 for count in counts], "half the usual features, as the budget is short"
+    # The full resolution is half of the arithmetic and adds but edges to what the levels below see.
+    return [8, *counts[1:]], "few features at the full resolution, which is half of the arithmetic"
+
+
+def is_short(steps: int | None, minutes: float | None) -> bool:
+    """Whether a budget is short."""
+    return (steps is not None and steps <= SHORT_STEPS) or (minutes is not None and minutes <= SHORT_MINUTES)
 
 
 def learning_rate(steps: int | None) -> tuple[float, str]:

@@ -38,7 +38,7 @@ def reference_plan(dims: int) -> Plan:
     shape = rules.topology(sides, (1.0,) * dims)
     network = {
         "name": "unet",
-        "features": rules.feature_counts(len(shape.strides), dims),
+        "features": rules.feature_counts(len(shape.strides), dims)[0],
         "strides": shape.strides,
         "kernel_sizes": shape.kernels,
     }

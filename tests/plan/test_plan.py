@@ -197,3 +197,12 @@ def test_small_organs_take_the_loss_that_finds_them(tmp_path: Path) -> None:
     assert "tumour is 0.4%" in made.reasons["loss"]
     plain, _ = head_study(tmp_path, models={"unet": {"plan": {"loss": {"name": "dice_ce"}}}})
     assert plan.make_plan(plain, "unet", fingerprint).loss == {"name": "dice_ce"}
+
+
+def test_short_budgets_take_small_networks() -> None:
+    assert rules.feature_counts(4, 3)[0] == [8, 32, 64, 128]
+    assert rules.feature_counts(4, 3, short=True)[0] == [8, 16, 32, 64]
+    assert rules.feature_counts(6, 2, short=True)[0] == [16, 32, 64, 128, 256, 256]
+    assert rules.is_short(500, None)
+    assert rules.is_short(None, 3)
+    assert not rules.is_short(501, None)
