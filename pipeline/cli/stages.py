@@ -119,12 +119,13 @@ def preprocess(study: StudyName, model: Model = None) -> None:
 def train(study: StudyName, model: Model = None, fold: Fold = None, threads: Threads = None) -> None:
     """Train a model; started again after a kill, it goes on where it was."""
     from pipeline import train as stage
-    from pipeline.cli.console import say
+    from pipeline.cli.console import training_bar
 
     with opened(study, "train", model, fold) as (config, paths):
         for name in _models(config, model):
             for number in range(config.split.folds) if fold is None else [fold]:
-                stage.run(config, paths, name, number, threads=threads, say=say)
+                with training_bar() as (say, progress):
+                    stage.run(config, paths, name, number, threads=threads, say=say, progress=progress)
 
 
 def predict(

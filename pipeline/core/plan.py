@@ -32,7 +32,7 @@ class Plan(BaseModel):
     spacing: list[float] | None = None
     """Target spacing along the canonical axes, mm (pixels where unknown); ``None`` leaves scans as they are."""
     size: list[int] | None = None
-    """For pictures: the size (X, Y) that they are resized to, each side apart; ``None`` leaves them as they are."""
+    """For pictures: the box (X, Y) that they are fitted into, aspect kept; ``None`` leaves them as they are."""
     normalisation: dict[str, Any]
     """``name`` and its parameters: ``zscore_foreground``, ``percentile_zscore``, ``ct_window``, ``encoder``."""
     patch: list[int]

@@ -13,6 +13,7 @@ from typing import Any
 import nibabel as nib
 import numpy as np
 from nibabel.filebasedimages import ImageFileError
+from nibabel.wrapstruct import WrapStructError
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
@@ -52,7 +53,7 @@ def _load(path: Path) -> nib.Nifti1Image:
         return nib.Nifti1Image.from_filename(path)
     except FileNotFoundError:
         raise InputError("the file does not exist", where=str(path)) from None
-    except (ImageFileError, OSError, EOFError) as error:
+    except (ImageFileError, WrapStructError, OSError, EOFError) as error:
         raise InputError(f"is not readable as NIfTI ({error})", where=str(path)) from None
 
 

@@ -1,5 +1,6 @@
 """Label maps and how they and scans lie on disk."""
 
+import gzip
 from pathlib import Path
 
 import nibabel as nib
@@ -100,5 +101,8 @@ def test_foreign_and_broken_files_are_input_errors(tmp_path: Path) -> None:
     (tmp_path / "broken.nii.gz").write_bytes(b"\x1f\x8bnothing")
     with pytest.raises(InputError, match="not readable"):
         read_labels(tmp_path / "broken.nii.gz")
+    (tmp_path / "empty.nii.gz").write_bytes(gzip.compress(b""))
+    with pytest.raises(InputError, match="not readable"):
+        read_labels(tmp_path / "empty.nii.gz")
     with pytest.raises(InputError, match="does not exist"):
         read_labels(tmp_path / "absent.nii.gz")
