@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.core.disk import estimate, say_size
 from pipeline.core.errors import EXIT_BAD_INPUT, InputError
-from pipeline.core.files import digest_of
+from pipeline.core.files import digest_of, sweep_parts
 from pipeline.core.manifest import load_manifest, manifest_path
 from pipeline.core.paths import StudyPaths
 from pipeline.core.shards import write_shards
@@ -98,6 +98,7 @@ def open_studies(names: str, main: bool) -> dict[str, WorkflowStudy]:
             studies[name] = WorkflowStudy(name, study)
             if main:
                 _hold(name)
+                sweep_parts(StudyPaths(name).results)
                 _prepare(name, study)
     except InputError as error:
         print(f"organseg: {error}", file=sys.stderr)

@@ -7,6 +7,7 @@ import hashlib
 import io
 import json
 import os
+import platform
 import secrets
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +28,7 @@ def whole_file(path: str | Path) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".part-{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
+    part = path.with_name(f".part-{_host()}-{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
     try:
         yield part
         with open(part, "rb") as handle:
@@ -36,6 +37,35 @@ def whole_file(path: str | Path) -> Iterator[Path]:
         _sync_folder(path.parent)
     finally:
         part.unlink(missing_ok=True)
+
+
+def sweep_parts(folder: Path) -> int:
+    """Remove what writers of this machine that were killed left beside their targets.
+
+    Returns:
+        How many files were removed.
+    """
+    swept = 0
+    for part in folder.rglob(f".part-{_host()}-*"):
+        process = part.name.split("-")[2]
+        if part.is_file() and process.isdecimal() and not _alive(int(process)):
+            part.unlink(missing_ok=True)
+            swept += 1
+    return swept
+
+
+def _alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _host() -> str:
+    return hashlib.sha256(platform.node().encode()).hexdigest()[:6]
 
 
 def _sync_folder(folder: Path) -> None:

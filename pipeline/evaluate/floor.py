@@ -118,7 +118,7 @@ class Floor:
             return None
         # Every shard needs the same shapes: the first one to get here leaves them for the others.
         state = [[path.name, (stat := path.stat()).st_size, stat.st_mtime_ns] for path in masks]
-        kept = self._paths.metrics(self._part) / "mean_shape" / f"{digest_of([state, self._study.overlapping])}.npy"
+        kept = self._paths.results / ".cache" / "mean_shape" / f"{digest_of([state, self._study.overlapping])}.npy"
         if kept.is_file():
             return np.asarray(np.load(kept, allow_pickle=False))
         shape = mean_shape(masks, self._study)

@@ -46,6 +46,16 @@ def test_killed_writers_leave_whole_files(tmp_path: Path) -> None:
         assert len(text) == 300000
         assert len(set(text)) == 1
         path.unlink()
+        files.sweep_parts(tmp_path)
+        assert list(tmp_path.iterdir()) == [], "what the killed writer left is swept"
+
+
+def test_a_living_writers_part_is_not_swept(tmp_path: Path) -> None:
+    with files.whole_file(tmp_path / "a.txt") as part:
+        part.write_text("half")
+        assert files.sweep_parts(tmp_path) == 0
+        assert part.exists()
+    assert (tmp_path / "a.txt").read_text() == "half"
 
 
 def test_write_if_changed_keeps_the_time_of_an_unchanged_file(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import yaml
 
 ROOT = Path(__file__).parents[2]
 #: What may differ from one run to the next: logs, times, and what is keyed by them.
-TIMES = ("logs", "benchmarks", "tracking", ".locks", ".lock", "checkpoints", "shards", "demo", "journal.jsonl")
+TIMES = ("logs", "benchmarks", "tracking", "checkpoints", "shards", "demo", "journal.jsonl")
+TIMES += (".cache", ".lock", ".locks")
 
 
 def make_place(folder: Path, study: str = "demo_xray", **changes: object) -> Path:
