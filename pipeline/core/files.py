@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import secrets
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -112,12 +112,7 @@ def read_json(path: str | Path) -> Any:
     Raises:
         InputError: The file is absent or is not JSON.
     """
-    try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise InputError("the file does not exist", where=str(path)) from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"is not readable as JSON ({error})", where=str(path)) from None
+    return _read_as("JSON", json.loads, path)
 
 
 def write_yaml(path: str | Path, value: Any) -> None:
@@ -131,12 +126,16 @@ def read_yaml(path: str | Path) -> Any:
     Raises:
         InputError: The file is absent or is not YAML.
     """
+    return _read_as("YAML", yaml.safe_load, path)
+
+
+def _read_as(form: str, parse: Callable[[str], Any], path: str | Path) -> Any:
     try:
-        return yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return parse(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError("the file does not exist", where=str(path)) from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"is not readable as YAML ({error})", where=str(path)) from None
+    except (UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError) as error:
+        raise InputError(f"is not readable as {form} ({error})", where=str(path)) from None
 
 
 def format_table(rows: Iterable[Mapping[str, Any]], columns: Sequence[str]) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -81,6 +83,7 @@ def _conv_relu(inputs: int, outputs: int) -> tuple[nn.Module, nn.Module]:
 
 def _build(
     depth: int,
+    *,
     spatial_dims: int,
     in_channels: int,
     out_channels: int,
@@ -89,6 +92,7 @@ def _build(
     upsampling: str,
     features: int,
 ) -> TernausNet:
+    """Build a TernausNet; ``weights`` is ``imagenet``, ``none`` or a file."""
     if spatial_dims != 2 or not isinstance(features, int) or features < 1:
         raise InputError(
             f"TernausNet is 2-D with a positive width, not {spatial_dims}-D with {features!r}", where="network"
@@ -99,29 +103,5 @@ def _build(
     return network
 
 
-def build_11(
-    *,
-    spatial_dims: int,
-    in_channels: int,
-    out_channels: int,
-    weights: str,
-    batch_norm: bool,
-    upsampling: str,
-    features: int,
-) -> TernausNet:
-    """Build ``ternausnet11``; ``weights`` is ``imagenet``, ``none`` or a file."""
-    return _build(11, spatial_dims, in_channels, out_channels, weights, batch_norm, upsampling, features)
-
-
-def build_16(
-    *,
-    spatial_dims: int,
-    in_channels: int,
-    out_channels: int,
-    weights: str,
-    batch_norm: bool,
-    upsampling: str,
-    features: int,
-) -> TernausNet:
-    """Build ``ternausnet16``; ``weights`` is ``imagenet``, ``none`` or a file."""
-    return _build(16, spatial_dims, in_channels, out_channels, weights, batch_norm, upsampling, features)
+build_11 = partial(_build, 11)
+build_16 = partial(_build, 16)
