@@ -66,15 +66,16 @@ def encode(
     every_slice: Annotated[bool, typer.Option("--every-slice", help="Write slices without a pixel too.")] = False,
 ) -> None:
     """Write masks as run lengths. A file ID__ORGAN.png is one organ of image ID."""
-    from pipeline.formats.rle import write_masks
-    from pipeline.formats.rle.pictures import mask_files, organs_of, pack
+    from pipeline.formats.rle import dialect_named
+    from pipeline.formats.rle.pictures import file_entries, mask_files, organs_of
+    from pipeline.formats.rle.writing import write_entries
 
-    names = _values(organs)
+    known, names = dialect_named(dialect), _values(organs)
     files = mask_files(masks)
     columns = organs_of(files, names)
     with _bar(f"{out}") as progress:
-        items = pack(files, names, progress=progress)
-        count = write_masks(out, items, dialect, axis=axis, every_slice=every_slice, organs=columns)
+        entries = file_entries(files, names, known.order, axis, every_slice=every_slice, progress=progress)
+        count = write_entries(out, entries, known, columns)
     print(f"{out}: {count} masks from {len(files)} files")
 
 
@@ -93,11 +94,11 @@ def decode(
     from pipeline.formats.rle.pictures import unpack
 
     known = _dialect(file, dialect, size, images)
-    reader = _reader(file, size, images, lenient)
+    reader, repairs = _reader(file, size, images, lenient)
     with _bar(f"{file}") as progress:
         cells = read_cells(file, known, organ_columns=column, progress=progress)
         count = sum(1 for _ in unpack(cells, reader, file, out))
-    print(f"{out}: {count} masks")
+    print(_summary(out, count, repairs))
 
 
 @app.command()
@@ -115,10 +116,10 @@ def convert(
     from pipeline.formats.rle.convert import convert as run
 
     known = _dialect(file, old, size, images)
-    reader = _reader(file, size, images, lenient)
+    reader, repairs = _reader(file, size, images, lenient)
     with _bar(f"{file}") as progress:
         count = run(file, known, out, to, reader, organ_columns=column, progress=progress)
-    print(f"{out}: {count} masks")
+    print(_summary(out, count, repairs))
 
 
 @app.command()
@@ -135,10 +136,10 @@ def stats(
     from pipeline.formats.rle.convert import stats as run
 
     known = _dialect(file, dialect, size, images)
-    reader = _reader(file, size, images, lenient)
+    reader, repairs = _reader(file, size, images, lenient)
     with _bar(f"{file}") as progress:
         count = run(file, known, out, reader, organ_columns=column, progress=progress)
-    print(f"{out}: {count} masks")
+    print(_summary(out, count, repairs))
 
 
 @app.command()
@@ -218,12 +219,23 @@ def _size(text: str | None) -> tuple[int, int] | None:
     return int(found[1]), int(found[2])
 
 
-def _reader(file: Path, size: str | None, images: Path | None, lenient: bool) -> EntryReader:
+def _reader(file: Path, size: str | None, images: Path | None, lenient: bool) -> tuple[EntryReader, list[int]]:
+    """How a file is decoded, and the number of repairs so far, each of which is printed."""
     from pipeline.formats.rle.entries import EntryReader
     from pipeline.formats.rle.pictures import picture_sizes
 
+    repairs = [0]
+
+    def report(line: str) -> None:
+        print(line)
+        repairs[0] += 1
+
     sizes = picture_sizes(images)[0] if images is not None else {}
-    return EntryReader(file, size=_size(size), sizes=sizes, lenient=lenient, report=lambda line: print(line))
+    return EntryReader(file, size=_size(size), sizes=sizes, lenient=lenient, report=report), repairs
+
+
+def _summary(out: Path, count: int, repairs: list[int]) -> str:
+    return f"{out}: {count} masks" + (f", {repairs[0]} repairs" if repairs[0] else "")
 
 
 def _detection(file: Path, size: str | None, images: Path | None) -> Detection:

@@ -10,11 +10,14 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.formats.rle import write_masks
-from pipeline.formats.store import read_labels
+from pipeline.formats.rle.volume import on_stored_grid
+from pipeline.formats.store import read_labels, read_scan
 
 
 def run(study: Study, paths: StudyPaths, *, say: Callable[[str], None] = lambda line: None) -> Path:
     """Write ``results/<study>/masks.rle.csv`` in the dialect that the study names.
+
+    Volumes are cut along the axes of the files that the scans came in.
 
     Args:
         study: The study's config.
@@ -34,7 +37,10 @@ def run(study: Study, paths: StudyPaths, *, say: Callable[[str], None] = lambda 
 
     def items() -> Iterator[tuple[str, LabelMap, str]]:
         for row, path in masks:
-            yield row["scan_id"], read_labels(path), "px" if row["spacing_source"] == "unknown" else "mm"
+            labels = read_labels(path)
+            if labels.grid.shape[2] > 1:
+                labels = on_stored_grid(read_scan(paths.scan(row["shard"], row["scan_id"])), labels)
+            yield row["scan_id"], labels, "px" if row["spacing_source"] == "unknown" else "mm"
 
     count = write_masks(paths.masks_rle, items(), dialect, organs=study.organ_names())
     say(f"rle: {count} masks of {len(masks)} scans in dialect {dialect}")

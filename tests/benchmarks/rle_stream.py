@@ -1,7 +1,8 @@
 """Rows per second and peak memory of encoding, decoding, converting and measuring files of masks.
 
-Run: ``python tests/benchmarks/rle_stream.py [--rows 1000000] [--chexmask 100000]``. Each step is a process of its own,
-so that its peak memory is its own. Masks are made once and written again and again under new ids, so that making them
+Run: ``python tests/benchmarks/rle_stream.py [--rows 1000000] [--chexmask 100000] [--pictures 10000]``. Each step is a
+process of its own, so that its peak memory is its own; rows per second of its processor time do not suffer from what
+else the machine does. Masks are made once and written again and again under new ids, so that making them
 does not count.
 """
 
@@ -19,9 +20,11 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.labels import LabelMap
-from pipeline.formats.rle import DIALECTS, read_cells, write_masks
+from pipeline.formats.rle import DIALECTS, RleTable, read_cells, write_masks
 from pipeline.formats.rle.convert import convert, stats
 from pipeline.formats.rle.entries import EntryReader
+from pipeline.formats.rle.pictures import file_entries, mask_files, unpack
+from pipeline.formats.rle.writing import write_entries
 
 
 def ellipse(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
@@ -61,10 +64,17 @@ def chexmask(path: str, count: str) -> int:
 
 def paint(path: str, dialect: str, side: str) -> int:
     reader = EntryReader(path, size=(int(side), int(side)))
-    count = 0
-    for cell in read_cells(path, DIALECTS[dialect]):
-        count += bool(reader.read(cell).runs.paint().any())
-    return count
+    cells = read_cells(path, DIALECTS[dialect])
+    return sum(bool(entry.runs.paint().any()) for _, entry in reader.entries(cells))
+
+
+def pictures(path: str, dialect: str, out: str) -> int:
+    return sum(1 for _ in unpack(read_cells(path, DIALECTS[dialect]), EntryReader(path), path, Path(out)))
+
+
+def files(folder: str, out: str) -> int:
+    paths = mask_files([Path(folder)])
+    return write_entries(out, file_entries(paths, {}, "row"), "organseg")
 
 
 def turn(path: str, old: str, out: str, new: str, side: str) -> int:
@@ -75,16 +85,33 @@ def measure(path: str, dialect: str, out: str, side: str) -> int:
     return stats(path, dialect, out, EntryReader(path, size=(int(side), int(side))))
 
 
-STEPS = {"encode": encode, "chexmask": chexmask, "decode": paint, "convert": turn, "stats": measure}
+def lookup(path: str) -> int:
+    """Index a file and take one image out of it, as ingestion does."""
+    table = RleTable(path)
+    name = table.ids()[-1]
+    return len(table.cells(name))
+
+
+STEPS = {
+    "encode": encode,
+    "chexmask": chexmask,
+    "decode": paint,
+    "convert": turn,
+    "stats": measure,
+    "pictures": pictures,
+    "files": files,
+    "lookup": lookup,
+}
 
 
 def step(label: str, rows: int, *words: object) -> None:
     """Run one step in a new process and print its line."""
     command = [sys.executable, __file__, "--step", *(str(word) for word in words)]
     output = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
-    count, seconds, peak = int(output[0]), float(output[1]), float(output[2])
+    count, seconds, work, peak = int(output[0]), float(output[1]), float(output[2]), float(output[3])
     print(
-        f"{label:52} {rows:9,d} rows {count:9,d} masks {seconds:8.1f} s {rows / seconds:10,.0f} rows/s {peak:6.0f} MiB",
+        f"{label:44} {rows:9,d} rows {count:9,d} masks {seconds:7.1f} s {rows / seconds:8,.0f} rows/s "
+        f"{rows / work:8,.0f} rows/cpu-s {peak:5.0f} MiB",
         flush=True,
     )
 
@@ -93,14 +120,15 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--chexmask", type=int, default=100_000)
+    parser.add_argument("--pictures", type=int, default=10_000, help="rows that become PNG files")
     parser.add_argument("--side", type=int, default=64, help="rows and columns of the many pictures")
     parser.add_argument("--step", nargs="+", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.step:
-        begin = time.perf_counter()
+        begin, work = time.perf_counter(), time.process_time()
         count = STEPS[options.step[0]](*options.step[1:])
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        print(count, time.perf_counter() - begin, peak)
+        print(count, time.perf_counter() - begin, time.process_time() - work, peak)
         return
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
@@ -108,6 +136,7 @@ def main() -> None:
         ours, kaggle, siim, wide = (here / name for name in ("a.csv", "k.csv.gz", "s.parquet", "c.csv"))
         step(f"encode {a}² to organseg csv", n, "encode", ours, n, a, "organseg")
         step("decode organseg csv", n, "decode", ours, "organseg", a)
+        step("index organseg csv, one image", n, "lookup", ours)
         step("stats organseg csv", n, "stats", ours, "organseg", here / "figures.csv", a)
         step("convert organseg csv → kaggle csv.gz", n, "convert", ours, "organseg", kaggle, "kaggle", a)
         step("convert kaggle csv.gz → siim parquet", n, "convert", kaggle, "kaggle", siim, "siim", a)
@@ -115,6 +144,10 @@ def main() -> None:
         step("convert chexmask csv → organseg csv.gz", n, "convert", wide, "chexmask", here / "o.csv.gz", "organseg", a)
         for file in here.iterdir():
             file.unlink()
+        p = options.pictures
+        step(f"encode {a}² to organseg csv", p, "encode", ours, p, a, "organseg")
+        step("decode organseg csv → PNG files", p, "pictures", ours, "organseg", here / "png")
+        step("encode PNG files → organseg csv", p, "files", here / "png", here / "again.csv")
         m = options.chexmask
         step("make CheXmask-like 1024², three organs a row", m, "chexmask", here / "x.csv", m)
         step("stats CheXmask-like 1024², nothing painted", m, "stats", here / "x.csv", "chexmask", here / "s.csv", 1024)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import json
 from pathlib import Path
 
@@ -116,11 +117,40 @@ COLUMNS = {
     "vesuvius": ("Id", "Predicted"),
     "siim": ("ImageId", "EncodedPixels"),
     "chexmask": ("image_id", "Left Lung", "Right Lung", "Height", "Width"),
+    "coco-list": ("image_id", "rle"),
 }
+
+#: Dialects whose files name themselves.
+DECLARED = ("organseg", "coco")
+
+
+def write_declared(path: Path, dialect: str, masks: list[Mask]) -> None:
+    """A file that names its dialect: our own table, or COCO's list of results."""
+    if dialect == "coco":
+        items = []
+        for number, mask in enumerate(masks):
+            counts = json.loads(reference_text(mask, "coco-list"))
+            items.append(
+                {"image_id": number, "category_id": 1, "segmentation": {"size": list(mask.shape), "counts": counts}}
+            )
+        path.write_text(json.dumps(items))
+        return
+    columns = "scan_id,organ,axis,slice,depth,height,width,order,base,spacing,unit,affine,rle,checksum,dialect"
+    with open(path, "w", newline="", encoding="utf-8") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(columns.split(","))
+        for number, mask in enumerate(masks):
+            bits = np.packbits(mask.reshape(-1)).tobytes()
+            digest = hashlib.sha256(f"1x{mask.shape[0]}x{mask.shape[1]}:".encode() + bits).hexdigest()[:16]
+            place = ["heart", "z", 0, 1, *mask.shape, "row", 0, "1 1 1", "px", ""]
+            writer.writerow([f"image{number}", *place, reference_text(mask, dialect), digest, "organseg"])
 
 
 def write_reference(path: Path, dialect: str, masks: list[Mask]) -> None:
     """A whole file of a dialect; in the wide layout two masks a row."""
+    if dialect in DECLARED:
+        write_declared(path, dialect, masks)
+        return
     columns = COLUMNS[dialect]
     with open(path, "w", newline="", encoding="utf-8-sig" if dialect == "siim" else "utf-8") as handle:
         writer = csv.writer(handle)

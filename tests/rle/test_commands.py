@@ -19,10 +19,15 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import read_table, write_table
 from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
-from pipeline.core.study import Study
-from pipeline.formats.rle import RleTable, write_masks
+from pipeline.core.scan import Scan
+from pipeline.core.study import Ingest, Study
+from pipeline.formats.mask_rle import read_rle_masks
+from pipeline.formats.nifti_labels import write_label_files
+from pipeline.formats.rle import DIALECTS, Dialect, RleTable, read_mask, write_masks
 from pipeline.formats.rle.pictures import file_name
-from pipeline.formats.store import write_labels
+from pipeline.formats.rle.tables import open_table, write_rows
+from pipeline.formats.rle.volume import on_stored_grid
+from pipeline.formats.store import write_labels, write_scan
 from pipeline.rle import run
 
 from .phantoms import random_mask, write_reference
@@ -143,6 +148,80 @@ def test_lenient_lists_its_repairs(tmp_path: Path) -> None:
     assert "row 2, column 'rle': token 3: dropped a start without a length" in result.output
 
 
+FAULTS = {
+    "odd number of tokens": ("1 2 5", 3, "not an even count"),
+    "overlap": ("1 3 3 2", 3, "overlaps"),
+    "past the end": ("1 2 19 3", 3, "past the end of a picture of 4×5"),
+    "unsorted": ("9 2 1 2", 3, "not sorted"),
+    "zero length": ("1 2 5 0", 4, "length is 0"),
+    "negative length": ("1 2 5 -3", 4, "length is -3"),
+    "no number": ("1 2 five 3", 3, "'five' is not a whole number"),
+}
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+@pytest.mark.parametrize("suffix", [".csv", ".csv.gz", ".parquet"])
+def test_every_fault_is_told_with_file_row_column_and_token(tmp_path: Path, fault: str, suffix: str) -> None:
+    cell, token, words = FAULTS[fault]
+    path, out = tmp_path / f"masks{suffix}", tmp_path / "out"
+    with write_rows(path, ["id", "rle"]) as rows:
+        rows.write([["a", "1 2"], ["b", "3 1 5 2"], ["c", cell], ["d", "1 2 3"]])
+    given = ("--size", "4x5", "--out")
+    for command in (
+        ("decode", path, "--dialect", "hubmap", *given, out),
+        ("stats", path, "--dialect", "hubmap", *given, tmp_path / "s.csv"),
+        ("convert", path, "--from", "hubmap", "--to", "siim", *given, tmp_path / "c.csv"),
+    ):
+        with pytest.raises(InputError, match=words) as caught:
+            call(*command)
+        assert caught.value.where == f"{path}, row 4, column 'rle', token {token}"
+        result = call(*command, "--lenient")
+        assert result.exit_code == 0
+        assert f"{path}, row 4, column 'rle': " in result.output
+        assert result.output.splitlines()[-1].endswith("4 masks, 2 repairs")
+
+
+def test_a_mask_of_a_wrong_size_is_told_in_the_same_way(tmp_path: Path) -> None:
+    path = tmp_path / "masks.csv"
+    path.write_text('image_id,segmentation\na,"{""size"": [4, 5], ""counts"": [3, 4, 14]}"\n')
+    with pytest.raises(InputError, match="add up to 21, not to the 20 pixels of a picture of 4×5") as caught:
+        call("stats", path, "--out", tmp_path / "s.csv")
+    assert caught.value.where == f"{path}, row 2, column 'segmentation', token 3"
+
+
+def test_a_new_dialect_is_one_entry_of_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By rows, gaps from 1, empty as ``none``, columns of its own: nothing else is written for it."""
+    entry = Dialect(
+        name="mine",
+        order="row",
+        base=1,
+        kind="gap-length",
+        empty=("none",),
+        id_columns=("picture",),
+        mask_columns=("gaps",),
+        class_columns=("what",),
+    )
+    monkeypatch.setitem(DIALECTS, "mine", entry)
+    masks = write_pictures(tmp_path / "in")
+    Image.fromarray(np.zeros((30, 50), np.uint8)).save(tmp_path / "in" / "c__heart.png")
+    masks["c__heart"] = np.zeros((30, 50), bool)
+    file, ours = tmp_path / "m.csv.gz", tmp_path / "ours.csv"
+    size = ("--size", "30x50")
+    assert call("encode", tmp_path / "in", "--dialect", "mine", "--out", file).exit_code == 0
+    with open_table(file) as table:
+        assert table.columns == ["picture", "what", "gaps"]
+        assert [cells for _, cells in table.rows][-1] == ["c", "heart", "none"]
+    assert call("convert", file, "--from", "mine", *size, "--to", "organseg", "--out", ours).exit_code == 0
+    assert call("decode", file, "--dialect", "mine", *size, "--out", tmp_path / "out").exit_code == 0
+    for name, mask in masks.items():
+        organ = name.split("__")[1]
+        assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / f"{name}.png")), mask * 255)
+        back = read_mask(ours, name[0], ["heart", "left lung"], (50, 30, 1))[organ]
+        assert np.array_equal(back[:, :, 0].T, mask)
+    assert "mine" in call("dialects").output
+    assert any("mine" in one["dialects"] for one in json.loads(call("detect", file, *size, "--json").output)["ranking"])
+
+
 def test_dialects_marks_those_of_which_no_file_was_seen() -> None:
     lines = call("dialects").output.splitlines()
     unseen = {line.split()[0] for line in lines if line.endswith("NOT SEEN")}
@@ -156,6 +235,10 @@ def test_dialects_marks_those_of_which_no_file_was_seen() -> None:
         (["decode", "{here}/a.csv", "--dialect", "sim", "--out", "x"], "Did you mean 'siim'"),
         (["decode", "{here}/a.csv", "--dialect", "hubmap", "--size", "4", "--out", "x"], "'4' is not a size"),
         (["decode", "{here}/a.csv", "--dialect", "hubmap", "--out", "x"], "how large the picture is"),
+        (
+            ["decode", "{here}/a.csv", "--dialect", "hubmap", "--images", "{here}/no", "--out", "x"],
+            "folder does not exist",
+        ),
         (["encode", "{here}/none.png", "--out", "x.csv"], "does not exist"),
         (["encode", "{here}", "--out", "x.csv"], "there is no mask"),
         (["encode", "{here}/a.csv", "--out", "x.csv"], "is not readable as a mask"),
@@ -201,6 +284,56 @@ def test_the_stage_writes_what_was_ingested(tmp_path: Path) -> None:
         for organ, mask in table.masks(key, study.organ_names(), (20, 30, 1)).items():
             assert np.array_equal(mask, labels.mask(organ))
     assert {row["unit"] for row in read_table(out)} == {"px"}
+
+
+@pytest.mark.parametrize("axis", ["z", "x", "volume"])
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_decoded_volumes_are_the_exported_files_voxel_for_voxel(tmp_path: Path, axis: str, overlapping: bool) -> None:
+    """The scan's file has other axes than the store: both ways of writing a prediction go back to those."""
+    affine = np.array([[0, -0.8, 0.1, 20], [0, 0.05, -2.5, 30], [-0.7, 0, 0, 10], [0, 0, 0, 1]])
+    stored = Scan(np.zeros((1, 7, 9, 5), np.float32), affine, "mri")
+    scan = stored.canonical()
+    rng = np.random.default_rng(3)
+    masks = {organ: rng.random(scan.shape) < 0.3 for organ in ("liver", "spleen")}
+    labels = LabelMap.from_masks(masks, scan.affine, list(masks), overlapping=overlapping)
+    files = write_label_files(tmp_path / "export", "s1", scan, labels, {"liver": 1, "spleen": 2})
+    write_masks(tmp_path / "m.csv", [("s1", on_stored_grid(scan, labels), "mm")], axis=axis)
+    assert call("decode", tmp_path / "m.csv", "--out", tmp_path / "out").exit_code == 0
+    for organ, (path, value) in files.items():
+        exported, decoded = nib.load(path), nib.load(tmp_path / "out" / f"s1__{organ}.nii.gz")
+        assert np.array_equal(np.asarray(decoded.dataobj) != 0, np.asarray(exported.dataobj) == value)
+        assert np.allclose(decoded.affine, exported.affine, atol=1e-5)
+        assert decoded.header.get_xyzt_units()[0] == exported.header.get_xyzt_units()[0] == "mm"
+
+
+def test_the_stage_counts_slices_as_the_files_of_the_scans_do(tmp_path: Path) -> None:
+    paths = StudyPaths("demo", tmp_path)
+    values = {"modality": "mri", "organs": ["liver", "spleen"], "export": {"rle_dialect": "uw-madison"}}
+    study = Study.model_validate(values)
+    affine = np.array([[-0.7, 0, 0, 10], [0, 0.8, 0, -20], [0, 0, -2.5, 30], [0, 0, 0, 1]])
+    scan = Scan(np.zeros((1, 7, 9, 5), np.float32), affine, "mri").canonical()
+    rng = np.random.default_rng(3)
+    masks = {organ: rng.random(scan.shape) < 0.3 for organ in study.organ_names()}
+    labels = LabelMap.from_masks(masks, scan.affine, study.organ_names(), overlapping=False)
+    write_scan(paths.scan(0, "s1"), scan)
+    write_labels(paths.mask(0, "s1"), labels)
+    rows = [{"scan_id": "s1", "shard": 0, "spacing_source": "patient"}]
+    write_table(paths.scans_csv, rows, ["scan_id", "shard", "spacing_source"])
+    out = run(study, paths)
+    options = Ingest(rle_dialect="uw-madison")
+    back = read_rle_masks(out, scan, study.organs, options, ["s1"])
+    for organ in study.organ_names():
+        assert np.array_equal(back[organ], labels.mask(organ))
+
+
+def test_masks_of_one_image_in_two_places_are_refused(tmp_path: Path) -> None:
+    for organ, shift in (("liver", 0), ("spleen", 3)):
+        affine = np.eye(4)
+        affine[0, 3] = shift
+        nib.save(nib.Nifti1Image(np.ones((3, 4, 5), np.uint8), affine), tmp_path / f"s1__{organ}.nii.gz")
+    with pytest.raises(InputError, match="lies elsewhere than other masks of 's1'"):
+        call("encode", tmp_path, "--out", tmp_path / "m.csv")
+    assert not (tmp_path / "m.csv").exists()
 
 
 def test_nothing_heavy_is_imported() -> None:

@@ -13,10 +13,21 @@ import pytest
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_table
 from pipeline.core.labels import IGNORE, LabelMap
-from pipeline.formats.rle import DIALECTS, RleTable, checksum, decode, known_dialect, read_cells, read_mask, write_masks
+from pipeline.formats.rle import (
+    DIALECTS,
+    RleTable,
+    Runs,
+    checksum,
+    decode,
+    known_dialect,
+    read_cells,
+    read_mask,
+    write_masks,
+)
 from pipeline.formats.rle.convert import convert, stats
 from pipeline.formats.rle.entries import EntryReader
 from pipeline.formats.rle.tables import open_table
+from pipeline.formats.rle.volume import slice_runs
 
 from .phantoms import COLUMNS, random_mask, write_reference
 
@@ -75,6 +86,24 @@ def test_a_row_of_our_dialect_can_be_decoded_by_hand(tmp_path: Path, axis: str) 
                 found[row["organ"]][int(row["slice"])] |= pictures[0]
     for organ in ORGANS:
         assert np.array_equal(found[organ].transpose(2, 1, 0), labels.mask(organ))
+
+
+@pytest.mark.parametrize("order", ["row", "column"])
+def test_slices_at_once_are_those_one_by_one(order: str) -> None:
+    rng = np.random.default_rng(4)
+    stacks = [
+        rng.random((5, 6, 7)) < 0.5,
+        np.ones((4, 3, 5), bool),
+        np.zeros((3, 4, 2), bool),
+        np.eye(6, dtype=bool)[None],
+    ]
+    stacks[0][2] = False
+    for stack in stacks:
+        for runs, picture in zip(slice_runs(stack, order), stack, strict=True):
+            alone = Runs.from_mask(picture, order)
+            assert np.array_equal(runs.starts, alone.starts)
+            assert np.array_equal(runs.lengths, alone.lengths)
+            assert (runs.height, runs.width, runs.order) == (*picture.shape, order)
 
 
 def test_absent_unknown_and_ignored_are_told_apart(tmp_path: Path) -> None:

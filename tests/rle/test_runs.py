@@ -49,6 +49,30 @@ def test_large_pictures_in_both_layouts_of_memory(kind: str) -> None:
         assert np.array_equal(plain.paint(), mask)
 
 
+@given(seed=st.integers(0, 2**32), kind=st.sampled_from(["sparse", "words", "stripes", "dense", "edges"]))
+@settings(max_examples=120, deadline=None)
+def test_pixels_are_looked_at_eight_at_a_time(seed: int, kind: str) -> None:
+    rng = np.random.default_rng(seed)
+    flat = np.zeros(8 * int(rng.integers(512, 700)), bool)
+    if kind == "sparse":
+        for _ in range(int(rng.integers(0, 12))):
+            begin = int(rng.integers(flat.size))
+            flat[begin : begin + int(rng.integers(1, 400))] ^= True
+    elif kind == "words":
+        flat[:] = np.repeat(rng.random(flat.size // 8) < 0.03, 8)
+    elif kind == "stripes":
+        begin = int(rng.integers(flat.size))
+        flat[begin : begin + 200 : int(rng.integers(2, 9))] = True
+    elif kind == "dense":
+        flat[:] = rng.random(flat.size) < 0.5
+    else:
+        flat[rng.choice([0, 7, 8, -1, -8, -9], 3)] = True
+    steps = np.flatnonzero(np.diff(np.concatenate(([0], flat.astype(np.int8), [0]))))
+    runs = Runs.from_mask(flat[None], "row")
+    assert np.array_equal(runs.starts, steps[0::2])
+    assert np.array_equal(runs.starts + runs.lengths, steps[1::2])
+
+
 @given(data=st.data(), order=orders, other=orders)
 @settings(max_examples=100, deadline=None)
 def test_union(data: st.DataObject, order: str, other: str) -> None:

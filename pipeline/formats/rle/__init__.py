@@ -7,7 +7,7 @@ from pipeline.formats.rle.dialects import DIALECTS, Dialect, dialect_named
 from pipeline.formats.rle.runs import Runs
 from pipeline.formats.rle.table import RleTable, known_dialect, read_mask
 from pipeline.formats.rle.volume import Entry, checksum, label_entries
-from pipeline.formats.rle.writing import open_masks, write_masks
+from pipeline.formats.rle.writing import open_masks, write_entries, write_masks
 
 __all__ = [
     "DIALECTS",
@@ -28,5 +28,6 @@ __all__ = [
     "read_cells",
     "read_mask",
     "write_cell",
+    "write_entries",
     "write_masks",
 ]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 
 from pipeline.core.errors import InputError
@@ -186,41 +187,45 @@ def _variant(order: Order, base: int) -> Dialect:
 
 
 def _organseg(path: str | Path, table: Table, _: Dialect, __: Sequence[str] | None) -> Iterator[Cell]:
-    at = {name: _needed(path, table, [name], name) for name in ORGANSEG_COLUMNS}
+    pick = itemgetter(*(_needed(path, table, [name], name) for name in ORGANSEG_COLUMNS))
     for row, cells in table.rows:
-        value = {name: cells[index].strip() for name, index in at.items()}
+        scan_id, organ, axis, place, *head, spacing, unit, affine, text, check, name = map(str.strip, pick(cells))
+        try:
+            dialect, tall, rows, columns = _head(axis, name, *head)
+            index = _stated("slice", place)
+        except InputError as error:
+            raise InputError(error.what, where=f"{path}, row {row}, column {error.where!r}") from None
+        if index >= tall and not (index == 0 and axis == "volume"):
+            raise InputError(f"slice {index} lies outside a depth of {tall}", where=f"{path}, row {row}")
+        extra = {"spacing": spacing, "unit": unit, "affine": affine, "checksum": check}
+        yield Cell(row, "rle", scan_id, organ, text, rows, columns, dialect, axis, index, tall, extra)
 
-        def number(name: str, row: int = row, value: dict[str, str] = value) -> int:
-            result = _number(path, row, name, value[name])
-            if result is None:
-                raise InputError("is blank", where=f"{path}, row {row}, column {name!r}")
-            return result
 
-        for name, known in (
-            ("dialect", ("organseg",)),
-            ("order", ("row", "column")),
-            ("base", ("0", "1")),
-            ("axis", ("x", "y", "z", "volume")),
-        ):
-            if value[name] not in known:
-                raise InputError(
-                    f"{value[name][:40]!r} is none of {', '.join(known)}",
-                    where=f"{path}, row {row}, column {name!r}",
-                )
-        index, depth = number("slice"), number("depth")
-        if index >= depth and not (index == 0 and value["axis"] == "volume"):
-            raise InputError(f"slice {index} lies outside a depth of {depth}", where=f"{path}, row {row}")
-        yield Cell(
-            row,
-            "rle",
-            value["scan_id"],
-            value["organ"],
-            value["rle"],
-            number("height"),
-            number("width"),
-            _variant("row" if value["order"] == "row" else "column", number("base")),
-            value["axis"],
-            index,
-            depth,
-            {name: value[name] for name in ("spacing", "unit", "affine", "checksum")},
-        )
+@lru_cache(maxsize=1024)
+def _head(
+    axis: str, name: str, depth: str, height: str, width: str, order: str, base: str
+) -> tuple[Dialect, int, int, int]:
+    """Dialect, depth, height and width of a row; those of one scan have the same.
+
+    Raises:
+        InputError: A cell is wrong; ``where`` names its column.
+    """
+    for column, value, known in (
+        ("dialect", name, ("organseg",)),
+        ("order", order, ("row", "column")),
+        ("base", base, ("0", "1")),
+        ("axis", axis, ("x", "y", "z", "volume")),
+    ):
+        if value not in known:
+            raise InputError(f"{value[:40]!r} is none of {', '.join(known)}", where=column)
+    sizes = [_stated(column, text) for column, text in (("depth", depth), ("height", height), ("width", width))]
+    return _variant("row" if order == "row" else "column", int(base)), sizes[0], sizes[1], sizes[2]
+
+
+def _stated(column: str, text: str) -> int:
+    value = _whole(text)
+    if value is None:
+        raise InputError("is blank", where=column)
+    if value < 0:
+        raise InputError(f"{text[:40]!r} is not a whole number", where=column)
+    return value

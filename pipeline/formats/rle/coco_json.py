@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, Any
 
 from pipeline.core.errors import InputError
+from pipeline.formats.rle.batch import write_texts
 from pipeline.formats.rle.cell import UNNAMED, Cell, coco_cell
-from pipeline.formats.rle.codec import write_cell
 from pipeline.formats.rle.dialects import DIALECTS, Dialect
 from pipeline.formats.rle.runs import Runs
-from pipeline.formats.rle.tables import open_bytes
+from pipeline.formats.rle.sheaf import Sheaf
+from pipeline.formats.rle.tables import DAMAGED, open_bytes
+
+_UNREADABLE: tuple[type[BaseException], ...] = (UnicodeDecodeError, json.JSONDecodeError, OSError, *DAMAGED)
 
 
 def read_coco(path: str | Path) -> Iterator[Cell]:
@@ -24,7 +27,7 @@ def read_coco(path: str | Path) -> Iterator[Cell]:
     try:
         with open_bytes(path) as handle:
             value = json.load(handle)
-    except (UnicodeDecodeError, json.JSONDecodeError, EOFError, OSError) as error:
+    except _UNREADABLE as error:
         raise InputError(f"is not readable as JSON ({error})", where=str(path)) from None
     annotations = value.get("annotations") if isinstance(value, dict) else value
     if not isinstance(annotations, list) or not all(isinstance(item, dict) for item in annotations):
@@ -61,25 +64,32 @@ class CocoWriter:
         self._count = 0
         text.write('{"annotations": [')
 
-    def write(self, scan_id: str, organ: str, runs: Runs) -> None:
-        """Append one object."""
-        image = self._images.setdefault(
-            scan_id,
-            {"id": len(self._images) + 1, "file_name": scan_id, "height": runs.height, "width": runs.width},
-        )
-        category = self._categories.setdefault(organ, len(self._categories) + 1)
-        top, left, bottom, right = runs.bounding_box() or (0, 0, -1, -1)
-        self._count += 1
-        annotation = {
-            "id": self._count,
-            "image_id": image["id"],
-            "category_id": category,
-            "segmentation": coco_value(runs, self._dialect),
-            "area": runs.area,
-            "bbox": [left, top, right - left + 1, bottom - top + 1],
-            "iscrowd": 0,
-        }
-        self._text.write(("" if self._count == 1 else ",") + "\n" + json.dumps(annotation))
+    def write(self, objects: Sequence[tuple[str, str, Runs]]) -> None:
+        """Append objects: image, organ and runs of each."""
+        if not objects:
+            return
+        pictures = [runs for *_, runs in objects]
+        sheaf = Sheaf.of(pictures)
+        values = coco_values(pictures, write_texts(pictures, self._dialect), self._dialect)
+        figures = zip(values, sheaf.areas.tolist(), sheaf.bounding_boxes().tolist(), strict=True)
+        for (scan_id, organ, runs), (value, area, box) in zip(objects, figures, strict=True):
+            image = self._images.setdefault(
+                scan_id,
+                {"id": len(self._images) + 1, "file_name": scan_id, "height": runs.height, "width": runs.width},
+            )
+            category = self._categories.setdefault(organ, len(self._categories) + 1)
+            top, left, bottom, right = box if area else (0, 0, -1, -1)
+            self._count += 1
+            annotation = {
+                "id": self._count,
+                "image_id": image["id"],
+                "category_id": category,
+                "segmentation": value,
+                "area": area,
+                "bbox": [left, top, right - left + 1, bottom - top + 1],
+                "iscrowd": 0,
+            }
+            self._text.write(("" if self._count == 1 else ",") + "\n" + json.dumps(annotation))
 
     def close(self) -> None:
         """Write the images and categories that the annotations name."""
@@ -88,9 +98,7 @@ class CocoWriter:
         self._text.write(f'\n],\n"images": {images},\n"categories": {json.dumps(categories)}}}\n')
 
 
-def coco_value(runs: Runs, dialect: Dialect) -> dict[str, Any]:
-    """``{"size": [h, w], "counts": …}`` as COCO has it."""
-    counts: Any = write_cell(runs, dialect)
-    if dialect.kind == "counts":
-        counts = json.loads(counts)
-    return {"size": [runs.height, runs.width], "counts": counts}
+def coco_values(pictures: Sequence[Runs], texts: Sequence[str], dialect: Dialect) -> Iterator[dict[str, Any]]:
+    """``{"size": [h, w], "counts": …}`` as COCO has it, of pictures and their cells."""
+    for runs, text in zip(pictures, texts, strict=True):
+        yield {"size": [runs.height, runs.width], "counts": json.loads(text) if dialect.kind == "counts" else text}

@@ -1,17 +1,21 @@
-"""From dialect to dialect and from masks to figures, cell by cell and without painting a picture."""
+"""From dialect to dialect and from masks to figures, in constant memory and without painting a picture."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import numpy as np
+
 from pipeline.core.errors import InputError
+from pipeline.formats.rle.cell import Cell
 from pipeline.formats.rle.cells import Progress, read_cells
 from pipeline.formats.rle.dialects import Dialect, dialect_named
 from pipeline.formats.rle.entries import EntryReader
+from pipeline.formats.rle.sheaf import Sheaf
 from pipeline.formats.rle.tables import write_rows
 from pipeline.formats.rle.volume import Entry
-from pipeline.formats.rle.writing import open_masks
+from pipeline.formats.rle.writing import batched, open_masks
 
 STATS_COLUMNS = (
     "row",
@@ -44,8 +48,7 @@ def convert(
 ) -> int:
     """Write the masks of a file in another dialect, in the same order.
 
-    Runs are turned from rows to columns by their outline; our own dialect alone paints masks, once each, for
-    their checksum.
+    Runs are turned from rows to columns by their outline, and checksums are taken from runs: nothing is painted.
 
     Args:
         source: File to read.
@@ -67,15 +70,22 @@ def convert(
     if new.layout == "wide":
         # The header comes first and names every organ, so a file is looked through for them beforehand.
         organs = list(dict.fromkeys(cell.organ for cell in read_cells(source, old, organ_columns=organ_columns)))
-    count = 0
+    cells = read_cells(source, old, organ_columns=organ_columns, progress=progress)
+    at: Cell | None = None
+
+    def entries() -> Iterator[Entry]:
+        nonlocal at
+        for cell, entry in reader.entries(cells):
+            at = cell
+            yield entry
+
     with open_masks(target, new, organs) as writer:
-        for cell in read_cells(source, old, organ_columns=organ_columns, progress=progress):
-            try:
-                writer.write(reader.read(cell))
-            except InputError as error:
-                raise InputError(error.what, where=error.where or cell.where(source), remedy=error.remedy) from None
-            count += 1
-    return count
+        try:
+            return writer.write(entries())
+        except InputError as error:
+            # What the new dialect has no place for is told of the mask that was being written.
+            where = error.where or (str(source) if at is None else at.where(source))
+            raise InputError(error.what, where=where, remedy=error.remedy) from None
 
 
 def stats(
@@ -97,33 +107,24 @@ def stats(
     """
     count = 0
     cells = read_cells(source, dialect_named(dialect), organ_columns=organ_columns, progress=progress)
+    found = ((cell.row, part) for cell, entry in reader.entries(cells) for part in entry.slices())
     with write_rows(target, STATS_COLUMNS) as rows:
-        for row, figures in stats_rows((cell.row, reader.read(cell)) for cell in cells):
-            rows.write([row, *figures])
-            count += 1
+        for group in batched(found, weight=lambda pair: pair[1].runs.count):
+            figures = figures_of([part for _, part in group])
+            rows.write([row, *values] for (row, _), values in zip(group, figures, strict=True))
+            count += len(group)
     return count
 
 
-def stats_rows(entries: Iterable[tuple[int, Entry]]) -> Iterator[tuple[int, list[object]]]:
-    """Figures of masks, in the order of :data:`STATS_COLUMNS` without the row number, which is passed on."""
-    for row, entry in entries:
-        for part in entry.slices():
-            runs = part.runs
-            box = runs.bounding_box() or (None, None, None, None)
-            centroid = runs.centroid()
-            middle = ("", "") if centroid is None else (f"{centroid[0]:.3f}", f"{centroid[1]:.3f}")
-            yield (
-                row,
-                [
-                    part.scan_id,
-                    part.organ,
-                    part.axis,
-                    part.index,
-                    runs.height,
-                    runs.width,
-                    runs.count,
-                    runs.area,
-                    *box,
-                    *middle,
-                ],
-            )
+def figures_of(entries: Sequence[Entry]) -> Iterator[list[object]]:
+    """Figures of masks, in the order of :data:`STATS_COLUMNS` without the row number; no volumes among them."""
+    sheaf = Sheaf.of([entry.runs for entry in entries])
+    columns = (sheaf.heights, sheaf.widths, sheaf.counts, sheaf.areas)
+    table = np.concatenate((np.stack(columns, axis=1), sheaf.bounding_boxes()), axis=1).tolist()
+    middles = sheaf.centroids().tolist()
+    for entry, values, (row, column) in zip(entries, table, middles, strict=True):
+        if values[2]:
+            rest: list[object] = [*values, f"{row:.3f}", f"{column:.3f}"]
+        else:
+            rest = [*values[:4], None, None, None, None, "", ""]
+        yield [entry.scan_id, entry.organ, entry.axis, entry.index, *rest]

@@ -7,6 +7,7 @@ lowest first, with a sixth bit that says whether more follow, offset by 48; the 
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -21,24 +22,41 @@ _GROUPS = 12
 
 def compress_counts(counts: Ints) -> str:
     """Write counts as COCO's compressed text."""
+    return compressed(counts, np.array([0, counts.size]))[0]
+
+
+def compressed(counts: Ints, bounds: Ints) -> list[str]:
+    """Write several lists of counts, that of text *n* from ``bounds[n]`` to ``bounds[n + 1]``."""
     if not counts.size:
-        return ""
+        return [""] * (bounds.size - 1)
     # Arithmetic on 32 bits is faster, and counts of almost every picture fit in them.
-    values: NDArray[Any] = counts.astype(np.int32 if int(counts.max()) < 2**31 else np.int64)
+    values: NDArray[Any] = counts.astype(np.int32 if int(counts.max()) < 2**24 else np.int64)
     values[3:] -= values[1:-2].copy()
-    # A group of five bits is the last one when what is left is only its sign: `~` maps negative numbers onto others
+    for place in range(3):
+        # The first three of each list are written as they are.
+        at = bounds[1:-1] + place
+        at = at[at < bounds[2:]]
+        values[at] = counts[at]
+    # A group of five bits is the last one when what is left is only its sign: `^` maps negative numbers onto others
     # of the same reach.
     reach = values ^ (values >> (values.dtype.itemsize * 8 - 1))
-    more = [reach >= 16]
-    while more[-1].any():
-        more.append(reach >= 1 << (5 * len(more) + 4))
-    groups = np.empty((len(more), values.size), np.uint8)
-    for place, follows in enumerate(more):
-        groups[place] = (values & 31) + _OFFSET
-        groups[place] += follows.view(np.uint8) << 5
-        values >>= 5
-    keep = np.stack([np.ones(values.size, np.bool_), *more[:-1]])
-    return groups.T[keep.T].tobytes().decode("ascii")
+    groups = np.ones(values.size, np.int64)
+    for place in range(int(reach.max()).bit_length() // 5 + 1):
+        groups += reach >= values.dtype.type(16) << 5 * place
+    ends = np.cumsum(groups)
+    letters = np.empty(int(ends[-1]), np.uint8)
+    at = ends - groups
+    while at.size:
+        more = reach >= 16
+        letters[at] = (values & 31) + (more * 32 + _OFFSET)
+        # Few numbers have a second group, and fewer a third.
+        left = np.flatnonzero(more)
+        at, values, reach = at[left] + 1, values[left] >> 5, reach[left] >> 5
+    text = letters.tobytes().decode("ascii")
+    if bounds.size == 2:
+        return [text]
+    cuts = np.concatenate(([0], ends))[bounds].tolist()
+    return [text[begin:end] for begin, end in itertools.pairwise(cuts)]
 
 
 def expand_counts(text: str) -> Ints:
@@ -49,6 +67,19 @@ def expand_counts(text: str) -> Ints:
     """
     if not text:
         return np.empty(0, np.int64)
+    values, _ = signed_groups(text)
+    # Each count is its difference plus the count two before it, from the fourth on: two interleaved sums.
+    values[1::2] = np.cumsum(values[1::2])
+    values[2::2] = np.cumsum(values[2::2])
+    return values
+
+
+def signed_groups(text: str) -> tuple[Ints, Ints]:
+    """Numbers as they are written, differences not yet summed, and the place of each one's last character.
+
+    Raises:
+        InputError: A character lies outside the scheme, or the text ends inside a number.
+    """
     codes = np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int64) - _OFFSET
     wrong = np.flatnonzero((codes < 0) | (codes > 63))
     if wrong.size:
@@ -71,7 +102,4 @@ def expand_counts(text: str) -> Ints:
     values = np.add.reduceat((codes & 31) << (5 * place), begins)
     negative = codes[last] & 16 != 0
     values -= np.where(negative, np.int64(1) << (5 * lengths), 0)
-    # Each count is its difference plus the count two before it, from the fourth on: two interleaved sums.
-    values[1::2] = np.cumsum(values[1::2])
-    values[2::2] = np.cumsum(values[2::2])
-    return values
+    return values, last

@@ -14,9 +14,14 @@ Ints = NDArray[np.int64]
 #: Below this many numbers Python's own formatting is faster than arithmetic on arrays.
 _SMALL = 400
 #: No picture has as many pixels; sums of numbers below it overflow 64 bits only long after they passed its end.
-_LIMIT = 10**12
+LIMIT = 10**12
 _INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
 _INTEGRAL = re.compile(r"([+-]?[0-9]{1,12})\.0*")
+
+
+def is_plain(text: str) -> bool:
+    """Whether there is nothing in a text but digits and blanks."""
+    return text.isascii() and not text.encode().translate(None, b"0123456789 ")
 
 
 def parse_numbers(text: str) -> Ints:
@@ -25,11 +30,10 @@ def parse_numbers(text: str) -> Ints:
     Raises:
         InputError: A token is not a whole number of at most 12 digits; ``where`` counts tokens from 1.
     """
-    plain = text.isascii() and not text.encode().translate(None, b"0123456789 ")
-    if plain and not text.isspace():
+    if is_plain(text) and not text.isspace():
         numbers = np.fromstring(text, dtype=np.int64, sep=" ")
         # Numbers of more than 64 bits are clipped without a word; a text with large ones is looked at token by token.
-        if not numbers.size or numbers.max() < _LIMIT:
+        if not numbers.size or numbers.max() < LIMIT:
             return numbers
     values = []
     for index, token in enumerate(text.split(), 1):
@@ -71,6 +75,17 @@ def format_numbers(values: Ints) -> str:
     """Write numbers that are not negative, parted by single blanks."""
     if values.size <= _SMALL:
         return str(values.tolist())[1:-1].replace(",", "")
+    letters, keep = letters_of(values)
+    keep[-1, -1] = False
+    return letters.T[keep.T].tobytes().decode("ascii")
+
+
+def letters_of(values: Ints) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+    """Digits of ``V`` numbers that are not negative.
+
+    Returns:
+        ``(D + 1, V)`` letters, a column a number with a blank at its end, and which of them are no leading zeros.
+    """
     largest = int(values.max())
     digits = len(str(largest))
     # Division of 32-bit numbers is several times faster, and almost every mask is small enough for it.
@@ -86,5 +101,4 @@ def format_numbers(values: Ints) -> str:
         rest = quotient
     letters[:digits] += ord("0")
     letters[digits] = ord(" ")
-    keep[digits, -1] = False
-    return letters.T[keep.T].tobytes().decode("ascii")
+    return letters, keep

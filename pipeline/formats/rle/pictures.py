@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
+from typing import Literal, Self
 from urllib.parse import quote, unquote
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
-from pipeline.core.files import whole_file
-from pipeline.core.labels import LabelMap
+from pipeline.core.files import write_bytes
 from pipeline.core.scan import FRONTAL_AFFINE
+from pipeline.formats.nifti_labels import write_nifti
 from pipeline.formats.rle.cell import UNNAMED, Cell, Size
 from pipeline.formats.rle.cells import Progress
 from pipeline.formats.rle.entries import EntryReader
-from pipeline.formats.rle.runs import Mask
-from pipeline.formats.rle.table import check_sum
-from pipeline.formats.rle.volume import Entry, from_pictures, stack_of, to_pictures
+from pipeline.formats.rle.png import png_of
+from pipeline.formats.rle.runs import Mask, Order
+from pipeline.formats.rle.volume import Entry, from_pictures, mask_entries, stack_of
 
 _JOINT = "__"
 _LONGEST_NAME = 180
+#: Files that are written at once; disks sync several in the time of one.
+_AT_ONCE = 16
 _VOLUMES = (".nii", ".nii.gz")
 _PICTURES = (".png", ".tif", ".tiff", ".bmp")
 
@@ -56,62 +61,105 @@ def unpack(cells: Iterable[Cell], reader: EntryReader, path: str | Path, folder:
         folder: Folder to write to.
 
     Yields:
-        Each file when it is written for the first time.
+        Each file once; all of them are written when the last was given.
 
     Raises:
         InputError: A cell cannot be decoded, its checksum differs, or masks of one image differ in size.
     """
-    written: set[str] = set()
-    for _, group in groupby(cells, key=lambda cell: cell.scan_id):
-        volumes: dict[str, tuple[Entry, Mask]] = {}
-        for cell in group:
-            entry = reader.read(cell)
-            _collect(volumes, entry, cell, path)
-        for organ, (entry, mask) in volumes.items():
-            name = file_name(entry.scan_id, organ)
-            suffix = ".png" if mask.shape[2] == 1 else ".nii.gz"
-            target = folder / (name + suffix)
-            if name in written:
-                mask = mask | (read_mask_file(target)[0] != 0)
-            _write(target, mask, entry)
-            if name not in written:
-                written.add(name)
-                yield target
+    # Hashes rather than names: a million names would take the memory that streaming saves.
+    written: set[int] = set()
+    with _Files() as files:
+        for _, group in groupby(reader.entries(cells), key=lambda pair: pair[0].scan_id):
+            organs: dict[str, list[Entry]] = {}
+            for cell, entry in group:
+                _collect(organs, entry, cell, path)
+            for organ, entries in organs.items():
+                name = file_name(entries[0].scan_id, organ)
+                flat = entries[0].depth == 1
+                target = folder / (name + (".png" if flat else ".nii.gz"))
+                mask = _picture(entries) if flat else _volume(entries)
+                again = hash(name) in written
+                if again:
+                    files.wait()
+                    before = read_mask_file(target)[0] != 0
+                    mask = mask | (before[:, :, 0].T if flat else before)
+                if flat:
+                    files.start(write_bytes, target, png_of(mask))
+                else:
+                    affine, unit = _place(entries[0])
+                    files.start(write_nifti, target, mask.view(np.uint8), affine, unit)
+                if not again:
+                    written.add(hash(name))
+                    yield target
 
 
-def _collect(volumes: dict[str, tuple[Entry, Mask]], entry: Entry, cell: Cell, path: str | Path) -> None:
-    stack = stack_of(entry.runs, entry.axis, entry.depth)
-    check_sum(cell, stack, path)
-    if entry.organ not in volumes:
-        shape = np.empty((entry.depth, *entry.picture_size), np.bool_)
-        volumes[entry.organ] = entry, np.zeros(from_pictures(shape, entry.axis).shape, np.bool_)
-    pictures = to_pictures(volumes[entry.organ][1], entry.axis)
-    if pictures.shape != (entry.depth, *entry.picture_size):
-        raise InputError(
-            f"is {entry.depth}×{entry.picture_size[0]}×{entry.picture_size[1]}, other rows of this image and organ "
-            f"are {'×'.join(str(side) for side in pictures.shape)}",
-            where=cell.where(path),
-        )
-    if entry.axis == "volume":
-        pictures |= stack
-    else:
-        pictures[entry.index] |= stack[0]
+class _Files:
+    """Writes many small files, some at a time: most of what that takes is waiting for the disk."""
+
+    def __init__(self) -> None:
+        self._threads = ThreadPoolExecutor(_AT_ONCE)
+        self._pending: deque[Future[None]] = deque()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:
+                self.wait()
+        finally:
+            self._threads.shutdown()
+
+    def start(self, write: Callable[..., None], *arguments: object) -> None:
+        """Let a file be written soon, whole or not at all."""
+        self._pending.append(self._threads.submit(write, *arguments))
+        while len(self._pending) > 2 * _AT_ONCE:
+            self._pending.popleft().result()
+
+    def wait(self) -> None:
+        """Wait until all files are written."""
+        while self._pending:
+            self._pending.popleft().result()
 
 
-def _write(target: Path, mask: Mask, entry: Entry) -> None:
-    if mask.shape[2] == 1:
-        from PIL import Image
+def _collect(organs: dict[str, list[Entry]], entry: Entry, cell: Cell, path: str | Path) -> None:
+    entries = organs.setdefault(entry.organ, [])
+    if entries:
+        before, here = ((one.depth, *one.picture_size) for one in (entries[0], entry))
+        if before != here or entries[0].axis != entry.axis:
+            raise InputError(
+                f"is {'×'.join(map(str, here))} along {entry.axis}, other rows of this image and organ are "
+                f"{'×'.join(map(str, before))} along {entries[0].axis}",
+                where=cell.where(path),
+            )
+    entries.append(entry)
 
-        with whole_file(target) as part:
-            Image.fromarray(mask[:, :, 0].T.astype(np.uint8) * 255).save(part, format="PNG", compress_level=1)
-        return
-    import nibabel
 
+def _picture(entries: list[Entry]) -> Mask:
+    """``(height, width)`` pixels of all objects of one organ in one picture."""
+    runs = entries[0].runs
+    for entry in entries[1:]:
+        runs = runs.union(entry.runs)
+    return runs.paint()
+
+
+def _volume(entries: list[Entry]) -> Mask:
+    """``(X, Y, Z)`` voxels of all slices of one organ."""
+    head = entries[0]
+    pictures = np.zeros((head.depth, *head.picture_size), np.bool_)
+    for entry in entries:
+        stack = stack_of(entry.runs, entry.axis, entry.depth)
+        if entry.axis == "volume":
+            pictures |= stack
+        else:
+            pictures[entry.index] |= stack[0]
+    return from_pictures(pictures, head.axis)
+
+
+def _place(entry: Entry) -> tuple[NDArray[np.float64], Literal["mm", "px"]]:
+    """Affine of a volume, one of its spacing alone where there is no other, and its unit."""
     affine = entry.affine if entry.affine is not None else np.diag([*(entry.spacing or (1.0, 1.0, 1.0)), 1.0])
-    image = nibabel.Nifti1Image(mask.astype(np.uint8), affine)
-    image.header.set_xyzt_units("mm" if entry.unit == "mm" else "unknown")
-    with whole_file(target) as part:
-        image.to_filename(part)
+    return affine, "mm" if entry.unit == "mm" else "px"
 
 
 def read_mask_file(path: Path) -> tuple[NDArray[np.generic], NDArray[np.float64], str]:
@@ -172,20 +220,29 @@ def organs_of(paths: Sequence[Path], names: Mapping[int, str]) -> list[str]:
     return list(dict.fromkeys([*names.values(), *(organ for path in paths if (organ := _names(path)[1]))]))
 
 
-def pack(
-    paths: Sequence[Path], names: Mapping[int, str], *, progress: Progress | None = None
-) -> Iterator[tuple[str, LabelMap, str]]:
-    """Mask files as label maps, files ``<id>__<organ>`` of one image together.
+def file_entries(
+    paths: Sequence[Path],
+    names: Mapping[int, str],
+    order: Order,
+    axis: str = "z",
+    *,
+    every_slice: bool = False,
+    progress: Progress | None = None,
+) -> Iterator[Entry]:
+    """Masks in files as entries, files ``<id>__<organ>`` of one image together.
 
     Args:
         paths: Files; the name of each before ``__`` is its image, what follows is its organ.
         names: Value → organ of index images and label volumes; without it a file of 0 and one other value is a mask
             of one organ, and other values are organs named ``1``, ``2``, ….
+        order: Flat order of the runs.
+        axis: Array axis to slice volumes along, or ``volume``.
+        every_slice: Give slices without a pixel too.
         progress: Takes the share of the files that were read.
 
     Raises:
         InputError: A file is not readable, holds values that are not whole numbers or organs, or files of one image
-            differ in shape.
+            differ in shape or place.
     """
     ordered = sorted(paths, key=lambda path: _names(path)[0])
     done = 0
@@ -193,7 +250,10 @@ def pack(
         masks: dict[str, Mask] = {}
         affine, unit = np.eye(4), "px"
         for path in group:
-            data, affine, unit = read_mask_file(path)
+            data, here, unit = read_mask_file(path)
+            if masks and not np.allclose(here, affine, atol=1e-3):
+                raise InputError(f"lies elsewhere than other masks of {scan_id!r}", where=str(path))
+            affine = here
             for organ, mask in _organs(path, data, names).items():
                 if masks and next(iter(masks.values())).shape != mask.shape:
                     raise InputError(f"is {mask.shape}, other masks of {scan_id!r} are not", where=str(path))
@@ -203,7 +263,7 @@ def pack(
             done += 1
             if progress is not None:
                 progress(done / len(ordered))
-        yield scan_id, LabelMap.from_masks(masks, affine, list(masks), overlapping=True), unit
+        yield from mask_entries(scan_id, masks, affine, unit, order, axis, every_slice=every_slice)
 
 
 def _names(path: Path) -> tuple[str, str]:
@@ -213,7 +273,7 @@ def _names(path: Path) -> tuple[str, str]:
 
 
 def _organs(path: Path, data: NDArray[np.generic], names: Mapping[int, str]) -> dict[str, Mask]:
-    values = np.unique(data)
+    values = _values(data)
     if not np.array_equal(values, np.round(values.astype(float))):
         raise InputError("holds values that are not whole numbers", where=str(path))
     inside = [int(value) for value in values if value != 0]
@@ -234,13 +294,25 @@ def _organs(path: Path, data: NDArray[np.generic], names: Mapping[int, str]) -> 
     return {str(value): data == value for value in inside}
 
 
+def _values(data: NDArray[np.generic]) -> NDArray[np.generic]:
+    """The values of a picture, ascending; seen at a glance where they are 0 and one other, as in most masks."""
+    if data.size and np.issubdtype(data.dtype, np.unsignedinteger):
+        ends = np.unique([data.min(), data.max()])
+        if ((data == ends[0]) | (data == ends[-1])).all():
+            return ends
+    return np.unique(data)
+
+
 def picture_sizes(folder: Path) -> tuple[dict[str, Size], dict[str, Path]]:
     """Sizes and paths of the pictures in a folder, by file name and by name without suffix; only headers are read.
 
     Raises:
-        InputError: The folder holds no picture.
+        InputError: There is no such folder, or it holds no picture.
     """
     from PIL import Image, UnidentifiedImageError
+
+    if not folder.is_dir():
+        raise InputError("the folder does not exist", where=str(folder))
 
     sizes: dict[str, Size] = {}
     paths: dict[str, Path] = {}

@@ -14,8 +14,9 @@ from pipeline.core.labels import IGNORE
 from pipeline.formats.rle.cell import UNNAMED, Cell
 from pipeline.formats.rle.cells import cells_of, column_of, declared_dialect, read_cells
 from pipeline.formats.rle.dialects import Dialect, dialect_named
+from pipeline.formats.rle.entries import unlike_checksum
 from pipeline.formats.rle.runs import Mask
-from pipeline.formats.rle.tables import Place, Table, is_plain_csv, open_records, open_table, read_record
+from pipeline.formats.rle.tables import Places, Table, is_plain_csv, open_records, open_table, read_record
 from pipeline.formats.rle.volume import checksum, stack_of, to_pictures
 from pipeline.formats.rle.writing import organ_key
 
@@ -41,7 +42,7 @@ class RleTable:
         self.path = Path(path)
         self.dialect = known_dialect(path, dialect)
         self._held: dict[str, list[Cell]] = {}
-        self._places: dict[str, list[tuple[int, Place]]] = {}
+        self._places = Places()
         self._columns: list[str] = []
         if is_plain_csv(self.path) and self.dialect.layout != "coco":
             self._index()
@@ -51,7 +52,7 @@ class RleTable:
 
     def ids(self) -> list[str]:
         """Images in the order of the file."""
-        return list(self._held or self._places)
+        return list(self._held or self._places.last)
 
     def cells(self, scan_id: str) -> list[Cell]:
         """The masks of one image, not decoded.
@@ -143,14 +144,16 @@ class RleTable:
             )
         runs, _ = cell.runs(self.path, size, lenient=lenient)
         stack = stack_of(runs, axis, depth)
-        check_sum(cell, stack, self.path)
+        stated = cell.extra.get("checksum", "")
+        if stated and stated != checksum(stack):
+            raise unlike_checksum(cell, checksum(stack), self.path)
         if axis == "volume":
             pictures |= stack
         else:
             pictures[index] |= stack[0]
 
     def _names_of(self, scan_id: str) -> list[str]:
-        known: Mapping[str, object] = self._held or self._places
+        known: Mapping[str, object] = self._held or self._places.last
         if scan_id in known:
             return [scan_id]
         slices = self._slices.get(scan_id)
@@ -191,11 +194,11 @@ class RleTable:
             return
         with open_records(self.path) as records:
             for row, place, cells in records:
-                self._places.setdefault(cells[ids].strip(), []).append((row, place))
+                self._places.add(cells[ids].strip(), row, place)
 
     def _read(self, name: str) -> Iterator[Cell]:
         with open(self.path, "rb") as handle:
-            rows = [(row, read_record(handle, place)) for row, place in self._places[name]]
+            rows = [(row, read_record(handle, place)) for row, place in self._places.of(name)]
         yield from cells_of(self.path, Table(self._columns, iter(rows), lambda: 1.0), self.dialect)
 
 
@@ -213,21 +216,6 @@ def known_dialect(path: str | Path, dialect: str | Dialect | None) -> Dialect:
             remedy="Name it; `organseg rle detect` weighs the evidence, `organseg rle dialects` lists them.",
         )
     return found
-
-
-def check_sum(cell: Cell, stack: Mask, path: str | Path) -> None:
-    """Compare a decoded mask ``(slices, rows, columns)`` with the checksum of its row, where it has one.
-
-    Raises:
-        InputError: They differ.
-    """
-    given = cell.extra.get("checksum", "")
-    if given and given != checksum(stack):
-        raise InputError(
-            f"the mask's checksum is {checksum(stack)}, the row says {given}",
-            where=cell.where(path),
-            remedy="The row was changed after it was written.",
-        )
 
 
 def read_mask(

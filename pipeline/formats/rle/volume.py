@@ -9,7 +9,7 @@ by rows, their flat index is ``x + X · (y + Y · z)``, the order of voxels in a
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,13 +18,15 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import IGNORE, LabelMap
+from pipeline.core.scan import Grid, Scan
 from pipeline.formats.rle.runs import Mask, Order, Runs
+from pipeline.formats.rle.sheaf import Sheaf
 
 #: Axis of slicing → array axes in the order (slice, row, column).
 _AXES = {"z": (2, 1, 0), "y": (1, 2, 0), "x": (0, 2, 1), "volume": (2, 1, 0)}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One mask to write: a picture, a slice or a whole volume.
 
@@ -114,6 +116,20 @@ def volume_runs(stack: Mask, order: Order) -> Runs:
     return Runs.from_mask(flat.T, "column")
 
 
+def slice_runs(stack: Mask, order: Order) -> list[Runs]:
+    """Runs of each picture of a stack ``(slices, rows, columns)``."""
+    depth, height, width = stack.shape
+    if depth == 1:
+        return [Runs.from_mask(stack[0], order)]
+    # One sweep through all slices, whose runs are cut where a slice ends.
+    through = volume_runs(stack, order)
+    whole = Runs(through.starts, through.lengths, depth, height * width, "row")
+    index, begin, end = whole.segments()
+    bounds = np.searchsorted(index, np.arange(depth + 1))
+    sides = np.full((2, depth), [[height], [width]])
+    return Sheaf(begin, end - begin, bounds, sides[0], sides[1], order).pictures()
+
+
 def checksum(stack: Mask) -> str:
     """What the column ``checksum`` of our dialect holds.
 
@@ -124,40 +140,86 @@ def checksum(stack: Mask) -> str:
     return hashlib.sha256(head.encode() + np.packbits(stack.reshape(-1)).tobytes()).hexdigest()[:16]
 
 
+def checksums(entries: Sequence[Entry]) -> list[str]:
+    """The :func:`checksum` of each mask, from its runs: nothing is painted."""
+    if not entries:
+        return []
+    heads = []
+    for entry in entries:
+        height, width = entry.picture_size
+        heads.append(f"{entry.depth if entry.axis == 'volume' else 1}x{height}x{width}:")
+    flat = [entry.reordered("row").runs if entry.axis == "volume" else entry.runs for entry in entries]
+    return Sheaf.of(flat).to_order("row").checksums(heads)
+
+
+def on_stored_grid(scan: Scan, labels: LabelMap) -> LabelMap:
+    """A label map in the axis order of the file that its scan came in; pictures stay as they are shown.
+
+    Slices are counted as whoever has that file sees them, which is how ingestion reads them back.
+    """
+    if scan.is_flat or scan.stored is None:
+        return labels
+    return replace(labels, data=scan.to_stored(labels.data), affine=np.asarray(scan.stored.affine, float))
+
+
 def label_entries(
     scan_id: str, labels: LabelMap, unit: str, order: Order, axis: str = "z", *, every_slice: bool = False
 ) -> Iterator[Entry]:
-    """A label map as entries: one a slice and organ, slice by slice; one an organ, where ``axis`` is ``volume``.
+    """A label map as entries, by :func:`mask_entries`.
 
-    Organs that somebody looked for and did not find give one empty entry, those that nobody looked for give none.
-    Voxels to ignore are an organ of their own, named ``(ignore)``.
+    Organs that nobody looked for give none. Voxels to ignore are an organ of their own, named ``(ignore)``.
+    """
+    masks = {organ: labels.mask(organ) for organ in labels.organs if organ in labels.annotated}
+    ignored = labels.ignored()
+    if ignored.any():
+        masks[IGNORE] = ignored
+    return mask_entries(scan_id, masks, np.asarray(labels.affine, float), unit, order, axis, every_slice=every_slice)
+
+
+def mask_entries(
+    scan_id: str,
+    masks: Mapping[str, Mask],
+    affine: NDArray[np.float64],
+    unit: str,
+    order: Order,
+    axis: str = "z",
+    *,
+    every_slice: bool = False,
+) -> Iterator[Entry]:
+    """Masks of one scan as entries: one a slice and organ, slice by slice; one an organ, where ``axis`` is ``volume``.
+
+    Args:
+        scan_id: The scan.
+        masks: Organ → ``(X, Y, Z)`` mask, all of one shape; one without a voxel gives one empty entry.
+        affine: 4×4, voxel index → RAS+.
+        unit: Unit of the affine, ``mm`` or ``px``.
+        order: Flat order of the runs.
+        axis: Array axis to slice along, or ``volume``.
+        every_slice: Give slices without a pixel too.
 
     Raises:
         InputError: ``axis`` is none of ``x``, ``y``, ``z`` and ``volume``.
     """
     if axis not in _AXES:
         raise InputError(f"there is no axis {axis!r}", remedy="Slice along x, y or z, or take volume.")
-    grid = labels.grid
-    names = [organ for organ in labels.organs if organ in labels.annotated]
-    masks = {organ: labels.mask(organ) for organ in names}
-    ignored = labels.ignored()
-    if ignored.any():
-        masks[IGNORE] = ignored
     # One copy turns all slices upright in memory, after which each is read in one sweep.
     stacks = {organ: np.ascontiguousarray(to_pictures(mask, axis)) for organ, mask in masks.items()}
-    affine = np.asarray(labels.affine, float)
+    if not stacks:
+        return
+    x, y, z = next(iter(masks.values())).shape
+    spacing = Grid((x, y, z), affine).spacing
 
     def entry(organ: str, runs: Runs, index: int, depth: int) -> Entry:
-        return Entry(scan_id, organ, runs, axis, index, depth, grid.spacing, unit, affine)
+        return Entry(scan_id, organ, runs, axis, index, depth, spacing, unit, affine)
 
     if axis == "volume":
         for organ, stack in stacks.items():
             yield entry(organ, volume_runs(stack, order), 0, stack.shape[0])
         return
-    filled = {organ: np.asarray(stack.any(axis=(1, 2))) for organ, stack in stacks.items()}
-    depth = next(iter(stacks.values())).shape[0] if stacks else 0
+    slices = {organ: slice_runs(stack, order) for organ, stack in stacks.items()}
+    empty = {organ for organ, pictures in slices.items() if not any(runs.count for runs in pictures)}
+    depth = len(next(iter(slices.values())))
     for index in range(depth):
-        for organ, stack in stacks.items():
-            absent = index == 0 and not filled[organ].any()
-            if every_slice or absent or filled[organ][index]:
-                yield entry(organ, Runs.from_mask(stack[index], order), index, depth)
+        for organ, pictures in slices.items():
+            if every_slice or pictures[index].count or (index == 0 and organ in empty):
+                yield entry(organ, pictures[index], index, depth)

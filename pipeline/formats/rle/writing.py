@@ -3,32 +3,66 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import lru_cache
 from itertools import chain
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import whole_file
 from pipeline.core.labels import LabelMap
+from pipeline.formats.rle.batch import write_texts
 from pipeline.formats.rle.cells import ORGANSEG_COLUMNS
-from pipeline.formats.rle.coco_json import CocoWriter, coco_value
-from pipeline.formats.rle.codec import write_cell
+from pipeline.formats.rle.coco_json import CocoWriter, coco_values
 from pipeline.formats.rle.dialects import Dialect, dialect_named
 from pipeline.formats.rle.tables import RowWriter, open_text_for_writing, write_rows
-from pipeline.formats.rle.volume import Entry, checksum, label_entries, stack_of
+from pipeline.formats.rle.volume import Entry, checksums, label_entries
+
+#: Masks, and runs of them, that are written at once.
+_MASKS = 512
+_RUNS = 40_000
+
+T = TypeVar("T")
 
 
 class MaskWriter(Protocol):
-    """Takes masks one by one."""
+    """Takes masks, a few hundred at a time."""
 
-    def write(self, entry: Entry) -> None:
-        """Append a mask.
+    def write(self, entries: Iterable[Entry]) -> int:
+        """Append masks as they come, and count them.
 
         Raises:
-            InputError: The dialect has no place for it.
+            InputError: The dialect has no place for the mask that was taken last.
         """
+
+
+def batched(items: Iterable[T], weight: Callable[[T], int]) -> Iterator[list[T]]:
+    """Cut a stream of masks into lists that are worth a call of NumPy and take little memory.
+
+    Args:
+        items: The stream.
+        weight: Runs of an item.
+    """
+    batch: list[T] = []
+    runs = 0
+    for item in items:
+        batch.append(item)
+        runs += weight(item)
+        if len(batch) >= _MASKS or runs >= _RUNS:
+            yield batch
+            batch, runs = [], 0
+    if batch:
+        yield batch
+
+
+def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
+    return batched(entries, lambda entry: entry.runs.count)
 
 
 def slice_id(entry: Entry) -> str:
@@ -44,22 +78,37 @@ class _LongWriter:
         self._dialect = dialect
         self._organ: str | None = None
 
-    def write(self, entry: Entry) -> None:
-        if not self._dialect.class_columns:
-            self._organ = self._organ or entry.organ
-            if entry.organ != self._organ:
-                raise InputError(
-                    f"{self._dialect.name} has no column for organs, and there are {self._organ!r} and {entry.organ!r}",
-                    remedy="Choose one organ, or a dialect such as organseg, uw-madison or coco.",
-                )
-        for part in entry.slices():
-            middle = [part.organ] if self._dialect.class_columns else []
-            self._rows.write([slice_id(part), *middle, self._text(part)])
+    def write(self, entries: Iterable[Entry]) -> int:
+        count = 0
+        for batch in _batches(self._checked(entries)):
+            count += len(batch)
+            parts = [part for entry in batch for part in entry.slices()]
+            classes = bool(self._dialect.class_columns)
+            self._rows.write(
+                [slice_id(part), part.organ, text] if classes else [slice_id(part), text]
+                for part, text in zip(parts, self._texts(parts), strict=True)
+            )
+        return count
 
-    def _text(self, entry: Entry) -> str:
-        if self._dialect.layout == "coco":
-            return json.dumps(coco_value(entry.runs, self._dialect))
-        return write_cell(entry.runs, self._dialect)
+    def _checked(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        for entry in entries:
+            if not self._dialect.class_columns:
+                self._organ = self._organ or entry.organ
+                if entry.organ != self._organ:
+                    raise InputError(
+                        f"{self._dialect.name} has no column for organs, and there are {self._organ!r} and "
+                        f"{entry.organ!r}",
+                        remedy="Give masks of one organ, or choose a dialect such as organseg, uw-madison or coco.",
+                    )
+            yield entry
+
+    def _texts(self, parts: list[Entry]) -> list[str]:
+        pictures = [part.runs for part in parts]
+        texts = write_texts(pictures, self._dialect)
+        if self._dialect.layout != "coco":
+            return texts
+        values = coco_values(pictures, texts, self._dialect)
+        return [json.dumps(value) for value in values]
 
 
 class _WideWriter:
@@ -70,42 +119,52 @@ class _WideWriter:
         self._dialect = dialect
         self._organs = {organ_key(organ): index for index, organ in enumerate(organs)}
         self._scan_id: str | None = None
-        self._parts: list[Entry | None] = []
+        self._parts: dict[int, Entry] = {}
         self._seen: set[int] = set()
 
-    def write(self, entry: Entry) -> None:
-        for part in entry.slices():
-            self._add(part)
+    def write(self, entries: Iterable[Entry]) -> int:
+        count = 0
+
+        def images() -> Iterator[tuple[str, dict[int, Entry]]]:
+            nonlocal count
+            for entry in entries:
+                for part in entry.slices():
+                    yield from self._ended(slice_id(part))
+                    self._add(part)
+                count += 1
+            yield from self._ended(None)
+
+        for batch in batched(images(), lambda image: sum(part.runs.count for part in image[1].values())):
+            texts = iter(write_texts([part.runs for _, parts in batch for part in parts.values()], self._dialect))
+            for scan_id, parts in batch:
+                cells = [""] * len(self._organs)
+                for place in parts:
+                    cells[place] = next(texts)
+                height, width = next(iter(parts.values())).picture_size
+                self._rows.write([[scan_id, *cells, height, width]])
+        return count
+
+    def _ended(self, scan_id: str | None) -> Iterator[tuple[str, dict[int, Entry]]]:
+        """The image at hand, where another one begins or none."""
+        if scan_id == self._scan_id:
+            return
+        if self._scan_id is not None:
+            yield self._scan_id, self._parts
+        # Hashes rather than ids: a million ids would take the memory that streaming saves.
+        if scan_id is not None and hash(scan_id) in self._seen:
+            raise InputError(
+                f"the rows of image {scan_id!r} do not follow each other",
+                remedy="Sort the file by image; a row of this dialect holds all organs of an image.",
+            )
+        self._seen.add(hash(scan_id))
+        self._scan_id, self._parts = scan_id, {}
 
     def _add(self, part: Entry) -> None:
-        scan_id = slice_id(part)
-        if scan_id != self._scan_id:
-            self.flush()
-            # Hashes rather than ids: a million ids would take the memory that streaming saves.
-            if hash(scan_id) in self._seen:
-                raise InputError(
-                    f"the rows of image {scan_id!r} do not follow each other",
-                    remedy="Sort the file by image; a row of this dialect holds all organs of an image.",
-                )
-            self._seen.add(hash(scan_id))
-            self._scan_id = scan_id
-            self._parts = [None] * len(self._organs)
         place = self._organs.get(organ_key(part.organ))
         if place is None:
             raise InputError(f"there is no column for organ {part.organ!r}", remedy="Name all organs beforehand.")
-        before = self._parts[place]
-        if before is not None:
-            part = Entry(part.scan_id, part.organ, before.runs.union(part.runs), part.axis, part.index, part.depth)
-        self._parts[place] = part
-
-    def flush(self) -> None:
-        """Write the image at hand."""
-        if self._scan_id is None:
-            return
-        height, width = next(part for part in self._parts if part is not None).picture_size
-        cells = ["" if part is None else write_cell(part.runs, self._dialect) for part in self._parts]
-        self._rows.write([self._scan_id, *cells, height, width])
-        self._scan_id = None
+        before = self._parts.get(place)
+        self._parts[place] = part if before is None else replace(part, runs=before.runs.union(part.runs))
 
 
 class _OrgansegWriter:
@@ -114,38 +173,48 @@ class _OrgansegWriter:
     def __init__(self, rows: RowWriter, dialect: Dialect) -> None:
         self._rows = rows
         self._dialect = dialect
+        self._last: tuple[NDArray[np.float64] | None, str] = (None, "")
 
-    def write(self, entry: Entry) -> None:
-        entry = entry.reordered(self._dialect.order)
-        height, width = entry.picture_size
-        self._rows.write(
-            [
-                entry.scan_id,
-                entry.organ,
-                entry.axis,
-                entry.index,
-                entry.depth,
-                height,
-                width,
-                self._dialect.order,
-                self._dialect.base,
-                "" if entry.spacing is None else " ".join(f"{step:.9g}" for step in entry.spacing),
-                entry.unit,
-                "" if entry.affine is None else " ".join(f"{value:.12g}" for value in entry.affine[:3].ravel()),
-                write_cell(entry.runs, self._dialect),
-                checksum(stack_of(entry.runs, entry.axis, entry.depth)),
-                self._dialect.name,
-            ]
-        )
+    def write(self, entries: Iterable[Entry]) -> int:
+        count = 0
+        order, base, name = self._dialect.order, self._dialect.base, self._dialect.name
+        for batch in _batches(entries):
+            count += len(batch)
+            batch = [entry.reordered(order) if entry.axis == "volume" else entry for entry in batch]
+            texts = write_texts([entry.runs for entry in batch], self._dialect)
+            rows = []
+            for entry, text, check in zip(batch, texts, checksums(batch), strict=True):
+                place = (entry.scan_id, entry.organ, entry.axis, entry.index, entry.depth, *entry.picture_size)
+                geometry = (spacing_text(entry.spacing), entry.unit, self._affine(entry.affine))
+                rows.append((*place, order, base, *geometry, text, check, name))
+            self._rows.write(rows)
+        return count
+
+    def _affine(self, affine: NDArray[np.float64] | None) -> str:
+        # The rows of one scan share one affine.
+        if affine is not self._last[0]:
+            numbers = [] if affine is None else affine[:3].ravel().tolist()
+            self._last = affine, " ".join(f"{value:.12g}" for value in numbers)
+        return self._last[1]
+
+
+@lru_cache(maxsize=1024)
+def spacing_text(spacing: tuple[float, float, float] | None) -> str:
+    """The cell of a spacing in our own dialect."""
+    return "" if spacing is None else " ".join(f"{step:.9g}" for step in spacing)
 
 
 class _CocoFileWriter:
     def __init__(self, coco: CocoWriter) -> None:
         self._coco = coco
 
-    def write(self, entry: Entry) -> None:
-        for part in entry.slices():
-            self._coco.write(slice_id(part), part.organ, part.runs)
+    def write(self, entries: Iterable[Entry]) -> int:
+        count = 0
+        for batch in _batches(entries):
+            count += len(batch)
+            parts = [part for entry in batch for part in entry.slices()]
+            self._coco.write([(slice_id(part), part.organ, part.runs) for part in parts])
+        return count
 
 
 @contextmanager
@@ -177,9 +246,7 @@ def open_masks(path: str | Path, dialect: str | Dialect, organs: Sequence[str] =
     elif dialect.layout == "wide":
         chosen = _as_customary(list(organs) or list(dialect.mask_columns), dialect)
         with write_rows(path, [dialect.id_columns[0], *chosen, "Height", "Width"]) as rows:
-            wide = _WideWriter(rows, dialect, chosen)
-            yield wide
-            wide.flush()
+            yield _WideWriter(rows, dialect, chosen)
     else:
         columns = [dialect.id_columns[0], *dialect.class_columns[:1], dialect.mask_columns[0]]
         with write_rows(path, columns) as rows:
@@ -225,13 +292,29 @@ def write_masks(
     stream = iter(items)
     first = next(stream, None)
     columns = list(organs) or ([] if first is None else list(first[1].organs))
-    count = 0
-    with open_masks(path, dialect, columns) as writer:
-        for scan_id, labels, unit in () if first is None else chain([first], stream):
-            for entry in label_entries(scan_id, labels, unit, dialect.order, axis, every_slice=every_slice):
-                try:
-                    writer.write(entry)
-                except InputError as error:
-                    raise InputError(error.what, where=error.where or scan_id, remedy=error.remedy) from None
-                count += 1
-    return count
+    entries = (
+        entry
+        for scan_id, labels, unit in (() if first is None else chain([first], stream))
+        for entry in label_entries(scan_id, labels, unit, dialect.order, axis, every_slice=every_slice)
+    )
+    return write_entries(path, entries, dialect, columns)
+
+
+def write_entries(
+    path: str | Path, entries: Iterable[Entry], dialect: str | Dialect = "organseg", organs: Sequence[str] = ()
+) -> int:
+    """Write masks as they come; arguments, returns and errors are those of :func:`write_masks`."""
+    at: Entry | None = None
+
+    def noted() -> Iterator[Entry]:
+        nonlocal at
+        for entry in entries:
+            at = entry
+            yield entry
+
+    with open_masks(path, dialect, organs) as writer:
+        try:
+            return writer.write(noted())
+        except InputError as error:
+            where = error.where or (None if at is None else at.scan_id)
+            raise InputError(error.what, where=where, remedy=error.remedy) from None

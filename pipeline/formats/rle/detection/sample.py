@@ -14,10 +14,7 @@ from pipeline.formats.rle.tables import Table, open_table
 
 _CELLS = 400
 _CHARACTERS = 4_000_000
-_EMPTY = {"", "-", "-1", "nan", "NaN"}
 _NUMBERS = re.compile(r"\[?-?[0-9]+(,? +-?[0-9]+|,-?[0-9]+)+\]?")
-_IDS = tuple(dict.fromkeys(name for dialect in DIALECTS.values() for name in dialect.id_columns))
-_CLASSES = tuple(dict.fromkeys(name for dialect in DIALECTS.values() for name in dialect.class_columns))
 _OTHERS = {"landmarks", "bbox", "height", "width", "area"}
 
 
@@ -78,9 +75,10 @@ def take_sample(path: str | Path, size: Size | None, sizes: Mapping[str, Size]) 
             characters += sum(map(len, cells))
             if len(rows) >= _CELLS or characters > _CHARACTERS:
                 break
-        masks = _mask_columns(table, rows)
-        ids = column_of(table, _IDS)
-        organs = column_of(table, _CLASSES)
+        empty = {"", *_of_all("empty")}
+        masks = _mask_columns(table, rows, empty)
+        ids = column_of(table, _of_all("id_columns"))
+        organs = column_of(table, _of_all("class_columns"))
         place = {name: column_of(table, (name,)) for name in ("Height", "Width", "Landmarks", "area")}
         found = []
         for row, cells in rows:
@@ -92,7 +90,7 @@ def take_sample(path: str | Path, size: Size | None, sizes: Mapping[str, Size]) 
             area = float(value["area"]) if re.fullmatch(r"[0-9]+(\.[0-9]*)?", value["area"]) else None
             for index in masks:
                 text = cells[index].strip()
-                if text not in _EMPTY:
+                if text not in empty:
                     found.append(Sample(row, scan_id, text, given, points, area if len(masks) == 1 else None))
         return Sampled(
             found[:_CELLS],
@@ -102,13 +100,18 @@ def take_sample(path: str | Path, size: Size | None, sizes: Mapping[str, Size]) 
         )
 
 
-def _mask_columns(table: Table, rows: list[tuple[int, list[str]]]) -> list[int]:
+def _of_all(what: str) -> tuple[str, ...]:
+    """What any dialect of the table says of its files: names of columns, or cells without a pixel."""
+    return tuple(dict.fromkeys(text for dialect in DIALECTS.values() for text in getattr(dialect, what)))
+
+
+def _mask_columns(table: Table, rows: list[tuple[int, list[str]]], empty: set[str]) -> list[int]:
     """Columns whose filled cells are mostly lists of two or more whole numbers."""
     found = []
     for index, name in enumerate(table.columns):
         if name.strip().lower() in _OTHERS:
             continue
-        filled = [text for _, cells in rows if (text := cells[index].strip()) not in _EMPTY]
+        filled = [text for _, cells in rows if (text := cells[index].strip()) not in empty]
         listed = sum(bool(_NUMBERS.fullmatch(text)) for text in filled)
         if filled and listed >= 0.8 * len(filled):
             found.append(index)

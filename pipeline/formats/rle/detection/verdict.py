@@ -9,6 +9,10 @@ say) are weighed too: one that fits better keeps the others from being accepted.
 
 A square picture read along the wrong axis is its own mirror image: nothing but landmarks or the pictures tells the two
 apart, and without them the file is not accepted. Names of columns choose between dialects of one reading only.
+
+On 6,000 random files of 1 to 6 masks in every dialect (``tests/rle/test_detect.py``, marked slow; pictures of 12 to 140
+pixels without anything beside their masks) no wrong reading was accepted. No dialect was named for 68 % of the files
+that do not name theirs: 82 % where pictures are square, 70 % where they are nearly so, 53 % where they are oblong.
 """
 
 from __future__ import annotations
