@@ -12,12 +12,10 @@ import numpy as np
 from pipeline.core.errors import InputError
 from pipeline.core.scan import Modality, Scan
 from pipeline.core.study import Ingest
-from pipeline.formats.dicom import Instance, NoImageError, lenient, read_instance
+from pipeline.formats.dicom import Instance, NoImageError, read_instance
 from pipeline.formats.dicom_planes import Plane, plane_of
 from pipeline.formats.dicom_series import Volume, affine_of, read_volumes, volumes_of
 from pipeline.formats.dicom_xray import read_picture
-from pipeline.formats.enhanced import enhanced_planes
-from pipeline.formats.mosaic import is_mosaic, mosaic_planes
 from pipeline.formats.table import Found
 
 _RADIOGRAPHS = {"CR", "DX", "MG", "IO", "PX", "XA", "RF", "RG", "DR", "XR"}
@@ -41,10 +39,9 @@ def find_dicom(files: Sequence[Path], modality: Modality | None, options: Ingest
     """
     found: list[Found] = []
     series: dict[str, list[Plane]] = defaultdict(list)
-    with lenient():
-        _sort(files, found, series, modality, options)
-        for planes in series.values():
-            found += _series(planes, modality, options)
+    _sort(files, found, series, modality, options)
+    for planes in series.values():
+        found += _series(planes, modality, options)
     return found
 
 
@@ -88,9 +85,13 @@ def _planes(instance: Instance) -> list[Plane]:
     """Planes of an object that lies in space; none for a picture."""
     if instance.modality in _RADIOGRAPHS:
         return []
-    if is_mosaic(instance):
+    if "MOSAIC" in instance.image_type:
+        from pipeline.formats.mosaic import mosaic_planes
+
         return mosaic_planes(instance)
-    if instance.shape[0] > 1 or instance.header.get("PerFrameFunctionalGroupsSequence"):
+    if instance.shape[0] > 1 or instance.has("PerFrameFunctionalGroupsSequence"):
+        from pipeline.formats.enhanced import enhanced_planes
+
         return enhanced_planes(instance)
     plane = plane_of(instance)
     return [plane] if plane is not None else []

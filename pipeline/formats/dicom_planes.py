@@ -10,10 +10,8 @@ import numpy as np
 from pipeline.core.errors import InputError
 from pipeline.core.scan import Array
 from pipeline.formats.dicom import Instance
+from pipeline.formats.dicom_elements import GE_B, SIEMENS_B, numbers_of
 from pipeline.formats.dicom_xray import rescale
-
-#: Private b-values: Siemens (0019,100C) and GE (0043,1039), whose first number counts modulo 10⁹.
-_SIEMENS_B, _GE_B = 0x0019100C, 0x00431039
 
 
 @dataclass(frozen=True)
@@ -110,16 +108,16 @@ def separators(instance: Instance) -> dict[str, Any]:
 
 
 def _b_value(instance: Instance) -> float | None:
+    """The b-value; private ones are text, and of GE's, which carries a mark, counts what is left modulo 10⁹."""
     standard = instance.number("DiffusionBValue")
     if standard is not None:
         return standard
-    for tag in (_SIEMENS_B, _GE_B):
-        element = instance.header.get(tag)
-        if element is not None:
-            text = element.value if not isinstance(element.value, bytes) else element.value.decode("latin-1")
-            first = text[0] if isinstance(text, (list, tuple)) and text else str(text).split("\\")[0]
+    for tag in (SIEMENS_B, GE_B):
+        raw = instance.elements.get(tag)
+        if raw is not None and raw.value:
             try:
-                return float(first) % 1e9
-            except (TypeError, ValueError):
+                numbers = numbers_of(raw) or (float(raw.value.decode("latin-1").replace("\0", " ").split("\\")[0]),)
+                return numbers[0] % 1e9
+            except ValueError:
                 continue
     return None

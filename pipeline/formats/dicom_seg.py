@@ -15,7 +15,8 @@ from pydicom.dataset import Dataset
 from pipeline.core.errors import InputError
 from pipeline.core.scan import Scan
 from pipeline.core.study import Ingest, Organ
-from pipeline.formats.dicom import Instance, element_numbers, lenient, read_instance
+from pipeline.formats.dicom import Instance, NoImageError, read_instance
+from pipeline.formats.dicom_header import element_numbers, lenient
 from pipeline.formats.dicom_pixels import read_stored
 from pipeline.formats.dicom_planes import Plane
 from pipeline.formats.enhanced import enhanced_planes
@@ -43,7 +44,7 @@ def read_seg(path: Path, scan: Scan, organs: Mapping[str, Organ], options: Inges
     Raises:
         InputError: It is no segmentation object, a frame lies off the scan's grid, or a segment is no organ.
     """
-    instance = read_instance(path, options)
+    instance = _segmentation(path, options)
     if instance.modality != "SEG":
         raise InputError("is a DICOM object and not a segmentation")
     segments = _segments(instance)
@@ -67,11 +68,24 @@ def read_seg(path: Path, scan: Scan, organs: Mapping[str, Organ], options: Inges
     return masks
 
 
+def _segmentation(path: Path, options: Ingest) -> Instance:
+    """The object; contours, which hold no pixels, are refused by name."""
+    try:
+        return read_instance(path, options)
+    except NoImageError as error:
+        if "RT Structure Set" not in error.what:
+            raise
+        raise InputError(
+            "is an RT structure set, whose contours are not read as masks",
+            remedy="Save it as DICOM SEG or as a label volume, with 3D Slicer (SlicerRT) or `plastimatch convert`.",
+        ) from None
+
+
 def _segments(instance: Instance) -> dict[int, list[str]]:
     """Segment number → the words that name it: label, description, type, code."""
     named: dict[int, list[str]] = {}
     with lenient():
-        for item in instance.header.get("SegmentSequence") or []:
+        for item in instance.dataset.get("SegmentSequence") or []:
             numbers = element_numbers(item, "SegmentNumber")
             kinds = item.get("SegmentedPropertyTypeCodeSequence") or [Dataset()]
             words = [item.get("SegmentLabel"), item.get("SegmentDescription")]
@@ -86,9 +100,9 @@ def _segments(instance: Instance) -> dict[int, list[str]]:
 def _frame_segments(instance: Instance) -> list[int]:
     """For each frame the number of its segment."""
     with lenient():
-        shared = instance.header.get("SharedFunctionalGroupsSequence") or [Dataset()]
+        shared = instance.dataset.get("SharedFunctionalGroupsSequence") or [Dataset()]
         frames = []
-        for group in instance.header.get("PerFrameFunctionalGroupsSequence") or []:
+        for group in instance.dataset.get("PerFrameFunctionalGroupsSequence") or []:
             item = group.get("SegmentIdentificationSequence") or shared[0].get("SegmentIdentificationSequence")
             numbers = element_numbers(item[0], "ReferencedSegmentNumber") if item else ()
             if not numbers:
@@ -137,8 +151,8 @@ def _plain(word: str) -> str:
 def _has_places(instance: Instance) -> bool:
     with lenient():
         groups: list[Any] = [
-            *(instance.header.get("PerFrameFunctionalGroupsSequence") or []),
-            *(instance.header.get("SharedFunctionalGroupsSequence") or []),
+            *(instance.dataset.get("PerFrameFunctionalGroupsSequence") or []),
+            *(instance.dataset.get("SharedFunctionalGroupsSequence") or []),
         ]
     return any(group.get("PlanePositionSequence") for group in groups)
 

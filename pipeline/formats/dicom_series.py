@@ -154,9 +154,9 @@ def _alike(planes: Sequence[Plane]) -> list[list[Plane]]:
             other = group[0]
             if (
                 plane.shape == other.shape
-                and np.allclose(plane.directions, other.directions, atol=2e-3)
-                and np.allclose(plane.spacing, other.spacing, rtol=1e-3)
                 and plane.instance.shape[3] == other.instance.shape[3]
+                and (plane.spacing == other.spacing or np.allclose(plane.spacing, other.spacing, rtol=1e-3))
+                and (plane.directions is other.directions or np.allclose(plane.directions, other.directions, atol=2e-3))
             ):
                 group.append(plane)
                 break
@@ -286,11 +286,14 @@ def _cut(plane: Plane, stored: NDArray[Any]) -> NDArray[Any]:
 def _voxels(volume: Volume) -> NDArray[Any]:
     """``(X, Y, Z)`` after rescaling."""
     load = _remembering(read_stored)
-    slices = [_cut(plane, load(plane.instance)) for plane in volume.planes]
-    kind = np.result_type(*slices)
-    stack = np.empty((len(slices), *slices[0].shape), kind)
-    for index, pixels in enumerate(slices):
+    stack = np.empty(0, np.uint8)
+    for index, plane in enumerate(volume.planes):
+        pixels = _cut(plane, load(plane.instance))
+        if not index:
+            stack = np.empty((len(volume.planes), *pixels.shape), pixels.dtype)
+        stack = stack.astype(np.result_type(stack, pixels), copy=False)
         stack[index] = pixels
+    kind = stack.dtype
     scales = {plane.scale for plane in volume.planes}
     if len(scales) == 1:
         slope, intercept = scales.pop()

@@ -6,16 +6,14 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
 
 from pipeline.core.errors import InputError
 from pipeline.core.scan import FRONTAL_AFFINE, Array, Modality, Scan, SpacingSource
 from pipeline.core.study import Ingest
 from pipeline.formats.borders import crop_borders
-from pipeline.formats.dicom import Instance, element_numbers, lenient
+from pipeline.formats.dicom import Instance
 from pipeline.formats.dicom_pixels import read_stored
 from pipeline.formats.exact import linear, smallest_exact
-from pipeline.formats.raster import grey
 
 #: Unit vectors in RAS of the letters of PatientOrientation, which speak of the patient's sides (LPS letters).
 _TOWARDS = {"L": (-1, 0, 0), "R": (1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "H": (0, 0, 1), "F": (0, 0, -1)}
@@ -42,9 +40,10 @@ def read_picture(instance: Instance, modality: Modality, options: Ingest) -> Sca
         notes["burned_in_annotation"] = True
     photometric = instance.text("PhotometricInterpretation").upper()
     if photometric == "PALETTE COLOR":
-        with lenient():
-            stored = smallest_exact(apply_color_lut(stored[..., 0], instance.header))
+        stored = _coloured(stored[..., 0], instance)
     if stored.shape[-1] >= 3:
+        from pipeline.formats.raster import grey
+
         pixels, notes["colour"] = (stored[..., :3], "colour") if modality == "photo" else grey(stored)
     else:
         pixels = _grey_scale(stored[..., 0], instance, photometric == "MONOCHROME1", options, notes)[..., None]
@@ -52,8 +51,18 @@ def read_picture(instance: Instance, modality: Modality, options: Ingest) -> Sca
             pixels = np.repeat(pixels, 3, axis=2)
     spacing, source = picture_spacing(instance)
     affine = _placed(instance, spacing, notes)
-    scan = Scan(np.ascontiguousarray(pixels.transpose(2, 1, 0)[..., None]), affine, modality, source, notes=notes)
+    scan = Scan(pixels.transpose(2, 1, 0)[..., None], affine, modality, source, notes=notes)
     return crop_borders(scan) if options.crop_borders and modality == "xray" else scan
+
+
+def _coloured(stored: NDArray[Any], instance: Instance) -> NDArray[Any]:
+    """Colours of a picture of numbers that a palette explains."""
+    from pydicom.pixels import apply_color_lut
+
+    from pipeline.formats.dicom_header import lenient
+
+    with lenient():
+        return smallest_exact(apply_color_lut(stored, instance.dataset))
 
 
 def picture_spacing(instance: Instance) -> tuple[tuple[float, float], SpacingSource]:
@@ -93,19 +102,30 @@ def _grey_scale(
         values, low, high = _windowed(values, instance, options, notes)
     if inverted:
         notes["inverted"] = True
-        turned = (low + high) - values.astype(np.float64 if values.dtype.kind == "f" else np.int64)
-        values = turned.astype(values.dtype)
+        values = _turned_over(values, low + high)
     return values
+
+
+def _turned_over(values: NDArray[Any], ends: float) -> NDArray[Any]:
+    """``ends - values``, where ``ends`` is the sum of the smallest and the largest that values can be."""
+    kind = values.dtype
+    if kind.kind in "iu" and np.iinfo(kind).min <= ends <= np.iinfo(kind).max:
+        return np.asarray(kind.type(int(ends)) - values)  # stays within the two ends
+    return np.asarray(ends - values.astype(np.float64 if kind.kind == "f" else np.int64)).astype(kind)
 
 
 def modality_values(stored: NDArray[Any], instance: Instance) -> tuple[NDArray[Any], float, float]:
     """Stored values through the modality LUT or rescale, with the ends of the range that they can take."""
     low, high = instance.stored_range
-    if instance.header.get("ModalityLUTSequence"):
+    if instance.has("ModalityLUTSequence"):
+        from pydicom.pixels import apply_modality_lut
+
+        from pipeline.formats.dicom_header import lenient
+
         with lenient():
             try:
-                values = smallest_exact(apply_modality_lut(stored, instance.header))
-                table = _lut_values(instance.header["ModalityLUTSequence"][0], int(values.max()))
+                values = smallest_exact(apply_modality_lut(stored, instance.dataset))
+                table = _lut_values(instance.dataset["ModalityLUTSequence"][0], int(values.max()))
             except (IndexError, KeyError, ValueError, TypeError, AttributeError, NotImplementedError):
                 raise InputError("the modality LUT is damaged") from None
         return values, table[0], table[1]
@@ -136,10 +156,15 @@ def _windowed(
 ) -> tuple[NDArray[Any], float, float]:
     """Grey window as float32 in 0…1."""
     if options.window == "voi":
-        header = instance.header
-        if not header.get("VOILUTSequence") and not (instance.number("WindowWidth") or 0) >= 1:
+        table = instance.has("VOILUTSequence")
+        if not table and not (instance.number("WindowWidth") or 0) >= 1:
             notes["window"] = "the file has none"
             return values, *_ends(values, instance)
+        from pydicom.pixels import apply_voi_lut
+
+        from pipeline.formats.dicom_header import element_numbers, lenient
+
+        header = instance.dataset
         with lenient():
             try:
                 shown = np.asarray(apply_voi_lut(values, header), np.float64)
@@ -147,7 +172,7 @@ def _windowed(
                 raise InputError("the grey window of the file is damaged") from None
         notes["window"] = "voi"
         top, bottom = float(shown.max()), float(shown.min())
-        if header.get("VOILUTSequence"):
+        if table:
             bottom, top = 0.0, float((1 << int(element_numbers(header["VOILUTSequence"][0], "LUTDescriptor")[2])) - 1)
         else:
             low, high = _ends(values, instance)
@@ -163,7 +188,7 @@ def _windowed(
 
 def _ends(values: NDArray[Any], instance: Instance) -> tuple[float, float]:
     """The range that values can take after the modality transform."""
-    if instance.header.get("ModalityLUTSequence"):
+    if instance.has("ModalityLUTSequence"):
         return float(values.min()), float(values.max())
     slope, intercept = rescale(instance)
     ends = sorted(slope * end + intercept for end in instance.stored_range)
@@ -173,8 +198,7 @@ def _ends(values: NDArray[Any], instance: Instance) -> tuple[float, float]:
 def _placed(instance: Instance, spacing: tuple[float, float], notes: dict[str, Any]) -> Array:
     """Affine of a picture: as PatientOrientation says where it does, else as a frontal view is shown."""
     affine = FRONTAL_AFFINE.copy()
-    words = instance.header.get("PatientOrientation")
-    letters = [str(word).strip().upper()[:1] for word in words] if isinstance(words, (list, tuple)) or words else []
+    letters = [word.upper()[:1] for word in instance.words("PatientOrientation")]
     if len(letters) == 2 and all(letter in _TOWARDS for letter in letters):
         row, column = (np.asarray(_TOWARDS[letter], float) for letter in letters)
         if row @ column == 0:

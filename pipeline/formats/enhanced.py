@@ -8,7 +8,8 @@ import numpy as np
 from pydicom.dataset import Dataset
 
 from pipeline.core.errors import InputError
-from pipeline.formats.dicom import Instance, directions, element_numbers, lenient
+from pipeline.formats.dicom import Instance, directions
+from pipeline.formats.dicom_header import element_numbers, lenient
 from pipeline.formats.dicom_planes import Plane, in_plane, step_of
 from pipeline.formats.dicom_xray import rescale
 
@@ -21,8 +22,8 @@ def enhanced_planes(instance: Instance) -> list[Plane]:
     """
     frames = instance.shape[0]
     with lenient():
-        shared = _first(instance.header, "SharedFunctionalGroupsSequence")
-        per_frame = list(instance.header.get("PerFrameFunctionalGroupsSequence") or [])
+        shared = _first(instance.dataset, "SharedFunctionalGroupsSequence")
+        per_frame = list(instance.dataset.get("PerFrameFunctionalGroupsSequence") or [])
     if not per_frame:
         raise InputError(f"holds {frames} frames without positions (no functional groups)")
     if len(per_frame) != frames:

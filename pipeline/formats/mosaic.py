@@ -9,16 +9,10 @@ import numpy as np
 
 from pipeline.core.errors import InputError
 from pipeline.core.scan import Array
-from pipeline.formats.dicom import Instance, element_numbers
+from pipeline.formats.dicom import Instance
+from pipeline.formats.dicom_elements import SIEMENS_CSA, SIEMENS_TILES
 from pipeline.formats.dicom_planes import Plane, in_plane, separators
 from pipeline.formats.dicom_xray import rescale
-
-_COUNT, _CSA = 0x0019100A, 0x00291010
-
-
-def is_mosaic(instance: Instance) -> bool:
-    """Whether the object says that it is a mosaic."""
-    return "MOSAIC" in instance.image_type
 
 
 def mosaic_planes(instance: Instance) -> list[Plane]:
@@ -64,8 +58,8 @@ def mosaic_planes(instance: Instance) -> list[Plane]:
 
 def _layout(instance: Instance) -> tuple[int, Array]:
     """Number of tiles and the direction in which their slices follow each other, LPS."""
-    element = instance.header.get(_CSA)
-    if element is None or not isinstance(element.value, bytes):
+    element = instance.elements.get(SIEMENS_CSA)
+    if element is None or not element.value:
         raise InputError("a Siemens mosaic without the CSA header that says how its tiles lie")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # nibabel calls its DICOM readers experimental; the sample files prove this one
@@ -77,8 +71,7 @@ def _layout(instance: Instance) -> tuple[int, Array]:
     except (csareader.CSAReadError, KeyError, ValueError, IndexError, TypeError, OverflowError, MemoryError):
         raise InputError("a Siemens mosaic whose CSA header is damaged") from None
     if not count:
-        numbers = element_numbers(instance.header, _COUNT) if _COUNT in instance.header else ()
-        count = int(numbers[0]) if numbers else 0
+        count = int(instance.number(SIEMENS_TILES) or 0)
     if not 1 <= int(count or 0) <= 4096:
         raise InputError("a Siemens mosaic that does not say how many slices it holds")
     orientation = instance.orientation

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 
-import nibabel as nib
 import numpy as np
 
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Grid, Scan
+from pipeline.formats.nifti_bytes import nifti_parts
 from pipeline.formats.packing import write_packed
 
 
@@ -18,14 +19,10 @@ def stored_grid(scan: Scan) -> Grid:
     return scan.grid if scan.stored is None or scan.is_flat else scan.stored
 
 
-def write_nifti(path: Path, data: Array, affine: Array, unit: str) -> None:
+def write_nifti(path: Path, data: Array, affine: Array, unit: Literal["mm", "px"]) -> None:
     """Write ``(X, Y, Z)`` with its affine as both sform and qform; no times, so equal data give equal bytes."""
-    image = nib.Nifti1Image(data, affine, dtype=data.dtype)
-    image.header.set_sform(affine, code=1)
     # A sheared affine has no quaternion; the sform then stands alone.
-    image.header.set_qform(affine, code=1 if _rigid(affine) else 0, strip_shears=True)
-    image.header.set_xyzt_units(unit if unit == "mm" else "unknown")
-    write_packed(path, image.to_bytes())
+    write_packed(path, nifti_parts(data, affine, unit, with_qform=_rigid(affine)))
 
 
 def _rigid(affine: Array) -> bool:

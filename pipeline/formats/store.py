@@ -8,30 +8,25 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
-import nibabel as nib
 import numpy as np
-from nibabel.filebasedimages import ImageFileError
-from nibabel.wrapstruct import WrapStructError
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Grid, Scan
+from pipeline.formats.nifti_bytes import COMMENT, nifti_parts
 from pipeline.formats.packing import write_packed
 
-COMMENT = 6  # NIfTI extension code of a plain text comment
+if TYPE_CHECKING:
+    import nibabel as nib
+
 KEY = "organseg"
 
 
-def _write(path: Path, data: Array, affine: Array, facts: dict[str, Any], unit: str) -> None:
-    image = nib.Nifti1Image(data, affine, dtype=data.dtype)
-    image.header.set_sform(affine, code=1)
-    image.header.set_qform(affine, code=1)
-    image.header.set_xyzt_units(unit if unit == "mm" else "unknown")
+def _write(path: Path, data: Array, affine: Array, facts: dict[str, Any], unit: Literal["mm", "px"]) -> None:
     text = json.dumps({KEY: facts}, ensure_ascii=False).encode()
-    image.header.extensions.append(nib.nifti1.Nifti1Extension(COMMENT, text))
-    write_packed(path, image.to_bytes())
+    write_packed(path, nifti_parts(data, affine, unit, text))
 
 
 def _facts(image: nib.Nifti1Image, path: Path) -> dict[str, Any]:
@@ -49,6 +44,10 @@ def _facts(image: nib.Nifti1Image, path: Path) -> dict[str, Any]:
 
 
 def _load(path: Path) -> nib.Nifti1Image:
+    import nibabel as nib  # takes longer to import than a scan to write, and only readers need it
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.wrapstruct import WrapStructError
+
     try:
         return nib.Nifti1Image.from_filename(path)
     except FileNotFoundError:
@@ -95,7 +94,7 @@ def read_scan(path: Path) -> Scan:
     )
 
 
-def write_labels(path: Path, labels: LabelMap, unit: str = "mm") -> None:
+def write_labels(path: Path, labels: LabelMap, unit: Literal["mm", "px"] = "mm") -> None:
     """Write a label map; overlapping organs as a bit mask whose header names the bits."""
     facts = {
         "organs": list(labels.organs),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import importlib
 import json
 import multiprocessing
@@ -154,6 +155,7 @@ def _silence() -> None:
     for stream in (1, 2):
         os.dup2(nowhere, stream)
     os.close(nowhere)
+    faulthandler.disable()  # it may hold another stream, and a crash here is told by the caller
 
 
 def _answer(function: str, arguments: dict[str, Any]) -> bytes:

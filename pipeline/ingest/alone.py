@@ -7,20 +7,20 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import write_table
-from pipeline.core.scan import Modality
+from pipeline.core.scan import Modality, Scan, permute, to_canonical
 from pipeline.core.study import Ingest, Study
 from pipeline.formats.store import write_scan
 from pipeline.formats.table import Found, find_scans, list_files
 from pipeline.formats.worker import KilledError, Worker
 from pipeline.ingest import MEASURED, quiet
-from pipeline.ingest.one import scrub
 from pipeline.ingest.quality import RejectedError, check_voxels, measure_scan, scan_findings
+from pipeline.ingest.reasons import scrub
 
 #: What is passed over in a folder without being a failure.
 PASSED_OVER = {"not_an_image", "no_image", "not_a_scan", "copy"}
@@ -30,6 +30,7 @@ _SECONDS_A_FILE = 0.1
 _MOST_READERS = 4
 #: A further reader pays for its look through the files only if it has this many scans to read.
 _FEWEST_EACH = 4
+_MANY_FILES = 200
 
 
 @dataclass(frozen=True)
@@ -142,7 +143,7 @@ class _Reader:
 
 def _in_path(readers: Sequence[_Reader], path: Path, out: Path, names: Iterator[str]) -> Iterator[Outcome]:
     files = [str(file) for file in list_files(path)]
-    killed = _look(readers[0], files)
+    killed = _look(readers, files)
     found = readers[0].found
     scan_ids, wanted = [], []
     for item in found:
@@ -162,10 +163,18 @@ def _in_path(readers: Sequence[_Reader], path: Path, out: Path, names: Iterator[
         yield Outcome(file, "a file", cells, True)
 
 
-def _look(reader: _Reader, files: list[str]) -> dict[str, str]:
-    """Find the scans; the files that bring the worker down are left out and returned with the reason."""
+def _look(readers: Sequence[_Reader], files: list[str]) -> dict[str, str]:
+    """Find the scans; the files that bring the worker down are left out and returned with the reason.
+
+    Of many files all readers look at once, because each must know them all before it can read one.
+    """
+    reader, *others = readers
     try:
-        reader.look(files)
+        with ThreadPoolExecutor(len(readers)) as pool:
+            ahead = [pool.submit(other.look, files) for other in others] if len(files) >= _MANY_FILES else []
+            reader.look(files)
+        for other in ahead:
+            other.result()
         return {}
     except InputError:
         reasons = {file: reader.probe(file) for file in files}
@@ -181,7 +190,7 @@ def _convert_all(readers: Sequence[_Reader], targets: Sequence[Path | None]) -> 
     files = readers[0].files
 
     def work(reader: _Reader) -> None:
-        if reader is not readers[0]:
+        if reader.files != files:
             reader.files, reader._looked = files, -1
         while waiting:
             try:
@@ -207,6 +216,15 @@ def find(files: list[str], modality: Modality | None, options: str) -> list[dict
     ]
 
 
+def _upright(scan: Scan) -> Scan:
+    """As :meth:`Scan.canonical`, with voxels that are a view: the writer copies them, and once is enough."""
+    if scan.is_flat:
+        return scan.canonical()
+    axes, flips = to_canonical(scan.grid)
+    affine = scan.grid.permuted(axes, flips).affine
+    return replace(scan, voxels=permute(scan.voxels, axes, flips), affine=affine, stored=scan.grid)
+
+
 #: In the worker: what :func:`find` found last.
 _found: list[Found] = []
 
@@ -220,7 +238,7 @@ def convert(index: int, target: str) -> dict[str, Any]:
     item = _found[index]
     if item.read is None:
         raise InputError("is passed over")
-    scan = item.read().canonical()
+    scan = _upright(item.read())
     try:
         check_voxels(scan, Study(modality=scan.modality, organs={"organ": {}}))  # type: ignore[dict-item]
     except RejectedError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -16,10 +15,8 @@ from pipeline.formats.masks import read_masks
 from pipeline.formats.store import write_labels, write_scan
 from pipeline.formats.table import read_scan_file
 from pipeline.ingest.quality import Finding, RejectedError, check_voxels, measure_masks, measure_scan, scan_findings
+from pipeline.ingest.reasons import rejection
 from pipeline.ingest.thumbs import thumb
-
-#: Names of folders that are words of our own sentences.
-_PLAIN = {"data", "dicom", "image", "images", "label", "labels", "mask", "masks", "nifti", "scan", "scans", "series"}
 
 
 def ingest_row(row: dict[str, Any], study: str, data: str, scan_file: str, mask_file: str) -> dict[str, Any]:
@@ -41,31 +38,6 @@ def ingest_row(row: dict[str, Any], study: str, data: str, scan_file: str, mask_
         return _ingest(what, config, Path(data), Path(scan_file), Path(mask_file))
     except RejectedError as error:
         return rejection(error.code, error, what)
-
-
-def rejection(code: str, error: InputError, row: Row) -> dict[str, Any]:
-    """A rejected row: the reason without anything from the source's path."""
-    reason = f"{error.what}. {error.remedy}" if error.remedy else error.what
-    return {"code": code, "reason": scrub(reason, row.files(), row.scan_id)}
-
-
-def scrub(text: str, paths: Sequence[str], keep: str = "") -> str:
-    """Text without names of files and folders, which may identify the patient.
-
-    Args:
-        text: A reason.
-        paths: Paths that the reason may speak of.
-        keep: A word that is no secret: the scan's id.
-    """
-    words = set()
-    for name in paths:
-        for part in Path(name).parts:
-            for word in (part, part.split(".")[0]):
-                if len(word) > 3 and word not in keep and word.lower() not in _PLAIN:
-                    words.add(word)
-    for word in sorted(words, key=len, reverse=True):
-        text = text.replace(word, "(file)")
-    return text
 
 
 @lru_cache(maxsize=1)

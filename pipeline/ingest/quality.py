@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -72,11 +73,8 @@ def check_voxels(scan: Scan, study: Study) -> None:
 
 def measure_scan(scan: Scan) -> dict[str, Any]:
     """The image's row of the quality table: size, spacing, orientation, range and saturation."""
-    values = scan.voxels.reshape(-1)
-    sample = values[:: max(1, values.size // _SAMPLE)]
-    low, high = np.percentile(sample, [0.5, 99.5])
+    levels, counts = _levels(_sample(scan.voxels))
     stored = scan.stored or scan.grid
-    ends = (sample == sample.min()) | (sample == sample.max())
     x, y, z = scan.shape
     return {
         "modality": scan.modality,
@@ -89,11 +87,38 @@ def measure_scan(scan: Scan) -> dict[str, Any]:
         "spacing_z": round(scan.spacing[2], 6),
         "spacing_source": scan.spacing_source,
         "orientation": stored.orientation,
-        "low": _round(low),
-        "high": _round(high),
-        "saturated": round(float(ends.mean()), 4),
-        "greys": int(np.unique(sample).size),
+        "low": _round(_percentile(levels, counts, 0.5)),
+        "high": _round(_percentile(levels, counts, 99.5)),
+        "saturated": round(float(counts[0] + counts[-1]) / float(counts.sum()) if len(levels) > 1 else 1.0, 4),
+        "greys": len(levels),
     }
+
+
+def _sample(voxels: NDArray[Any]) -> NDArray[Any]:
+    """All values of a scan, or those of every n-th voxel along each axis."""
+    axes = sum(side > 1 for side in voxels.shape[1:])
+    step = math.ceil((voxels.size / _SAMPLE) ** (1 / max(axes, 1)))
+    return voxels[:, ::step, ::step, ::step].ravel(order="K")
+
+
+def _levels(sample: NDArray[Any]) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """The grey levels that occur, in rising order, and how often."""
+    if sample.dtype.kind not in "iu" or sample.dtype.itemsize > 2:
+        return np.unique(sample, return_counts=True)
+    low = int(sample.min())
+    counts = np.bincount(sample.astype(np.int64) - low)
+    found = np.flatnonzero(counts)
+    return found + low, counts[found]
+
+
+def _percentile(levels: NDArray[Any], counts: NDArray[np.int64], percent: float) -> float:
+    """A percentile of counted levels, between two of them by linear interpolation, as numpy's own."""
+    upto = np.cumsum(counts)
+    rank = percent / 100 * (int(upto[-1]) - 1)
+    below, above = (
+        float(levels[np.searchsorted(upto, end, side="right")]) for end in (math.floor(rank), math.ceil(rank))
+    )
+    return below + (above - below) * (rank - math.floor(rank))
 
 
 def scan_findings(scan: Scan, measured: dict[str, Any]) -> list[Finding]:

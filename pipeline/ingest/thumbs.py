@@ -47,17 +47,19 @@ def near_duplicates(thumbs: Sequence[str], patients: Sequence[str]) -> Iterator[
     lengths = {len(text) for text in thumbs}
     for length in sorted(lengths):
         members = [i for i, text in enumerate(thumbs) if len(text) == length]
-        vectors = _standardised([thumbs[i] for i in members])
-        for start in range(0, len(members), _BLOCK):
-            alike = vectors[start : start + _BLOCK] @ vectors.T
-            for row, column in np.argwhere(alike >= _SAME):
-                one, other = members[start + row], members[column]
-                if one < other and patients[one] != patients[other]:
-                    yield one, other, float(alike[row, column])
+        blocks = [members[start : start + _BLOCK] for start in range(0, len(members), _BLOCK)]
+        for number, block in enumerate(blocks):
+            vectors = _standardised([thumbs[i] for i in block])
+            for further in blocks[number:]:
+                alike = vectors @ _standardised([thumbs[i] for i in further]).T
+                for row, column in np.argwhere(alike >= _SAME):
+                    one, other = block[row], further[column]
+                    if one < other and patients[one] != patients[other]:
+                        yield one, other, float(alike[row, column])
 
 
 def _standardised(texts: Sequence[str]) -> NDArray[np.float32]:
-    raw = np.stack([np.frombuffer(base64.b64decode(text), np.uint8) for text in texts]).astype(np.float32)
+    raw = np.frombuffer(b"".join(map(base64.b64decode, texts)), np.uint8).reshape(len(texts), -1).astype(np.float32)
     raw -= raw.mean(axis=1, keepdims=True)
     norms = np.linalg.norm(raw, axis=1, keepdims=True)
     return raw / np.maximum(norms, 1e-6)

@@ -113,6 +113,24 @@ def test_another_grid_and_another_scan_are_refused(tmp_path, making, options, wr
         read_masks(path, read_scan_file([tmp_path / "short"], "mri", options), organs, options)
 
 
+def test_contours_are_refused_by_name_with_what_to_do(tmp_path, making, options):
+    from pydicom.uid import RTStructureSetStorage
+
+    data = making.series(making.asymmetric(), PLAIN)[0]
+    contours = making.dicom_file(RTStructureSetStorage, np.zeros((2, 2), np.uint16))
+    contours.Modality, contours.StructureSetLabel = "RTSTRUCT", "organs"
+    for name in ("PixelData", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"):
+        del contours[name]
+    contours.save_as(tmp_path / "rs.dcm", enforce_file_format=True)
+    making.save(tmp_path / "s", [data])
+    scan = read_scan_file([tmp_path / "s"], "mri", options)
+    for source in (tmp_path / "rs.dcm", {"heart": tmp_path / "rs.dcm"}):
+        with pytest.raises(InputError, match=r"RT structure set.*Save it as DICOM SEG"):
+            read_masks(source, scan, {"heart": Organ()}, options)
+    with pytest.raises(InputError, match=r"holds no image .RT Structure Set"):
+        read_scan_file([tmp_path / "rs.dcm"], "mri", options)
+
+
 def test_a_scan_is_no_segmentation(tmp_path, making, options):
     making.save(tmp_path / "s", making.series(making.asymmetric(), PLAIN))
     scan = read_scan_file([tmp_path / "s"], "mri", options)

@@ -8,6 +8,7 @@ from pydicom.pixels import apply_voi_lut
 from pipeline.core.errors import InputError
 from pipeline.core.scan import FRONTAL_AFFINE
 from pipeline.formats.table import read_scan_file
+from pipeline.ingest.quality import measure_scan, scan_findings
 
 
 @pytest.fixture
@@ -65,6 +66,20 @@ def test_the_window_of_the_file_is_a_choice(tmp_path, making, options, picture):
     assert (scan.voxels.min(), scan.voxels.max()) == (0, 1)
     without = read(tmp_path, options, making.radiograph(picture), window="voi")
     assert without.notes["window"] == "the file has none"
+
+
+def test_the_lookup_table_of_the_file_is_a_choice_too(tmp_path, making, options, picture):
+    item = Dataset()
+    table = (np.sqrt(np.arange(4096)) * 1023 / 64).astype(np.uint16)
+    item.add_new(0x00283002, "US", [4096, 0, 10])
+    item.add_new(0x00283006, "OW", table.tobytes())
+    data = making.radiograph(picture, VOILUTSequence=[item])
+    np.testing.assert_array_equal(read(tmp_path, options, data).voxels[0, :, :, 0], picture.T)
+    scan = read(tmp_path, options, data, window="voi")
+    np.testing.assert_allclose(scan.voxels[0, :, :, 0], table[picture.T] / 1023, atol=1e-6)
+    data.PhotometricInterpretation = "MONOCHROME1"
+    turned = read(tmp_path, options, data, window="voi")
+    np.testing.assert_allclose(turned.voxels, 1 - scan.voxels, atol=1e-6)
 
 
 def test_a_window_of_the_study_clips(tmp_path, making, options, picture):
@@ -133,8 +148,33 @@ def test_a_film_is_no_picture(tmp_path, making, options, picture):
         read(tmp_path, options, data)
 
 
+def test_a_transfer_syntax_without_decoder_is_named(tmp_path, making, options, picture, monkeypatch):
+    from pydicom.encaps import encapsulate
+    from pydicom.pixels import get_decoder
+    from pydicom.uid import JPEGExtended12Bit, JPEGLosslessSV1
+
+    data = making.radiograph(picture)
+    data.PixelData = encapsulate([b"\xff\xd8" * 9])
+    data["PixelData"].is_undefined_length = True
+    data.file_meta.TransferSyntaxUID = JPEGExtended12Bit
+    monkeypatch.setattr(get_decoder(JPEGExtended12Bit), "_available", {"gdcm": None})
+    with pytest.raises(InputError, match=r"no decoder for JPEG of 12 bits.*Install pylibjpeg-libjpeg"):
+        read(tmp_path, options, data)
+    data.file_meta.TransferSyntaxUID = JPEGLosslessSV1
+    monkeypatch.setattr(get_decoder(JPEGLosslessSV1), "_available", {})
+    with pytest.raises(InputError, match=r"no decoder for transfer syntax JPEG Lossless.* is installed"):
+        read(tmp_path, options, data)
+    data.file_meta.TransferSyntaxUID = "1.2.7777773.19370517"
+    with pytest.raises(InputError, match="no decoder for transfer syntax that is not registered"):
+        read(tmp_path, options, data)
+
+
 def test_burned_in_text_is_noted(tmp_path, making, options, picture):
-    assert read(tmp_path, options, making.radiograph(picture, BurnedInAnnotation="YES")).notes["burned_in_annotation"]
+    scan = read(tmp_path, options, making.radiograph(picture, BurnedInAnnotation="YES"))
+    found = [finding.code for finding in scan_findings(scan, measure_scan(scan))]
+    assert found == ["burned_in"]
+    plain = read(tmp_path, options, making.radiograph(picture))
+    assert not scan_findings(plain, measure_scan(plain))
 
 
 def test_a_file_without_preamble_and_meta_is_read(tmp_path, making, options, picture):

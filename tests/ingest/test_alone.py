@@ -81,3 +81,23 @@ def test_a_file_that_brings_the_decoder_down_does_not_take_the_folder_with_it(fo
     assert ingest_files([folder], tmp_path / "out", None) == 3
     assert len(table(tmp_path / "out" / "scans.csv")) == 2
     assert "the decoder crashed (SIGKILL)" in capsys.readouterr().out
+
+
+def test_any_number_of_readers_writes_the_same(folder, tmp_path, monkeypatch):
+    from pipeline.ingest import alone
+
+    draw = np.random.default_rng(1)
+    for number in range(6):
+        image = nib.Nifti1Image(draw.normal(size=(5, 6, 7)).astype(np.float32), np.diag([2.0, -2, 2, 1]))
+        nib.save(image, folder / f"more{number}.nii.gz")
+    (folder / "bad.nii").write_bytes((folder / "deep" / "v.nii").read_bytes()[:-9])
+    monkeypatch.setattr(alone, "_FEWEST_EACH", 1)
+    monkeypatch.setattr(alone, "_MANY_FILES", 5)
+    written = []
+    for count in (1, 3):
+        monkeypatch.setattr(alone, "_processes", lambda count=count: count)
+        out = tmp_path / f"out{count}"
+        assert ingest_files([folder], out, None) == 3
+        written.append({str(p.relative_to(out)): p.read_bytes() for p in out.rglob("*.*")})
+    assert written[0] == written[1]
+    assert len(written[0]) == 9 + 2

@@ -118,6 +118,15 @@ def test_copies_of_one_patient_are_no_finding():
     assert [(i, j) for i, j, _ in near_duplicates(texts, ["a", "c", "b"])] == [(0, 1)]
 
 
+@pytest.mark.parametrize("block", [1, 2, 3, 512])
+def test_duplicates_are_found_whatever_the_size_of_the_blocks(monkeypatch, block):
+    from pipeline.ingest import thumbs
+
+    monkeypatch.setattr(thumbs, "_BLOCK", block)
+    texts = [_thumb(seed) for seed in (1, 2, 3, 1, 4, 2, 5)]
+    assert sorted((i, j) for i, j, _ in near_duplicates(texts, list("abcdefg"))) == [(0, 3), (1, 5)]
+
+
 def _thumb(seed):
     from pipeline.core.scan import FRONTAL_AFFINE, Scan
 
@@ -202,3 +211,20 @@ def test_no_two_real_patients_look_the_same(chests):
     _, facts = chests
     names = [fact["scan_id"] for fact in facts]
     assert list(near_duplicates([fact["thumb"] for fact in facts], names)) == []
+
+
+@pytest.mark.parametrize("kind", ["u1", "i1", "i2", "u2", "i4", "f4"])
+@pytest.mark.parametrize("shape", [(1, 30, 20, 1), (2, 9, 8, 7), (1, 700, 500, 1), (1, 90, 80, 70)])
+def test_grey_values_are_measured_as_numpy_measures_them(kind, shape):
+    from pipeline.core.scan import FRONTAL_AFFINE, Scan
+    from pipeline.ingest.quality import measure_scan
+
+    voxels = (np.random.default_rng(0).normal(size=shape) * 30).astype(kind)
+    measured = measure_scan(Scan(voxels, FRONTAL_AFFINE, "xray", "unknown"))
+    step = {350_000: 2, 504_000: 2}.get(voxels.size, 1)
+    sample = voxels[:, ::step, ::step, ::step]
+    assert (measured["low"], measured["high"]) == pytest.approx(np.percentile(sample, [0.5, 99.5]), rel=1e-5)
+    assert measured["greys"] == np.unique(sample).size
+    assert measured["saturated"] == pytest.approx(np.isin(sample, [sample.min(), sample.max()]).mean(), abs=1e-4)
+    turned = Scan(np.asfortranarray(voxels)[:, ::-1][:, ::-1], FRONTAL_AFFINE, "xray", "unknown")
+    assert measure_scan(turned) == measured

@@ -4,8 +4,12 @@ import gzip
 import io
 import zlib
 
+import nibabel as nib
 import numpy as np
 import pydicom
+import SimpleITK
+from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 from pydicom.datadict import DicomDictionary
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
@@ -134,10 +138,7 @@ def test_nothing_planted_is_found_in_any_output(small):
     assert len(rejected) == 8
     assert scans["one"]["channels"] == "2"
     # The shards' manifests say where the sources are, as the study's own manifest does; nothing else may.
-    for path in (small.paths.results / "shards").iterdir():
-        path.unlink()
-    assert_clean(small.paths.results)
-    assert not any(word.decode() in line for word in FORBIDDEN for line in small.said)
+    assert_nothing_leaves(small)
 
 
 def test_alone_too(small, capsys):
@@ -149,3 +150,73 @@ def test_alone_too(small, capsys):
     assert ingest_files([folder], small.root / "out", None) == 3
     assert PLANT in capsys.readouterr().out  # the terminal may say what came from where
     assert_clean(small.root / "out")
+
+
+def plant_volumes(folder):
+    """Volumes and masks whose headers hold the plant wherever text can stand."""
+    folder.mkdir(parents=True)
+    draw = np.random.default_rng(1)
+    voxels = draw.integers(0, 900, (8, 9, 7)).astype(np.int16)
+    label = (voxels > 600).astype(np.uint8)
+    for name, data in (("scan", voxels), ("mask", label)):
+        image = nib.Nifti1Image(data, np.eye(4))
+        for field in ("descrip", "aux_file", "intent_name", "db_name", "data_type"):
+            image.header[field] = PLANT
+        image.header.extensions.append(nib.nifti1.Nifti1Extension(6, f"{PLANT}^JANE".encode()))
+        nib.save(image, folder / f"{PLANT}_{name}.nii.gz")
+    for suffix in ("nrrd", "mha"):
+        image = SimpleITK.GetImageFromArray(voxels.T)
+        image.SetMetaData("Comment", PLANT)
+        image.SetMetaData("PatientName", TEXTS["PN"])
+        SimpleITK.WriteImage(image, str(folder / f"{PLANT}.{suffix}"))
+    runs = "1 3 20 4"
+    (folder / f"{PLANT}.csv").write_text(f"ImageId,EncodedPixels,Name\n{PLANT}_scan.nii.gz,{runs},{PLANT}\n")
+
+
+def plant_pictures(folder):
+    """Pictures with the plant in text chunks, tags, EXIF and comments."""
+    folder.mkdir(parents=True)
+    pixels = Image.fromarray(np.random.default_rng(2).integers(0, 255, (30, 20)).astype(np.uint8))
+    chunks = PngInfo()
+    chunks.add_text("Author", PLANT)
+    chunks.add_itxt("Comment", f"{PLANT} 19370517")
+    pixels.save(folder / f"{PLANT}.png", pnginfo=chunks)
+    exif = Image.Exif()
+    exif[0x010E], exif[0x013B], exif[0x0132] = PLANT, TEXTS["PN"], "19370517"
+    pixels.save(folder / f"{PLANT}.jpg", exif=exif, comment=PLANT.encode())
+    pixels.save(folder / f"{PLANT}.tif", tiffinfo={270: PLANT, 315: TEXTS["PN"], 306: "19370517"})
+
+
+def test_nothing_planted_in_other_formats_is_found_either(small):
+    place = f"{PLANT}^JANE_19370517"
+    plant_volumes(small.data / place)
+    small.config |= {"modality": "mri", "overlapping": False, "organs": ["heart"]}
+    small.add("nifti", f"{place}/{PLANT}_scan.nii.gz", mask=f"{place}/{PLANT}_mask.nii.gz")
+    small.add("nrrd", f"{place}/{PLANT}.nrrd")
+    small.add("mha", f"{place}/{PLANT}.mha")
+    small.add("other_grid", f"{place}/{PLANT}.mha", patient_id="mha", mask=f"{place}/{PLANT}_scan.nii.gz")
+    small.add("runs", f"{place}/{PLANT}_scan.nii.gz", patient_id="nifti", mask=f"{place}/{PLANT}.csv")
+    scans, rejected = small.run()
+    assert {"nifti", "nrrd", "mha"} <= set(scans)
+    assert len(scans) + len(rejected) == 5
+    assert_nothing_leaves(small)
+
+
+def test_nothing_planted_in_pictures_is_found_either(small):
+    place = f"{PLANT}^JANE_19370517"
+    plant_pictures(small.data / place)
+    for suffix in ("png", "jpg", "tif"):
+        small.add(suffix, f"{place}/{PLANT}.{suffix}", mask_heart=f"{place}/{PLANT}.{suffix}")
+        small.add(f"{suffix}_plain", f"{place}/{PLANT}.{suffix}", patient_id=suffix)
+    scans, rejected = small.run()
+    assert set(scans) == {"png_plain", "jpg_plain", "tif_plain"}
+    assert {row["code"] for row in rejected.values()} == {"mask"}
+    assert_nothing_leaves(small)
+
+
+def assert_nothing_leaves(small):
+    """What the stage wrote, but for the shards' manifests, and what it said, hold nothing planted."""
+    for path in (small.paths.results / "shards").iterdir():
+        path.unlink()
+    assert_clean(small.paths.results)
+    assert not any(word.decode() in line for word in FORBIDDEN for line in small.said)

@@ -1,0 +1,58 @@
+"""A folder for a person to correct: scans whose organs are doubtful, with the masks that were found in them.
+
+``organseg manifest add`` takes the folder back into a study.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from pipeline.core.files import whole_file
+from pipeline.core.labels import LabelMap
+from pipeline.core.scan import Scan
+from pipeline.formats.nifti_labels import stored_grid, write_label_files, write_nifti
+
+FOLDER, IMAGES, MASKS = "correction", "images", "masks"
+
+
+def put_aside(folder: Path, name: str, scan: Scan, labels: LabelMap, values: Mapping[str, int]) -> None:
+    """Put a scan under ``images/`` and its organs under ``masks/``.
+
+    A picture whose size in millimetres is unknown becomes a PNG, all else a NIfTI file a channel.
+
+    Args:
+        folder: Where to.
+        name: The scan's name.
+        scan: The scan.
+        labels: Its organs, on the scan's grid.
+        values: Organ → value in the file, as :func:`~pipeline.formats.nifti_labels.write_label_files` takes them.
+    """
+    picture = _as_picture(scan)
+    if picture is not None:
+        with whole_file(folder / IMAGES / f"{name}.png") as part:
+            picture.save(part, "PNG")
+    else:
+        several = scan.voxels.shape[0] > 1
+        for number, channel in enumerate(scan.voxels):
+            path = folder / IMAGES / (f"{name}_{number:04d}.nii.gz" if several else f"{name}.nii.gz")
+            write_nifti(path, scan.to_stored(channel), stored_grid(scan).affine, scan.unit)
+    write_label_files(folder / MASKS, name, scan, labels, values)
+
+
+def _as_picture(scan: Scan) -> Image.Image | None:
+    """A picture of the very values, where a PNG can hold them and nothing is lost."""
+    channels = scan.voxels.shape[0]
+    if not scan.is_flat or scan.spacing_source == "patient" or channels not in (1, 3):
+        return None
+    values = scan.voxels[..., 0].transpose(2, 1, 0)
+    if not np.issubdtype(values.dtype, np.integer) or values.min() < 0:
+        return None
+    most = int(values.max())
+    if channels == 3:
+        return Image.fromarray(values.astype(np.uint8)) if most < 256 else None
+    dtype = np.uint8 if most < 256 else np.uint16
+    return Image.fromarray(np.ascontiguousarray(values[..., 0]).astype(dtype)) if most < 65536 else None
