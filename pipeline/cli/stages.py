@@ -116,7 +116,21 @@ def preprocess(study: StudyName, model: Model = None) -> None:
             stage.run(config, paths, name, say=say)
 
 
-def train(study: StudyName, model: Model = None, fold: Fold = None, threads: Threads = None) -> None:
+def train(
+    study: StudyName,
+    model: Model = None,
+    fold: Fold = None,
+    threads: Threads = None,
+    device: Annotated[
+        str | None, typer.Option(help="cpu, cuda, cuda:1 …", show_default="a free GPU if there is one, else cpu")
+    ] = None,
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Only deterministic kernels on a GPU; slower.")
+    ] = False,
+    compiled: Annotated[
+        bool, typer.Option("--compile", help="Compile the network first; pays in long trainings on a GPU.")
+    ] = False,
+) -> None:
     """Train a model; started again after a kill, it goes on where it was."""
     from pipeline import train as stage
     from pipeline.cli.console import training_bar
@@ -125,7 +139,18 @@ def train(study: StudyName, model: Model = None, fold: Fold = None, threads: Thr
         for name in _models(config, model):
             for number in range(config.split.folds) if fold is None else [fold]:
                 with training_bar() as (say, progress):
-                    stage.run(config, paths, name, number, threads=threads, say=say, progress=progress)
+                    stage.run(
+                        config,
+                        paths,
+                        name,
+                        number,
+                        threads=threads,
+                        device=device,
+                        deterministic=deterministic,
+                        compiled=compiled,
+                        say=say,
+                        progress=progress,
+                    )
 
 
 def predict(

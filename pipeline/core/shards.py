@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import asdict
 from pathlib import Path
 
+from pipeline.core.errors import InputError
 from pipeline.core.files import digest_of, format_table, read_table, write_if_changed
-from pipeline.core.manifest import KNOWN, Manifest, Row, parse_row
+from pipeline.core.manifest import Manifest, Row
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
+
+COLUMNS = ("scan_id", "row", "state")
 
 
 def shard_of(scan_id: str, count: int) -> int:
@@ -17,36 +21,47 @@ def shard_of(scan_id: str, count: int) -> int:
 
 
 def write_shards(paths: StudyPaths, study: Study, manifest: Manifest, data: Path) -> list[int]:
-    """Write each shard's manifest, where it differs from the one that is there.
+    """Write each shard's list of rows, where it differs from the one that is there.
 
-    A shard's manifest holds, beside the manifest's columns, the state of each row: sizes and modification times of its
-    files, and the settings that ingestion reads. So a scan that changed on disk, or a changed setting, changes the
-    shard's manifest, and with it what the workflow runs again; a changed learning rate does not.
+    A list names its scans and holds the state of each: a hash of the manifest's row, of the sizes and modification
+    times of its files, and of the settings that ingestion reads. So a scan that changed on disk, or a changed setting,
+    changes the list, and with it what the workflow runs again; a changed learning rate does not. The files' names stay
+    in the manifest: results may be handed on.
 
     Returns:
-        The shards whose manifests were written.
+        The shards whose lists were written.
     """
     count = study.ingest.shards
     settings = _ingest_settings(study)
     members: dict[int, list[dict[str, str]]] = {shard: [] for shard in range(count)}
     for row in manifest.rows:
-        members[shard_of(row.scan_id, count)].append(_cells(row, data, settings))
-    columns = [*KNOWN, *(f"mask_{organ}" for organ in study.organs), *manifest.extra_columns, "line", "state"]
+        cells = {"scan_id": row.scan_id, "row": _row_digest(row), "state": _state(row, data, settings)}
+        members[shard_of(row.scan_id, count)].append(cells)
     changed = []
-    for shard, cells in members.items():
-        if write_if_changed(paths.shard_manifest(shard), format_table(cells, columns)):
+    for shard, rows in members.items():
+        if write_if_changed(paths.shard_manifest(shard), format_table(rows, COLUMNS)):
             changed.append(shard)
     return changed
 
 
-def read_shard(path: Path, study: Study) -> list[Row]:
-    """Rows of a shard's manifest."""
-    masks = {f"mask_{organ}": organ for organ in study.organs}
-    rows = []
+def read_shard(path: Path, manifest: Manifest) -> list[Row]:
+    """The manifest's rows that a shard lists.
+
+    Raises:
+        InputError: The manifest was changed after the shards were cut.
+    """
+    rows = {row.scan_id: row for row in manifest.rows}
+    found = []
     for cells in read_table(path):
-        extra = [c for c in cells if c not in KNOWN and c not in masks and c not in {"line", "state"}]
-        rows.append(parse_row(int(cells["line"]), cells, masks, extra, study))
-    return rows
+        row = rows.get(cells["scan_id"])
+        if row is None or _row_digest(row) != cells["row"]:
+            raise InputError(
+                f"the manifest's row of {cells['scan_id']} was changed while it was being worked on",
+                where=str(path),
+                remedy="Run the same command again; it takes the changed manifest.",
+            )
+        found.append(row)
+    return found
 
 
 def _ingest_settings(study: Study) -> str:
@@ -54,22 +69,8 @@ def _ingest_settings(study: Study) -> str:
     return digest_of([study.modality, study.overlapping, organs, study.ingest.model_dump(mode="json")])
 
 
-def _cells(row: Row, data: Path, settings: str) -> dict[str, str]:
-    return {
-        "scan_id": row.scan_id,
-        "patient_id": row.patient_id,
-        "image": ";".join(row.images),
-        "mask": row.mask or "",
-        "image_sha256": row.image_sha256 or "",
-        "mask_sha256": row.mask_sha256 or "",
-        "not_annotated": ";".join(sorted(row.not_annotated)),
-        "split": row.split,
-        "fold": "" if row.fold is None else str(row.fold),
-        **{f"mask_{organ}": path for organ, path in row.organ_masks.items()},
-        **row.extra,
-        "line": str(row.line),
-        "state": _state(row, data, settings),
-    }
+def _row_digest(row: Row) -> str:
+    return digest_of({**asdict(row), "not_annotated": sorted(row.not_annotated)})
 
 
 def _state(row: Row, data: Path, settings: str) -> str:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import math
 import os
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from pipeline.core.errors import InputError
+from pipeline.core.locks import hold_one
 from pipeline.core.plan import Plan
 from pipeline.train.engine import Engine, NotFiniteError, Settings
 
@@ -71,13 +76,52 @@ def agreed(value: T, world: World) -> T:
     return values[0]
 
 
-def choose_device(world: World, device: str | None = None) -> torch.device:
-    """The device asked for, else this process's GPU, else the CPU."""
+@contextmanager
+def chosen_device(
+    world: World, device: str | None = None, say: Callable[[str], None] = lambda line: None
+) -> Iterator[torch.device]:
+    """The device asked for, else a GPU of this process's own, else the CPU.
+
+    Trainings that run side by side, such as folds, take a card each: a card is locked while it trains, and who finds
+    none waits. A device that was asked for by name is taken as it is.
+
+    Args:
+        world: The processes of this training.
+        device: ``cpu``, ``cuda:1`` …
+        say: Told once if there is waiting to do.
+
+    Raises:
+        InputError: There is no such device.
+    """
     if device is not None:
-        return torch.device(device)
-    if torch.cuda.is_available():
-        return torch.device("cuda", world.local % torch.cuda.device_count())
-    return torch.device("cpu")
+        yield _named(device)
+    elif not torch.cuda.is_available():
+        yield torch.device("cpu")
+    elif world.size > 1:
+        yield torch.device("cuda", world.local % torch.cuda.device_count())
+    else:
+        with hold_one(_card_locks(), say) as card:
+            yield torch.device("cuda", card)
+
+
+def _named(device: str) -> torch.device:
+    try:
+        named = torch.device(device)
+        torch.empty(0, device=named)
+    except (RuntimeError, AssertionError) as error:
+        raise InputError(
+            f"there is no device {device!r} here ({str(error).splitlines()[0]})",
+            where="--device",
+            remedy="Leave it out to take a GPU if there is one; else cpu, cuda, cuda:1 …",
+        ) from None
+    return named
+
+
+def _card_locks() -> list[Path]:
+    """A lock file for each card that is seen, by its own name: the same card has other numbers in other jobs."""
+    folder = Path(tempfile.gettempdir()) / f"organseg-cards-{os.getuid()}"
+    names = [torch.cuda.get_device_properties(card).uuid for card in range(torch.cuda.device_count())]
+    return [folder / f"{name}.lock" for name in names]
 
 
 def use_threads(threads: int | None) -> int:

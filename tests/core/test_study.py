@@ -120,8 +120,15 @@ def test_a_changed_scan_changes_its_shard_and_no_other(tmp_path: Path) -> None:
     assert write_shards(paths, config, found, data) == [shard_of("s5", 3)]
     warmer = study(ingest={"shards": 3, "mask_threshold": 100})
     assert write_shards(paths, warmer, found, data) == [0, 1, 2]
-    back = [row for shard in range(3) for row in read_shard(paths.shard_manifest(shard), config)]
+    back = [row for shard in range(3) for row in read_shard(paths.shard_manifest(shard), found)]
     assert sorted(back, key=lambda r: r.line) == list(found.rows)
+    shards = "".join(paths.shard_manifest(shard).read_text() for shard in range(3))
+    assert ".png" not in shards, "no file is named in what may be handed on"
+    rows[5]["patient_id"] = "someone else"
+    write_table(tmp_path / "m.csv", rows, ["scan_id", "patient_id", "image"])
+    edited = load_manifest(tmp_path / "m.csv", config)
+    with pytest.raises(InputError, match="row of s5 was changed"):
+        read_shard(paths.shard_manifest(shard_of("s5", 3)), edited)
     os.remove(data / "s1.png")
     assert write_shards(paths, warmer, found, data) == [shard_of("s1", 3)]
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from place import final_files, make_place, run, start
+from traces import secrets_of, traces
 
 pytestmark = pytest.mark.slow
 
@@ -29,6 +30,15 @@ def test_everything_of_the_table_is_there(finished: Path) -> None:
     rejected = (results / "rejected.csv").read_text()
     assert rejected.count("\n") == 3, "two planted bad scans and a header"
     assert (finished / "results" / "mlflow.db").exists()
+
+
+def test_nothing_that_was_left_behind_tells_a_patient_or_a_source(finished: Path) -> None:
+    """Neither results nor logs nor MLflow's store; the demo's own scans are the source."""
+    source = finished / "results" / "demo_xray" / "demo"
+    secrets = secrets_of(source)
+    assert len(secrets) > 30
+    assert traces(source, secrets, ()), "what is looked for is found where it is"
+    assert traces(finished / "results", secrets, ("demo",)) == []
 
 
 def test_a_second_run_does_nothing_and_says_so(finished: Path) -> None:
