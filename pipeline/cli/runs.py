@@ -26,7 +26,7 @@ def runs(
     """List what was trained, best first: Dice with its interval, and which model is in use."""
     from pipeline.tracking.leaderboard import boards
 
-    found, how = boards(study, Path())
+    found, how = boards(study, Path(), lambda line: typer.echo(line, err=True))
     if as_json:
         import json
         from dataclasses import asdict

@@ -13,13 +13,16 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.tracking import jobs, tree
 from pipeline.tracking.jobs import Job
-from pipeline.tracking.names import metric_names, safe_part
+from pipeline.tracking.names import ALL, metric_names, safe_part
 from pipeline.tracking.points import Point, first_event, has_ended, new_points
 from pipeline.tracking.store import Store, TrackingError
 from pipeline.tracking.tail import Tail
+from pipeline.tracking.training import training_note
 
 #: Points a request; MLflow takes 1000 and a megabyte.
 BATCH = 500
+#: How the name of a picture's small copy ends; it is written last.
+COMPRESSED = "+compressed.webp"
 Say = Callable[[str], None]
 
 
@@ -38,7 +41,7 @@ class Delivery:
         self.paths = paths
         self.job = job
         self.journal = journal
-        self.organs = metric_names(job["organs"])
+        self.organs = metric_names([ALL, *job["organs"]])
         self._begin(None)
 
     def _begin(self, first: dict[str, Any] | None) -> None:
@@ -131,6 +134,8 @@ class Delivery:
         outcome = outcome or ("FINISHED" if has_ended(events) else "KILLED")
         experiment, parent, child = self._ids
         ended = max(event["time"] for event in events)
+        if note := training_note(events, self.job["organs"]):
+            tree.set_note(self.store, child, note)
         tree.set_status(self.store, child, outcome, ended)
         tree.settle_parent(self.store, experiment, parent)
         delivered = {**marks, "run": child, "started": events[0]["time"], "outcome": outcome}
@@ -148,29 +153,39 @@ def stored_points(store: Store, run_id: str) -> set[tuple[str, int]]:
 
 
 def send_pictures(store: Store, run_id: str, events: Iterable[dict[str, Any]], folder: Path) -> None:
-    """Deliver pictures of fixed cases for the UI's slider, which knows them by their file names.
+    """Deliver pictures for the UI's slider, which knows them by their file names.
 
-    An event ``{"kind": "picture", "step", "name", "file"}`` names a PNG relative to the journal's folder. The file name
-    in the store is a function of the event, so a repeated delivery overwrites rather than adds.
+    An event ``{"kind": "picture", "step", "name", "file"}`` names a PNG relative to ``folder``. Of events with the same
+    name and step the first wins, as with points: a resumed training draws the same picture again, at another time.
     """
     pictures = [event for event in events if event.get("kind") == "picture"]
     if not pictures:
         return
     client = store.client
     there = {Path(item.path).name for item in store.read(lambda: client.list_artifacts(run_id, "images"))}
+    # A picture is whole with its small copy; without it, a process was killed on the way.
+    known = {_slider_place(name) for name in there if name.endswith(COMPRESSED)}
     for event in pictures:
-        source = folder / event["file"]
-        name = picture_name(event)
-        if f"{name}.png" in there or not source.is_file():
-            continue
-        _send_picture(store, run_id, source, name)
+        source, name = folder / event["file"], picture_name(event)
+        if _slider_place(name) not in known and source.is_file():
+            _send_picture(store, run_id, source, name)
+            known.add(_slider_place(name))
 
 
 def picture_name(event: dict[str, Any]) -> str:
-    """Artifact name of a picture as MLflow's image slider reads it, without suffix."""
+    """Artifact name of a picture as MLflow's ``log_image`` would make it, without suffix.
+
+    There its last part is drawn; here the whole name is a function of the event, so that a delivery that was cut off
+    and is repeated overwrites rather than adds.
+    """
     key = re.sub(r"[^A-Za-z0-9_\-. ]", "~", "/".join(safe_part(part) for part in str(event["name"]).split("/")))
     step, time = int(event["step"]), round(event["time"] * 1000)
     return f"{key}+step+{step}+timestamp+{time}+{uuid.uuid5(uuid.NAMESPACE_OID, f'{key} {step}')}"
+
+
+def _slider_place(name: str) -> str:
+    """Key and step in a picture's name: its place in the slider."""
+    return name.split("+timestamp+")[0]
 
 
 def _send_picture(store: Store, run_id: str, source: Path, name: str) -> None:
@@ -181,10 +196,12 @@ def _send_picture(store: Store, run_id: str, source: Path, name: str) -> None:
     client = store.client
     with tempfile.TemporaryDirectory() as folder, Image.open(source) as image:
         picture = image.convert("RGB")
-        picture.save(Path(folder) / f"{name}.png")
+        whole, small = Path(folder) / f"{name}.png", Path(folder) / f"{name}{COMPRESSED}"
+        picture.save(whole)
         picture.thumbnail((256, 256))
-        picture.save(Path(folder) / f"{name}+compressed.webp")
-        store.write(lambda: client.log_artifacts(run_id, folder, "images"))
+        picture.save(small)
+        for file in (whole, small):
+            store.write(lambda file=file: client.log_artifact(run_id, str(file), "images"))  # type: ignore[misc]
     store.write(lambda: client.set_tag(run_id, "mlflow.loggedImages", "True"))
 
 

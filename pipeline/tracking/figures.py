@@ -24,8 +24,6 @@ LABELS = {
     "volume_difference": "volume difference",
 }
 PARTS = {"test": "test", "oof": "out of fold"}
-#: Stands for the mean over organs in metric keys.
-ALL = "all organs"
 
 
 def metric_key(part: str, metric: str, organ: str, unit: str = "", end: str = "") -> str:

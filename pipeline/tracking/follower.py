@@ -1,13 +1,15 @@
 """Follows a training's journal and delivers it while the training runs.
 
 The follower is a process of its own, at low priority: importing MLflow takes seconds of processor and of Python's
-global lock, which a training has better use for. It ends by itself when the training does, however that ends.
+global lock, which a training has better use for. It ends by itself when the training does, however that ends. Where the
+training takes all processors, its points come late.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import random
 import select
 import subprocess
 import sys
@@ -26,11 +28,15 @@ Say = Callable[[str], None]
 #: Seconds between two looks at the journal, and between two tries at a store that is away.
 POLL = 2.0
 RETRY = 10.0
-#: Seconds that a training which has ended waits for its last points to be delivered, and seconds that the follower
-#: takes for them before it leaves them to the next stage.
-LAST_WAIT = 10.0
+#: What a training that has ended waits for its last points to be delivered: a share of its time, within bounds in
+#: seconds. Then they are delivered behind it; the follower leaves them to the next stage after LAST_TRY seconds.
+LAST_SHARE = 0.01
+SHORTEST_WAIT = 0.5
+LONGEST_WAIT = 10.0
 LAST_TRY = 60.0
-NICENESS = 10
+#: The lowest priority: where all processors are taken, it leaves the training 98.5 % of the one that they share.
+NICENESS = 19
+AUTOGROUP = Path("/proc/self/autogroup")
 
 
 @contextmanager
@@ -83,6 +89,7 @@ class _Follower:
 
     def __init__(self, study: Study, paths: StudyPaths, model: str, fold: int, journal: Path) -> None:
         self.paths = paths
+        self.began = time.monotonic()
         self.key = jobs.open_job(study, paths, model, fold, journal)["key"]
         home = str(Path(pipeline.__file__).resolve().parent.parent)
         search = os.pathsep.join(part for part in (home, os.environ.get("PYTHONPATH", "")) if part)
@@ -95,7 +102,7 @@ class _Follower:
             "OMP_NUM_THREADS": "1",
             "OPENBLAS_NUM_THREADS": "1",
         }
-        words = [paths.study, str(paths.root.resolve()), self.key, str(os.getpid())]
+        words = [paths.study, str(paths.root.resolve()), self.key, str(os.getpid()), str(NICENESS)]
         # A session of its own: what kills the training's group leaves the follower to mark the run as killed.
         self.process = subprocess.Popen(
             [sys.executable, "-m", "pipeline.tracking.follower", *words],
@@ -111,7 +118,9 @@ class _Follower:
         output = b""
         try:
             jobs.close_job(self.paths, self.key, outcome)
-            output, _ = self.process.communicate(timeout=LAST_WAIT)
+            elapsed = time.monotonic() - self.began
+            wait = max(min(LAST_SHARE * elapsed, LONGEST_WAIT), SHORTEST_WAIT)
+            output, _ = self.process.communicate(timeout=wait)
         except subprocess.TimeoutExpired as error:
             output = error.output or b""
             say("tracking: the last points are delivered in the background, or else with the next stage")
@@ -137,9 +146,10 @@ def run(study: str, root: Path, key: str, training: int) -> None:
     paths = StudyPaths(study, root)
     with jobs.lock_job(paths, key, wait=True):
         job = jobs.read_job(paths, key)
-        store = Store(os.environ["MLFLOW_TRACKING_URI"], root / "results" / "mlartifacts")
-        delivery = Delivery(store, paths, job, paths.results / job["journal"])
         said: set[str] = set()
+        artifacts = root / "results" / "mlartifacts"
+        store = Store(os.environ["MLFLOW_TRACKING_URI"], artifacts, lambda line: _tell(line, said))
+        delivery = Delivery(store, paths, job, paths.results / job["journal"])
         resumed = False
         wait = POLL
 
@@ -168,6 +178,7 @@ def run(study: str, root: Path, key: str, training: int) -> None:
                 _tell("tracking: what is missing is delivered with the next stage", said)
                 return
             time.sleep(1)
+        store.flush()
 
 
 def _gone(seconds: float) -> bool:
@@ -184,11 +195,27 @@ def _tell(line: str, said: set[str]) -> None:
             print(line, flush=True)
 
 
+def step_aside(niceness: int) -> None:
+    """Give this process, the first of its session, a low priority."""
+    os.nice(niceness)
+    # Many kernels share processors between sessions first: there, niceness counts within a session alone.
+    for _ in range(10):
+        try:
+            AUTOGROUP.write_text(str(niceness))
+            return
+        except BlockingIOError:
+            # The kernel takes one such change in a tenth of a second, from all processes together.
+            time.sleep(0.1 + 0.1 * random.random())
+        except OSError:
+            # A kernel that does not share by sessions.
+            return
+
+
 def main(words: list[str]) -> None:
     """Entry point of the follower process."""
-    os.nice(NICENESS)
+    study, root, key, training, niceness = words
+    step_aside(int(niceness))
     env.prepare()
-    study, root, key, training = words
     try:
         run(study, Path(root), key, int(training))
     except Exception as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +12,8 @@ from pipeline.core.errors import InputError
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import load_study
 from pipeline.tracking import tree
-from pipeline.tracking.figures import ALL, metric_key
-from pipeline.tracking.names import registered_name
+from pipeline.tracking.figures import metric_key
+from pipeline.tracking.names import ALL, registered_name
 from pipeline.tracking.store import Store, TrackingError, shown
 
 if TYPE_CHECKING:
@@ -68,12 +69,13 @@ class Board:
     link: str
 
 
-def boards(study: str | None, root: Path) -> tuple[list[Board], str]:
+def boards(study: str | None, root: Path, say: Callable[[str], None] = lambda line: None) -> tuple[list[Board], str]:
     """The leaderboards of one study or of all.
 
     Args:
         study: Name of a study, or ``None``.
         root: Folder that holds ``configs`` and ``results``.
+        say: Told once if the store was found moved.
 
     Returns:
         The boards, and the command that opens the UI (an address where the store is a server).
@@ -83,18 +85,19 @@ def boards(study: str | None, root: Path) -> tuple[list[Board], str]:
     """
     config = load_study(study, root) if study is not None else None
     paths = StudyPaths(study or "", root)
-    store = Store.of(config, paths)
+    store = Store.of(config, paths, say)
     if store.file is not None and not store.file.is_file():
         raise InputError("nothing was tracked yet", where=str(store.file), remedy="Train a study first.")
     try:
-        if study is not None:
-            _settle(store, paths)
         client = store.client
         found = store.read(lambda: client.search_experiments(max_results=1000))
         chosen = [one for one in found if one.name == study or (study is None and one.name != "Default")]
         if study is not None and not chosen:
             raise InputError(f"{study} was not tracked yet", where=shown(store.uri), remedy="Train it first.")
-        result = [_board(store, one) for one in sorted(chosen, key=lambda one: one.name)]
+        result = []
+        for one in sorted(chosen, key=lambda one: one.name):
+            _settle(store, StudyPaths(one.name, root))
+            result.append(_board(store, one))
     except TrackingError as error:
         raise InputError(str(error), remedy="Start the server, or set MLFLOW_TRACKING_URI.") from None
     how = f"mlflow ui --backend-store-uri {shown(store.uri)}" if store.file is not None else shown(store.uri)
@@ -102,6 +105,7 @@ def boards(study: str | None, root: Path) -> tuple[list[Board], str]:
 
 
 def _settle(store: Store, paths: StudyPaths) -> None:
+    """End the runs of trainings that a power cut ended together with their followers."""
     from pipeline.tracking.delivery import settle
 
     if paths.tracking.is_dir():

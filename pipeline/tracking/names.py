@@ -10,6 +10,8 @@ from typing import Any
 #: Longest key, and longest value of a parameter, that MLflow stores.
 KEY_LENGTH = 250
 VALUE_LENGTH = 6000
+#: Stands for the mean over organs in metric keys.
+ALL = "all organs"
 
 
 def safe_part(text: str) -> str:

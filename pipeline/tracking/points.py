@@ -8,7 +8,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pipeline.core.journal import read_journal
+from pipeline.tracking.names import ALL
 
+#: Group of the curves of Dice, beside ``test Dice`` and ``out of fold Dice`` of the final figures.
+VALIDATION = "validation Dice"
 #: Fields of a ``step`` event that are curves.
 STEP_METRICS = ("loss", "learning_rate", "images_per_s")
 
@@ -43,8 +46,8 @@ def points_of(event: Mapping[str, Any], organs: Mapping[str, str]) -> Iterator[P
     if kind == "step":
         values = {name: event.get(name) for name in STEP_METRICS}
     elif kind == "validation":
-        values = {f"dice/{organs.get(o, o)}": dice for o, dice in (event.get("dice") or {}).items()}
-        values["dice/mean"] = event.get("mean")
+        values = {f"{VALIDATION}/{organs.get(o, o)}": dice for o, dice in (event.get("dice") or {}).items()}
+        values[f"{VALIDATION}/{ALL}"] = event.get("mean")
     elif kind == "system":
         values = {f"system/{name}": value for name, value in event.items() if name not in {"time", "kind", "step"}}
     elif kind == "end":

@@ -14,13 +14,14 @@ from typing import TYPE_CHECKING, Any
 import pipeline
 from pipeline.core.errors import InputError
 from pipeline.core.files import digest_of, read_json, sha256_of
+from pipeline.core.locks import hold
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study, load_study, study_path
 from pipeline.mechanics.statistics import describe
 from pipeline.tracking import facts, tree
 from pipeline.tracking.card import model_card
-from pipeline.tracking.figures import ALL, metric_key
-from pipeline.tracking.names import registered_name
+from pipeline.tracking.figures import metric_key
+from pipeline.tracking.names import ALL, registered_name
 from pipeline.tracking.promotion import judge, oof_scores
 from pipeline.tracking.store import Store, TrackingError, shown
 
@@ -118,6 +119,12 @@ def register(store: Store, study: Study, paths: StudyPaths, say: Callable[[str],
     Returns:
         Its version.
     """
+    # Two stages at once would each find it missing and make a version of their own.
+    with hold(paths.tracking / "registry.lock"):
+        return _register(store, study, paths, say)
+
+
+def _register(store: Store, study: Study, paths: StudyPaths, say: Callable[[str], None]) -> str:
     from pipeline.mechanics.champion import read_champion
 
     name, key = registered_name(paths.study), champion_key(paths)
@@ -216,6 +223,8 @@ def _log_and_register(
                 )
 
         info = store.write(log)
+        # MLflow notes the path of the program that was started, and with it often a person's name.
+        store.write(lambda: client.set_logged_model_tags(info.model_id, {tree.SOURCE_TAG: "organseg select"}))
         # Here too MLflow asks the store that is set in its module where the model's files lie.
         return store.write(
             lambda: client.create_model_version(

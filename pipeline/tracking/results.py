@@ -12,12 +12,12 @@ from typing import Any
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import digest_of, read_table, sha256_of
+from pipeline.core.journal import read_journal
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.tracking import facts, registry, tree
 from pipeline.tracking.delivery import send_pictures
 from pipeline.tracking.figures import (
-    ALL,
     HEADLINES,
     MEAN,
     headline_table,
@@ -28,8 +28,9 @@ from pipeline.tracking.figures import (
     summary_rows,
 )
 from pipeline.tracking.jobs import describe
-from pipeline.tracking.names import metric_names, safe_part
+from pipeline.tracking.names import ALL, metric_names, safe_part
 from pipeline.tracking.store import Store
+from pipeline.tracking.training import curves_picture
 
 PARTS = ("test", "oof")
 WORST = 10
@@ -129,10 +130,23 @@ def _deliver_model(
         picture = spread_picture(rows, study.organ_names(), study.colors(), title)
         store.write(lambda picture=picture, part=part: client.log_text(run_id, picture, f"dice_{part}.svg"))  # type: ignore[misc]
         _note(store, run_id, f"per_scan {part}", digest_of(rows))
+    _deliver_curves(store, study, paths, model, run_id)
     if model == "champion":
         registry.describe_version(store, paths, note)
     if note:
-        store.write(lambda: client.set_tag(run_id, tree.NOTE_TAG, note[:7900]))
+        tree.set_note(store, run_id, note)
+
+
+def _deliver_curves(store: Store, study: Study, paths: StudyPaths, model: str, run_id: str) -> None:
+    """A picture of the curves of a model's folds; the folds' own runs have them as metrics."""
+    journals = {fold: paths.model(model, fold) / "journal.jsonl" for fold in range(study.split.folds)}
+    folds = {fold: list(read_journal(path)) for fold, path in journals.items() if path.is_file()}
+    digest = digest_of([[fold, events] for fold, events in folds.items()])
+    if folds and _news(store, run_id, "curves", digest):
+        client = store.client
+        picture = curves_picture(folds, f"Trainings of {model}")
+        store.write(lambda: client.log_text(run_id, picture, "curves.svg"))
+        _note(store, run_id, "curves", digest)
 
 
 def _set_metrics(store: Store, run_id: str, metrics: Mapping[str, float]) -> None:
@@ -205,9 +219,22 @@ def _deliver_worst(store: Store, study: Study, paths: StudyPaths, run_id: str) -
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         events = _draw_worst(study, paths, worst, folder)
+        # The names of the old pictures tell their rank and Dice; they would stay beside the new ones.
+        for old in ("worst cases", "images"):
+            _remove(store, run_id, old)
         store.write(lambda: client.log_artifacts(run_id, str(folder), "worst cases"))
         send_pictures(store, run_id, events, folder)
     _note(store, run_id, "worst cases", digest)
+
+
+def _remove(store: Store, run_id: str, folder: str) -> None:
+    """Remove a folder of a run's artifacts, if there is one; MLflow's client has no word for it."""
+    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
+
+    client = store.client
+    if store.read(lambda: client.list_artifacts(run_id, folder)):
+        place = store.read(lambda: client.get_run(run_id)).info.artifact_uri
+        store.write(lambda: get_artifact_repository(place, tracking_uri=store.uri).delete_artifacts(folder))
 
 
 def _draw_worst(

@@ -104,12 +104,23 @@ def _rows(given: Any) -> list[Mapping[str, Any]]:
             from pipeline.core.errors import InputError
 
             raise InputError("the table has neither image nor voxels", remedy=f"image: {INPUTS['image']}.")
-        return list(given.to_dict(orient="records"))
+        return _one_picture(list(given.to_dict(orient="records")))
     if isinstance(given, Mapping):
         return [given]
     if isinstance(given, np.ndarray):
         return [{"voxels": given}]
     return [one if isinstance(one, Mapping) else {"voxels": one} for one in given]
+
+
+def _one_picture(rows: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The rows as they are, or as one where each is a line of the same picture.
+
+    MLflow makes a table of ``{"inputs": {"voxels": picture}}`` by taking each line of the picture for a scan.
+    """
+    lines = [row.get("voxels") for row in rows]
+    if not all(isinstance(line, (list, tuple, np.ndarray)) and len(line) and np.isscalar(line[0]) for line in lines):
+        return rows
+    return [{**rows[0], "voxels": lines}]
 
 
 def scan_of(given: Mapping[str, Any], champion: Champion) -> Scan:
@@ -124,10 +135,7 @@ def scan_of(given: Mapping[str, Any], champion: Champion) -> Scan:
 
     image, voxels = given.get("image"), given.get("voxels")
     if isinstance(image, (bytes, str)) and image:
-        try:
-            data = base64.b64decode(image, validate=True) if isinstance(image, str) else image
-        except binascii.Error:
-            raise InputError("image is not base64", remedy="Encode the file's bytes as base64.") from None
+        data = _file_bytes(image)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "scan"
             path.write_bytes(data)
@@ -139,6 +147,23 @@ def scan_of(given: Mapping[str, Any], champion: Champion) -> Scan:
     if voxels is None or isinstance(voxels, float):
         raise InputError("a row holds neither image nor voxels", remedy=f"image: {INPUTS['image']}.")
     return _scan_of_array(voxels, given.get("spacing"), champion)
+
+
+def _file_bytes(image: bytes | str) -> bytes:
+    """The file itself. MLflow decodes base64 in tables, but passes it on as bytes of text in ``inputs``.
+
+    Raises:
+        InputError: The text is not base64.
+    """
+    from pipeline.core.errors import InputError
+
+    try:
+        return base64.b64decode(image, validate=True)
+    except (binascii.Error, ValueError):
+        if isinstance(image, bytes) and not image.isascii():
+            return image
+        # No format of images is text alone, so text was meant to be base64.
+        raise InputError("image is not base64", remedy="Encode the file's bytes as base64.") from None
 
 
 def _scan_of_array(voxels: Any, spacing: Any, champion: Champion) -> Scan:

@@ -75,7 +75,10 @@ def _deliver(study: Study, paths: StudyPaths, action: Callable[[Store], bool], s
     env.prepare()
     check_reach(study, paths)
     try:
-        return action(Store.of(study, paths))
+        store = Store.of(study, paths, say)
+        done = action(store)
+        store.flush()
+        return done
     except TrackingError as error:
         say(f"tracking: {error}; the next stage delivers it")
     except Exception as error:

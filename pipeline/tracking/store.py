@@ -10,7 +10,7 @@ import urllib.error
 import urllib.request
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import closing, contextmanager, nullcontext, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -20,6 +20,7 @@ from pipeline.core.locks import hold
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.tracking import env
+from pipeline.tracking.relocate import relocate
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -89,17 +90,19 @@ class Store:
     Args:
         uri: Tracking URI.
         artifacts: Folder for artifacts of experiments that are created here; a server has its own place.
+        say: Told once if the store was found moved.
     """
 
-    def __init__(self, uri: str, artifacts: Path | None) -> None:
+    def __init__(self, uri: str, artifacts: Path | None, say: Callable[[str], None] = lambda line: None) -> None:
         self.uri = uri
+        self.say = say
         self.file = sqlite_file(uri)
         self.artifacts = artifacts.resolve() if artifacts is not None and self.file is not None else None
 
     @classmethod
-    def of(cls, study: Study | None, paths: StudyPaths) -> Store:
+    def of(cls, study: Study | None, paths: StudyPaths, say: Callable[[str], None] = lambda line: None) -> Store:
         """The store of a study."""
-        return cls(store_uri(study, paths.root), paths.root / "results" / "mlartifacts")
+        return cls(store_uri(study, paths.root), paths.root / "results" / "mlartifacts", say)
 
     @cached_property
     def client(self) -> MlflowClient:
@@ -122,9 +125,27 @@ class Store:
                 client.search_experiments(max_results=1)
                 if self.file is not None:
                     use_write_ahead_log(self.file)
+                    self._settle_in(self.file)
         except (MlflowException, OSError, sqlite3.Error) as error:
             raise TrackingError(self._why(error)) from None
         return client
+
+    def _settle_in(self, file: Path) -> None:
+        """Where the store lies beside its files, let it look for them there."""
+        if self.artifacts is None or file.resolve().parent != self.artifacts.parent:
+            return
+        if relocate(file, self.artifacts):
+            self.say(f"tracking: the store was moved here; its files are looked for in {self.artifacts}")
+
+    def flush(self) -> None:
+        """Bring what stands in SQLite's write-ahead log into its file, so that a copy of the file alone is whole.
+
+        Where a reader (the UI) is at work, a part stays in the log, from which everybody reads it, till the next time.
+        """
+        if self.file is not None and self.file.is_file():
+            opened = closing(sqlite3.connect(self.file, timeout=5))
+            with self._turn(), opened as connection, suppress(sqlite3.OperationalError):
+                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def write(self, action: Callable[[], T]) -> T:
         """Run a write; on a SQLite file no two processes of ours write at once.

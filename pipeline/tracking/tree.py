@@ -27,6 +27,7 @@ ROLE = "role"
 VIEW = "organseg"
 PARENT_TAG = "mlflow.parentRunId"
 NOTE_TAG = "mlflow.note.content"
+NOTE_LENGTH = 7900
 SOURCE_TAG = "mlflow.source.name"
 ENDED = {"FINISHED", "FAILED", "KILLED"}
 
@@ -209,7 +210,9 @@ def _fill(store: Store, run: Run, job: Job, fold: bool) -> None:
     client, run_id = store.client, run.info.run_id
     if FILLED in run.data.tags:
         return
-    params = [Param(name, value) for name, value in flatten(job["plan"]).items()]
+    # Folds share their parent's plan. The UI writes a run's parameters above each of its pictures, and little would be
+    # seen of those.
+    params = [] if fold else [Param(name, value) for name, value in flatten(job["plan"]).items()]
     for start in range(0, len(params), 100):
         chunk = params[start : start + 100]
         store.write(lambda chunk=chunk: client.log_batch(run_id, params=chunk))  # type: ignore[misc]
@@ -230,6 +233,13 @@ def _development(sides: dict[str, dict[str, int]]) -> dict[str, dict[str, int]]:
         return sides
     both = {name: train[name] + validation[name] for name in train}
     return {"train": both, **{side: counts for side, counts in sides.items() if side == "test"}}
+
+
+def set_note(store: Store, run_id: str, note: str) -> None:
+    """Set the Markdown that stands above a run, where it differs; MLflow takes 8000 letters."""
+    client = store.client
+    if store.read(lambda: client.get_run(run_id)).data.tags.get(NOTE_TAG) != note[:NOTE_LENGTH]:
+        store.write(lambda: client.set_tag(run_id, NOTE_TAG, note[:NOTE_LENGTH]))
 
 
 def set_status(store: Store, run_id: str, status: str, ended: float | None = None) -> None:

@@ -28,7 +28,7 @@ from pipeline.train.engine import Engine, Settings, drawn_network
 from pipeline.train.loop import SCANS_ON_THE_WAY, Loop, Status, Stop, Stopped
 from pipeline.train.results import versions, write_results
 from pipeline.train.transfer import earlier_model, start_from
-from pipeline.train.validation import spread, validate_case
+from pipeline.train.validation import score_case, segment_case, spread
 
 __all__ = ["Status", "Stopped", "run"]
 
@@ -99,10 +99,10 @@ def run(
         say = _silent
     granted = machine.use_threads(threads)
     machine.use_determinism(deterministic)
-    where = machine.choose_device(world, device)
     task = read_task(paths, model, fold)
     folder = paths.checkpoints(task.key)
     with ExitStack() as stack:
+        where = stack.enter_context(machine.chosen_device(world, device, say))
         stop = stack.enter_context(Stop())
         training = load_cases(task.prepared, task.training, task.plan, where)
         validation = load_cases(task.prepared, task.validation, task.plan, torch.device("cpu"))
@@ -121,7 +121,7 @@ def run(
         if world.leads:
             journal = stack.enter_context(Journal(folder / JOURNAL))
             stack.enter_context(follow(study, paths, model, fold, folder / JOURNAL, say))
-        loop = Loop(engine, validation, folder, journal, world, say, progress)
+        loop = Loop(engine, validation, folder, journal, study.colors(), world, say, progress)
         resumed = loop.resume()
         say(
             f"{model}, fold {fold}: {len(training)} scans to train on, {len(validation)} to validate, on {where}, "
@@ -220,7 +220,8 @@ def _validation_seconds(engine: Engine, cases: list[Case]) -> float:
     for _ in range(2):
         start = time.perf_counter()
         for case in cases:
-            validate_case(engine.mean, case, engine.plan, engine.device, engine.settings.precision)
+            found = segment_case(engine.mean, case, engine.plan, engine.device, engine.settings.precision)
+            score_case(found, case, engine.plan)
     return time.perf_counter() - start
 
 

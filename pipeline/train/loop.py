@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -14,16 +14,20 @@ from typing import Any
 import torch
 
 from pipeline.core.errors import InputError
+from pipeline.core.files import write_bytes
 from pipeline.core.journal import Journal, read_journal
 from pipeline.mechanics.schedule import validation_steps
 from pipeline.train.checkpoint import JOURNAL, Progress, read_checkpoint, write_checkpoint
 from pipeline.train.data import Case
 from pipeline.train.device import World
 from pipeline.train.engine import Engine, NotFiniteError
-from pipeline.train.validation import means, spread, validate_case
+from pipeline.train.figure import draw_case
+from pipeline.train.validation import means, score_case, segment_case, spread
 
 #: Scans that a validation on the way looks at; the last one looks at all.
 SCANS_ON_THE_WAY = 16
+#: Scans of these that each validation draws, always the same.
+PICTURED = 3
 #: Seconds between two checkpoints.
 CHECKPOINT_EVERY = 60.0
 
@@ -84,6 +88,7 @@ class Loop:
         validation: Scans of the validation fold.
         folder: Folder of the checkpoint.
         journal: Where events go; ``None`` in processes that do not lead.
+        colors: Organ → ``#rrggbb``, for pictures.
         world: The processes of the training.
         say: Takes plain lines.
         progress: Takes a status every few steps.
@@ -95,12 +100,14 @@ class Loop:
         validation: Sequence[Case],
         folder: Path,
         journal: Journal | None,
+        colors: Mapping[str, str],
         world: World,
         say: Callable[[str], None],
         progress: Callable[[Status], None],
     ) -> None:
         self.engine, self.validation, self.folder, self.journal = engine, validation, folder, journal
-        self.world, self.say, self.progress = world, say, progress
+        self.colors, self.world, self.say, self.progress = colors, world, say, progress
+        self.pictured = {case.scan_id for case in spread(spread(validation, SCANS_ON_THE_WAY), PICTURED)}
         self.steps = engine.settings.steps
         self.every = max(min(20, self.steps // 50), 1)
         self.at = Progress()
@@ -159,20 +166,39 @@ class Loop:
         cases = list(self.validation) if final else spread(self.validation, SCANS_ON_THE_WAY)
         if not cases:
             return
-        engine = self.engine
         own = {
-            index: validate_case(engine.mean, cases[index], engine.plan, engine.device, engine.settings.precision)
-            for index in range(self.world.rank, len(cases), self.world.size)
+            index: self._measure(cases[index], step) for index in range(self.world.rank, len(cases), self.world.size)
         }
         rows: list[Any] = [own]
         if self.world.size > 1:
             rows = [None] * self.world.size
             torch.distributed.all_gather_object(rows, own)
-        merged = {index: values for part in rows for index, values in part.items()}
-        self.dice, mean = means([merged[index] for index in sorted(merged)], engine.plan.organs)
+        merged = {index: measured for part in rows for index, measured in part.items()}
+        for index in sorted(merged):
+            self._keep_picture(cases[index].scan_id, step, merged[index][1])
+        organs = self.engine.plan.organs
+        self.dice, mean = means([merged[index][0] for index in sorted(merged)], organs)
         self._write("validation", step=step, dice=self.dice, mean=mean, scans=len(cases))
         each = ", ".join(f"{organ} {'–' if value is None else f'{value:.3f}'}" for organ, value in self.dice.items())
         self.say(f"step {step} of {self.steps}: validation Dice of {len(cases)} scans: {each}")
+
+    def _measure(self, case: Case, step: int) -> tuple[list[float], bytes | None]:
+        """Dice of each organ on one scan, and its picture where it is one of those that are drawn."""
+        engine = self.engine
+        plan = engine.plan
+        found = segment_case(engine.mean, case, plan, engine.device, engine.settings.precision)
+        scores = score_case(found, case, plan)
+        if case.scan_id not in self.pictured:
+            return scores, None
+        _, mean = means([scores], plan.organs)
+        title = f"step {step}" + ("" if mean is None else f", mean Dice {mean:.3f}")
+        return scores, draw_case(case, found, plan, self.colors, title)
+
+    def _keep_picture(self, scan_id: str, step: int, picture: bytes | None) -> None:
+        if picture is not None and self.journal is not None:
+            file = f"pictures/{scan_id}-{step:06d}.png"
+            write_bytes(self.folder / file, picture)
+            self._write("picture", step=step, name=f"validation scans/{scan_id}", file=file)
 
     def _validated(self, step: int) -> bool:
         """Whether an earlier attempt, stopped right after its checkpoint, measured this step already."""

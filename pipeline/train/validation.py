@@ -16,18 +16,23 @@ from pipeline.mechanics.sliding_window import predict_probabilities
 from pipeline.train.data import Case
 
 
-def validate_case(network: nn.Module, case: Case, plan: Plan, device: Any, precision: str = "fp32") -> list[float]:
-    """Dice of each organ on one scan; NaN where the organ is absent in both masks or not annotated."""
+def segment_case(network: nn.Module, case: Case, plan: Plan, device: Any, precision: str = "fp32") -> LabelMap:
+    """The organs that a network finds in one scan, on the prepared grid."""
     probabilities = predict_probabilities(
         network, case.image, plan, device=device, batch=max(plan.batch, 1), precision=precision
     )
     reference = case.label_map(plan)
-    counted = ~reference.ignored()
-    predicted = LabelMap(
+    return LabelMap(
         decide(probabilities.numpy(), plan), reference.affine, reference.organs, plan.overlapping, reference.annotated
     )
+
+
+def score_case(found: LabelMap, case: Case, plan: Plan) -> list[float]:
+    """Dice of each organ on one scan; NaN where the organ is absent in both masks or not annotated."""
+    reference = case.label_map(plan)
+    counted = ~reference.ignored()
     return [
-        dice(predicted.mask(organ) & counted, reference.mask(organ) & counted)
+        dice(found.mask(organ) & counted, reference.mask(organ) & counted)
         if organ in reference.annotated
         else float("nan")
         for organ in plan.organs

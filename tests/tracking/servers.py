@@ -44,29 +44,51 @@ class MlflowServer:
         words = ["--backend-store-uri", self.backend, "--artifacts-destination", str(self.folder / "artifacts")]
         words += ["--host", "127.0.0.1", "--port", str(self.port), "--workers", "1"]
         environment = {k: v for k, v in os.environ.items() if k != "MLFLOW_TRACKING_URI"}
-        with open(self.folder / "server.log", "ab") as log:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "mlflow", "server", *words],
-                stdout=log,
-                stderr=log,
-                start_new_session=True,
-                cwd=self.folder,
-                env={**environment, **QUIET},
-            )
-        for _ in range(720):
-            try:
-                with urllib.request.urlopen(f"{self.uri}/health", timeout=2):
-                    return
-            except OSError:
-                time.sleep(0.25)
-        self.kill()
-        raise TimeoutError((self.folder / "server.log").read_text()[-2000:])
+        self.process = launch(["server", *words], f"{self.uri}/health", self.folder, environment)
 
     def kill(self) -> None:
         if self.process is not None:
-            os.killpg(self.process.pid, signal.SIGKILL)
-            self.process.wait()
+            kill(self.process)
             self.process = None
+
+
+def launch(words: list[str], health: str, folder: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:
+    """Start an ``mlflow`` command and wait until it answers."""
+    with open(folder / "server.log", "ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "mlflow", *words],
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            cwd=folder,
+            env={**environment, **QUIET},
+        )
+    for _ in range(720):
+        try:
+            with urllib.request.urlopen(health, timeout=2):
+                return process
+        except OSError:
+            time.sleep(0.25)
+    kill(process)
+    raise TimeoutError((folder / "server.log").read_text()[-2000:])
+
+
+def kill(process: subprocess.Popen[bytes]) -> None:
+    """Kill a command with all that it started."""
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+
+
+@contextmanager
+def model_server(model: str, store: str, folder: Path) -> Iterator[str]:
+    """``mlflow models serve`` of a registered model in this environment; its address."""
+    address = f"http://127.0.0.1:{(port := free_port())}"
+    words = ["models", "serve", "-m", model, "--env-manager", "local", "-p", str(port), "-h", "127.0.0.1"]
+    process = launch(words, f"{address}/ping", folder, {**os.environ, "MLFLOW_TRACKING_URI": store})
+    try:
+        yield address
+    finally:
+        kill(process)
 
 
 @contextmanager

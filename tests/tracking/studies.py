@@ -16,6 +16,7 @@ from pipeline.core.scan import FRONTAL_AFFINE, Scan
 from pipeline.core.study import Study, parse_study
 from pipeline.formats.store import write_labels, write_scan
 from pipeline.mechanics.champion import Backend, Champion, Member
+from pipeline.mechanics.pictures import overlay
 
 ORGANS = ["left lung (upper)", "heart"]
 
@@ -113,6 +114,27 @@ def write_journal(
                 journal.write("validation", step=step, dice=dict.fromkeys(ORGANS, 0.8), mean=0.8)
         if end:
             journal.write("end", step=steps[-1], seconds=12.5, reason="steps done")
+
+
+def write_overlays(study: Study, journal: Path, steps: range = range(50, 400, 50)) -> None:
+    """What a training draws of two validation scans: masks that lie nearer and nearer to the reference."""
+    colors, affine = study.colors(), FRONTAL_AFFINE
+    (journal.parent / "pictures").mkdir(parents=True, exist_ok=True)
+    with Journal(journal) as handle:
+        for step in steps:
+            for number in (2, 4):
+                values, masks = picture(number)
+                away = round(12 * (1 - step / steps.stop))
+                moved = {organ: np.roll(mask, away, 0)[:, :, None] for organ, mask in masks.items()}
+                scan = Scan(values[None, :, :, None], affine, "xray", "patient")
+                found, reference = (
+                    LabelMap.from_masks(one, affine, ORGANS, overlapping=True)
+                    for one in (moved, {organ: mask[:, :, None] for organ, mask in masks.items()})
+                )
+                file = f"pictures/s{number}-{step:06d}.png"
+                drawn = overlay(scan, found, reference, colors, size=256, title=f"step {step}")
+                drawn.save(journal.parent / file)
+                handle.write("picture", step=step, name=f"validation scans/s{number}", file=file)
 
 
 def write_champion(study: Study, paths: StudyPaths, brightness: float = 2.0, note: str = "") -> None:

@@ -14,7 +14,14 @@ from pipeline.core.paths import StudyPaths
 from pipeline.tracking import deliver_champion, deliver_report, tree
 from pipeline.tracking.store import Store
 from tests.tracking.servers import mlflow_server
-from tests.tracking.studies import make_study, write_champion, write_journal, write_metrics, write_scans
+from tests.tracking.studies import (
+    make_study,
+    write_champion,
+    write_journal,
+    write_metrics,
+    write_overlays,
+    write_scans,
+)
 
 pytestmark = [pytest.mark.browser, pytest.mark.server, pytest.mark.slow]
 
@@ -36,7 +43,10 @@ def reviewed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, 
         for name in ("MLFLOW_TRACKING_URI", "ORGANSEG_TRACKING"):
             patch.delenv(name, raising=False)
         for fold in range(2):
-            write_journal(paths.model("unet", fold) / "journal.jsonl", range(0, 400, 10), fold=fold)
+            journal = paths.model("unet", fold) / "journal.jsonl"
+            write_journal(journal, range(0, 400, 10), fold=fold, end=False)
+            write_overlays(study, journal)
+            write_journal(journal, range(400, 410, 10), fold=fold, start=False)
         write_scans(study, paths)
         write_champion(study, paths)
         write_metrics(paths, "oof", {"unet": {f"s{i}": 0.8 + i / 100 for i in range(2, 6)}})
@@ -93,6 +103,25 @@ def test_a_run_shows_its_curves(reviewed: tuple[Store, str], page: Any, pictures
     page.wait_for_timeout(4000)
     page.screenshot(path=pictures / "mlflow-curves.png")
     assert "loss" in page.locator("body").inner_text()
+
+
+def test_a_run_shows_the_same_scans_along_the_training(reviewed: tuple[Store, str], page: Any, pictures: Path) -> None:
+    store, address = reviewed
+    run = next(run for run in store.client.search_runs(["1"]) if run.info.run_name == "unet · fold 1")
+    page.goto(f"{address}/#/experiments/1/runs/{run.info.run_id}/model-metrics?workflowType=machine_learning")
+    page.get_by_text("validation Dice").first.wait_for()
+    close_assistant(page)
+    page.mouse.move(800, 600)
+    page.mouse.wheel(0, 420)
+    page.get_by_text("validation scans/s2").first.wait_for()
+    for slider in page.locator("[role=slider]").all():
+        box = slider.bounding_box()
+        page.mouse.click(box["x"] + box["width"] / 2 + 263, box["y"] + box["height"] / 2)
+    shown = page.locator("img[src^='data:'], img[src^='blob:'], img[src*='get-artifact']")
+    shown.nth(1).wait_for()
+    page.wait_for_timeout(3000)
+    page.screenshot(path=pictures / "mlflow-slider.png")
+    assert shown.count() == 2
 
 
 def test_the_champion_shows_headline_and_report(reviewed: tuple[Store, str], page: Any, pictures: Path) -> None:

@@ -1,14 +1,18 @@
 """The champion is registered once, as code and plain weights, and can be had back and served."""
 
+import base64
+import io
 import json
 import shutil
 import sqlite3
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.core.errors import InputError
 from pipeline.core.paths import StudyPaths
@@ -17,6 +21,7 @@ from pipeline.formats.rle.codec import decode
 from pipeline.tracking import deliver_champion, deliver_report, download_model
 from pipeline.tracking.leaderboard import boards
 from pipeline.tracking.store import Store
+from tests.tracking.servers import model_server
 from tests.tracking.studies import (
     ORGANS,
     make_study,
@@ -98,6 +103,8 @@ def test_tables_report_and_worst_cases_are_there(ready: Ready) -> None:
     assert len(table) == 4
     assert "patient_id" not in table.columns
     worst = [item.path for item in store.client.list_artifacts(run.info.run_id, "worst cases")]
+    model = run_of(store, "model").info.run_id
+    assert "curves.svg" in {item.path for item in store.client.list_artifacts(model)}
     assert worst == ["worst cases/01 s1 dice 0.675.png", "worst cases/02 s0 dice 0.875.png"]
 
 
@@ -113,6 +120,7 @@ def test_nothing_that_is_logged_names_a_patient_or_is_a_pickle(ready: Ready) -> 
     connection.close()
     assert not any(f"'p{i}'" in dump for i in range(6))
     assert "python_model.pkl" not in dump
+    assert str(Path(sys.executable).parent) not in dump, "where the program lies is nobody's business"
 
 
 def test_delivering_again_changes_nothing(ready: Ready) -> None:
@@ -151,10 +159,7 @@ def test_the_champion_can_be_had_back(ready: Ready) -> None:
 
 
 def test_the_served_model_finds_what_the_predictor_finds(ready: Ready) -> None:
-    import io
-
     import pandas as pd
-    from PIL import Image
 
     _, _, store = ready
     values, masks = picture(3)
@@ -176,6 +181,85 @@ def test_the_served_model_finds_what_the_predictor_finds(ready: Ready) -> None:
         assert row["voxels"] == masks[row["organ"]].sum()
         size = row["voxels"] if row["scan"] == 0 else row["voxels"] / 100
         assert (row["volume"], row["unit"]) == (pytest.approx(size), "px" if row["scan"] == 0 else "cm²")
+
+
+def requests() -> dict[str, Any]:
+    """Bodies in every form that ``mlflow models serve`` documents, all of the same picture."""
+    grey = np.clip(picture(3)[0].T + 128, 0, 255).astype(np.uint8)
+    stream = io.BytesIO()
+    Image.fromarray(grey).save(stream, "PNG")
+    png, rows = base64.b64encode(stream.getvalue()).decode(), grey.tolist()
+    return {
+        "inputs image": {"inputs": {"image": png}},
+        "inputs images": {"inputs": {"image": [png]}},
+        "inputs records": {"inputs": [{"image": png}]},
+        "instances": {"instances": [{"image": png}]},
+        "table": {"dataframe_split": {"columns": ["image"], "data": [[png]]}},
+        "records": {"dataframe_records": [{"image": png}]},
+        "inputs voxels": {"inputs": {"voxels": rows}},
+        "inputs list of voxels": {"inputs": {"voxels": [rows]}},
+        "records voxels": {"dataframe_records": [{"voxels": rows}]},
+    }
+
+
+def assert_found(rows: list[dict[str, Any]]) -> None:
+    masks = picture(3)[1]
+    assert [row["organ"] for row in rows] == ORGANS
+    for row in rows:
+        assert np.array_equal(decode(row["runs"], 64, 64).T, masks[row["organ"]])
+
+
+@pytest.mark.parametrize("form", requests())
+def test_every_form_of_request_is_understood(ready: Ready, form: str) -> None:
+    from mlflow.pyfunc.scoring_server import infer_and_parse_data
+
+    _, _, store = ready
+    with store.current() as mlflow:
+        model = mlflow.pyfunc.load_model("models:/organseg-chest@champion")
+        found = model.predict(infer_and_parse_data(requests()[form], model.metadata.get_input_schema()))
+    assert_found(found.to_dict(orient="records"))
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_mlflow_serves_the_champion(ready: Ready, tmp_path: Path) -> None:
+    import urllib.error
+    import urllib.request
+
+    _, _, store = ready
+    with model_server("models:/organseg-chest@champion", store.uri, tmp_path) as address:
+
+        def ask(body: dict[str, Any]) -> Any:
+            head = {"Content-Type": "application/json"}
+            request = urllib.request.Request(f"{address}/invocations", json.dumps(body).encode(), head)
+            with urllib.request.urlopen(request, timeout=60) as answer:
+                return json.load(answer)["predictions"]
+
+        for body in requests().values():
+            assert_found(ask(body))
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            ask({"inputs": {"image": "no picture"}})
+        assert "not base64" in caught.value.read().decode()
+
+
+def test_the_command_predicts_with_the_registered_model(ready: Ready, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, paths, _ = ready
+    monkeypatch.chdir(paths.root)
+    assert_predicts("models:/organseg-chest@champion", paths.root)
+
+
+def assert_predicts(model: str, root: Path) -> None:
+    """``organseg predict --model`` finds the organs of a picture."""
+    import nibabel
+
+    from pipeline.cli.predict import predict_files
+
+    values, masks = picture(3)
+    Image.fromarray(np.clip(values.T + 128, 0, 255).astype(np.uint8)).save(root / "picture.png")
+    assert predict_files([root / "picture.png"], model, root / "out", formats=["nifti"]) == 0
+    for organ in ORGANS:
+        found = nibabel.load(root / "out" / "nifti" / "picture" / f"{organ}.nii.gz")
+        assert np.array_equal(np.asarray(found.dataobj)[..., 0] > 0, masks[organ])
 
 
 def test_the_leaderboard_shows_the_best_first(ready: Ready) -> None:
@@ -205,6 +289,21 @@ def test_the_command_prints_it(
     assert "unet (version 1, champion)" in printed.output
     assert "0.755–0.795" in printed.output
     assert json.loads(CliRunner().invoke(app, ["--json"]).output)[0]["study"] == "chest"
+
+
+def test_worst_cases_of_new_figures_take_the_place_of_the_old(ready: Ready) -> None:
+    study, paths, store = ready
+    write_metrics(paths, "test", {m: {"s0": 0.6, "s1": 0.7} for m in ("champion", "unet", "mean shape")})
+    assert deliver_report(study, paths)
+    run = run_of(store, "champion").info.run_id
+    worst = [item.path for item in store.client.list_artifacts(run, "worst cases")]
+    assert worst == ["worst cases/01 s0 dice 0.575.png", "worst cases/02 s1 dice 0.675.png"]
+    pictures = [Path(item.path).name for item in store.client.list_artifacts(run, "images")]
+    assert len(pictures) == 4
+    first = next(name for name in pictures if "+step+1+" in name and name.endswith(".png"))
+    shown = store.client.download_artifacts(run, f"images/{first}", str(paths.root))
+    file = store.client.download_artifacts(run, worst[0], str(paths.root))
+    assert np.array_equal(np.asarray(Image.open(shown)), np.asarray(Image.open(file).convert("RGB")))
 
 
 def test_nothing_tracked_is_said(tmp_path: Path) -> None:

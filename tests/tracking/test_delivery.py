@@ -17,6 +17,7 @@ from pipeline.core.journal import Journal, read_journal
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.tracking import deliver_fold, delivery, jobs
+from pipeline.tracking.leaderboard import boards
 from pipeline.tracking.store import Store, TrackingError
 from tests.tracking.studies import ORGANS, make_plan, write_journal
 
@@ -62,14 +63,16 @@ def test_a_finished_training_becomes_a_tree_with_everything_in_it(make: Make) ->
     parent, child = found["unet"], found["unet · fold 0"]
     assert child.data.tags["mlflow.parentRunId"] == parent.info.run_id
     assert {parent.info.status, child.info.status} == {"FINISHED"}
-    assert child.data.params["network.name"] == "unet"
-    assert child.data.params["patch"] == "[64, 64]"
+    assert parent.data.params["network.name"] == "unet"
+    assert parent.data.params["patch"] == "[64, 64]"
+    assert child.data.params == {}, "they would cover the pictures in the UI"
     assert child.data.tags["device"] == "cpu"
     assert child.data.tags["version.torch"] == "2.13.0"
     contexts = {i.tags[0].value: json.loads(i.dataset.profile)["patients"] for i in child.inputs.dataset_inputs}
     assert contexts == {"train": 2, "validation": 2, "test": 2}
     assert {i.dataset.digest for i in child.inputs.dataset_inputs} == {child.data.tags["manifest"]}
-    assert "dice/left lung upper" in child.data.metrics
+    assert "validation Dice/left lung upper" in child.data.metrics
+    assert "| left lung (upper) | 0.800 |" in child.data.tags["mlflow.note.content"]
     points = history(store, child)
     assert max(points.values()) == 1
     assert {step for key, step in points if key == "loss"} == set(range(0, 100, 10))
@@ -128,6 +131,21 @@ def test_a_training_begun_anew_is_another_run_and_the_old_one_does_not_stay_runn
     assert runs(store)["unet"].info.status == "FINISHED"
 
 
+def test_the_leaderboard_ends_runs_whose_machine_went_down(make: Make) -> None:
+    study, paths = make()
+    journal, job = begin(study, paths)
+    write_journal(journal, range(0, 30, 10), end=False)
+    store = Store.of(study, paths)
+    sender = delivery.Delivery(store, paths, job, journal)
+    sender.resume()
+    sender.send()
+    with jobs.lock_job(paths, job["key"], wait=False):
+        ((line,),) = [board.lines for board in boards(None, paths.root)[0]]
+        assert line.status == "running", "while its follower lives, a run goes on"
+    ((line,),) = [board.lines for board in boards(None, paths.root)[0]]
+    assert line.status == "killed"
+
+
 def test_the_journal_beside_the_model_stands_in_for_cleaned_checkpoints(make: Make) -> None:
     study, paths = make()
     write_journal(paths.model("unet", 1) / "journal.jsonl", fold=1)
@@ -177,6 +195,18 @@ def test_a_store_that_was_thrown_away_gets_everything_again(make: Make, empty_st
     assert len(history(store, runs(store)["unet · fold 0"])) == 37
 
 
+def test_a_copy_of_the_file_alone_holds_everything(make: Make, tmp_path: Path) -> None:
+    study, paths = make()
+    write_journal(paths.model("unet", 0) / "journal.jsonl")
+    assert deliver_fold(study, paths, "unet", 0)
+    copy = tmp_path / "copy.db"
+    copy.write_bytes((paths.root / "results" / "mlflow.db").read_bytes())
+    with sqlite3.connect(copy) as connection:
+        ((count,),) = connection.execute("SELECT COUNT(*) FROM metrics WHERE key = 'loss'").fetchall()
+    connection.close()
+    assert count == 10
+
+
 def test_a_batch_whose_answer_was_lost_is_not_doubled(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     study, paths = make()
     journal, job = begin(study, paths)
@@ -198,26 +228,6 @@ def test_a_batch_whose_answer_was_lost_is_not_doubled(make: Make, monkeypatch: p
     points = history(store, runs(store)["unet · fold 0"])
     assert len(points) == 37
     assert max(points.values()) == 1
-
-
-def test_pictures_of_fixed_cases_become_a_slider_once(make: Make) -> None:
-    from PIL import Image
-
-    study, paths = make()
-    journal, _ = begin(study, paths)
-    write_journal(journal, end=False)
-    for step in (0, 50):
-        Image.new("RGB", (400, 300), (step, 0, 0)).save(journal.parent / f"{step}.png")
-        with Journal(journal) as handle:
-            handle.write("picture", step=step, name="fixed cases/s2 (a)", file=f"{step}.png")
-    for _ in range(2):
-        store = deliver(study, paths)
-        child = runs(store)["unet · fold 0"]
-        names = [item.path for item in store.client.list_artifacts(child.info.run_id, "images")]
-        assert len(names) == 4
-        assert sum("+compressed.webp" in name for name in names) == 2
-        assert all(name.startswith("images/fixed cases~s2 a+step+") for name in names)
-    assert child.data.tags["mlflow.loggedImages"] == "True"
 
 
 def test_a_store_of_a_newer_schema_is_named_as_such(make: Make) -> None:
@@ -264,7 +274,7 @@ def test_no_organ_is_lost_whatever_it_is_called(make: Make) -> None:
         handle.write("validation", step=0, dice={"a/b": 0.1, "a b": 0.2, "ä(1)": 0.3, "ä[1]": 0.4}, mean=0.25)
         handle.write("end", step=0, seconds=1.0, reason="done")
     metrics = runs(deliver(study, paths))["unet · fold 0"].data.metrics
-    assert {v for k, v in metrics.items() if k.startswith("dice/")} == {0.1, 0.2, 0.3, 0.4, 0.25}
+    assert {v for k, v in metrics.items() if k.startswith("validation Dice/")} == {0.1, 0.2, 0.3, 0.4, 0.25}
 
 
 def test_importing_costs_no_mlflow() -> None:

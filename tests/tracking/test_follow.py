@@ -27,7 +27,8 @@ Make = Callable[..., tuple[Study, StudyPaths]]
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other work on the machine must not decide a test."""
-    monkeypatch.setattr(follower, "LAST_WAIT", 60.0)
+    monkeypatch.setattr(follower, "SHORTEST_WAIT", 60.0)
+    monkeypatch.setattr(follower, "NICENESS", 0)
 
 
 def child(store: Store, name: str = "unet · fold 0") -> Any:
@@ -58,8 +59,9 @@ def test_a_followed_training_is_delivered_when_it_ends(make: Make) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from pipeline.tracking import follow
+from pipeline.tracking import follow, follower
 from tests.tracking.studies import make_study, write_journal
+follower.NICENESS = 0
 study, paths = make_study(Path(sys.argv[1]), write=False)
 journal = paths.checkpoints("abc") / "journal.jsonl"
 with follow(study, paths, "unet", 0, journal, print):
@@ -165,6 +167,19 @@ def test_trouble_of_ours_does_not_reach_the_training(make: Make) -> None:
 def test_a_store_that_is_no_server_needs_no_answer() -> None:
     assert reach("sqlite:///somewhere.db") is None
     assert reach(f"http://127.0.0.1:{dead_port()}") is not None
+
+
+def test_the_follower_leaves_the_processor_to_the_training(root: Path) -> None:
+    code = (
+        "import os; from pathlib import Path; from pipeline.tracking.follower import AUTOGROUP, step_aside; "
+        "step_aside(19); print(os.nice(0), AUTOGROUP.read_text() if AUTOGROUP.exists() else 'nice 19')"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, start_new_session=True, check=True
+    )
+    assert done.stdout.startswith("19 ")
+    # Niceness counts within a session alone where the kernel shares by sessions, and the follower has its own.
+    assert done.stdout.strip().endswith("nice 19")
 
 
 def test_the_load_of_a_training_is_written_down(tmp_path: Path) -> None:

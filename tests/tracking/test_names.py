@@ -64,8 +64,8 @@ def test_points_keep_their_time_and_an_absent_organ_leaves_a_gap() -> None:
     }
     points = list(points_of(event, {"a (b)": "a b", "c": "c"}))
     assert [(p.key, p.value, p.step, p.time) for p in points] == [
-        ("dice/c", 0.5, 40, 1700000000123),
-        ("dice/mean", 0.5, 40, 1700000000123),
+        ("validation Dice/c", 0.5, 40, 1700000000123),
+        ("validation Dice/all organs", 0.5, 40, 1700000000123),
     ]
     loss = list(points_of({"time": 1, "kind": "step", "step": 0, "loss": math.nan}, {}))
     assert math.isnan(loss[0].value)

@@ -15,6 +15,7 @@ from pipeline.tracking.leaderboard import boards
 from pipeline.tracking.store import Store
 from tests.tracking.servers import MlflowServer, mlflow_server, postgres
 from tests.tracking.studies import make_study, write_champion, write_journal, write_metrics, write_scans
+from tests.tracking.test_champion import assert_predicts
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
 STEPS = 300
@@ -70,7 +71,8 @@ def test_a_server_killed_in_the_middle_costs_no_point(
 ) -> None:
     study, paths = make_study(tmp_path, f"chest-{back.split()[0]}")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-    monkeypatch.setattr(follower, "LAST_WAIT", 60.0)
+    monkeypatch.setattr(follower, "SHORTEST_WAIT", 60.0)
+    monkeypatch.setattr(follower, "NICENESS", 0)
     path = paths.checkpoints("abc") / "journal.jsonl"
     said: list[str] = []
     with follow(study, paths, "unet", 0, path, said.append), Journal(path) as journal:
@@ -117,6 +119,7 @@ def test_champion_and_report_go_through_the_server(
     folder = download_model("models:/organseg-served@champion", tmp_path)
     assert tmp_path / "cache" in folder.parents
     assert (folder / "champion.yaml").read_bytes() == (paths.champion / "champion.yaml").read_bytes()
+    assert_predicts("models:/organseg-served@champion", tmp_path)
     assert not (tmp_path / "results" / "mlflow.db").exists()
     assert not (tmp_path / "results" / "mlartifacts").exists()
     client = Store.of(study, paths).client

@@ -1,0 +1,62 @@
+"""What a training's journal says to people: the headline of its run, and the curves of a model's folds."""
+
+import math
+import re
+from typing import Any
+from xml.etree import ElementTree
+
+from pipeline.tracking.training import curves_picture, training_note
+
+ORGANS = ["left lung (upper)", "heart"]
+
+
+def journal(steps: int = 100, loss: float = 1.0) -> list[dict[str, Any]]:
+    events: list[dict[str, Any]] = [{"kind": "start", "steps": steps, "device": "cpu"}]
+    for step in range(10, steps + 1, 10):
+        events.append({"kind": "step", "step": step, "loss": loss / step})
+        if step % 50 == 0:
+            dice = {ORGANS[0]: step / 200, ORGANS[1]: None}
+            events.append({"kind": "validation", "step": step, "dice": dice, "mean": step / 200, "scans": 7})
+    return [*events, {"kind": "end", "step": steps, "seconds": 12.4}]
+
+
+def test_the_headline_is_that_of_the_last_validation() -> None:
+    lines = training_note(journal(), ORGANS).splitlines()
+    assert lines == [
+        "| organ | Dice, validation |",
+        "| --- | --- |",
+        "| **mean of organs** | 0.500 |",
+        "| left lung (upper) | 0.500 |",
+        "| heart | – |",
+        "",
+        "Step 100 of 100, 7 scans, trained 12 s, device cpu.",
+    ]
+
+
+def test_a_training_that_was_cut_off_says_how_far_it_came() -> None:
+    events = journal()
+    assert training_note([e for e in events if e["kind"] != "validation"], ORGANS) == ""
+    note = training_note([*events[:-3], *journal()[:1]], ORGANS)
+    assert "Step 50 of 100" in note
+    assert "continued 1 ×" in note
+    assert "trained" not in note
+
+
+def test_curves_stay_inside_their_panels_and_leave_out_what_is_no_number() -> None:
+    broken = [*journal(loss=50), {"kind": "step", "step": 100, "loss": math.nan}]
+    # A resumed training repeats a step; it stands once.
+    picture = curves_picture({0: journal(), 1: [*broken, *journal(loss=50)[1:3]]}, "Trainings of a <b>")
+    root = ElementTree.fromstring(picture)
+    lines = [element.attrib["points"].split() for element in root.iter() if element.tag.endswith("polyline")]
+    assert [len(line) for line in lines] == [10, 9, 2, 2]
+    places = [tuple(map(float, point.split(","))) for line in lines for point in line]
+    width, height = float(root.attrib["width"]), float(root.attrib["height"])
+    assert all(0 <= x <= width and 0 <= y <= height for x, y in places)
+    dice = lines[2]
+    assert float(dice[0].split(",")[1]) > float(dice[1].split(",")[1]), "a better Dice stands higher"
+    assert "fold 1" in picture
+    assert not re.search(r"nan|inf", picture)
+
+
+def test_folds_without_a_step_yet_can_be_drawn() -> None:
+    assert ElementTree.fromstring(curves_picture({0: [{"kind": "start"}]}, "")) is not None
