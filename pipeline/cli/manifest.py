@@ -99,40 +99,12 @@ def add(
     masks: Annotated[Path, typer.Argument(help="Folder of corrected masks, each named by its scan id.")],
     version: Annotated[str | None, typer.Option(help="Name of the folder the masks are copied to.")] = None,
 ) -> None:
-    """Take corrected masks into a study: copy them beside its data and name them in its manifest."""
-    import shutil
+    """Take corrected masks into a study: copy them beside its data and name them in its manifest.
 
-    from pipeline.core.drafts import IMAGE_ENDINGS, stem
-    from pipeline.core.errors import InputError
-    from pipeline.core.files import read_table, sha256_of, whole_file, write_table
-    from pipeline.core.manifest import load_manifest, manifest_path
-    from pipeline.core.study import data_root, load_study
+    Give the correction folder of `organseg predict`, or a folder of masks: CASE7.nii.gz with all organs, or a folder
+    CASE7 with a file an organ.
+    """
+    from pipeline.cli.corrections import add_masks
 
-    config = load_study(study)
-    path = manifest_path(study)
-    rows = read_table(path)
-    load_manifest(path, config)
-    by_id = {row["scan_id"]: row for row in rows}
-    files = sorted(p for p in masks.glob("*") if p.is_file() and p.name.lower().endswith(IMAGE_ENDINGS))
-    if not files:
-        raise InputError("holds no masks", where=str(masks))
-    unknown = [file.name for file in files if stem(file) not in by_id]
-    if unknown:
-        raise InputError(
-            f"no scan of the study is named like {', '.join(unknown[:5])}",
-            where=str(masks),
-            remedy="Name each mask by its scan id, such as case7.nii.gz.",
-        )
-    folder = f"corrected/{version or study}"
-    for file in files:
-        target = data_root(config) / folder / file.name
-        with whole_file(target) as part:
-            shutil.copyfile(file, part)
-        row = by_id[stem(file)]
-        row.update({column: "" for column in row if column.startswith("mask_")})
-        row["mask"] = f"{folder}/{file.name}"
-        if "mask_sha256" in row:
-            row["mask_sha256"] = sha256_of(target)
-    write_table(path, rows, list(dict.fromkeys([*rows[0], "mask"])))
-    load_manifest(path, config)
-    print(f"{path}: {len(files)} masks replaced; the next run trains on them")
+    for line in add_masks(study, masks, version):
+        print(line)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from pipeline.cli.console import on_terminal
-from pipeline.cli.inputs import Input
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Scan
 from pipeline.mechanics.postprocessing import voxel_size
@@ -76,15 +75,15 @@ class Table:
         self.as_json = as_json
         self._headed = False
 
-    def follow(self, inputs: Sequence[Input]) -> Iterator[Input]:
-        """The inputs, one by one; with a bar where a person looks on and there are several."""
-        if len(inputs) < 2 or self.as_json or not on_terminal():
-            yield from inputs
+    def follow(self, outcomes: Iterable[Outcome], count: int) -> Iterator[Outcome]:
+        """The outcomes, one by one; with a bar where a person looks on and there are several."""
+        if count < 2 or self.as_json or not on_terminal():
+            yield from outcomes
             return
         from rich.console import Console
         from rich.progress import track
 
-        yield from track(inputs, description="scans", console=Console(stderr=True), transient=True)
+        yield from track(outcomes, description="scans", total=count, console=Console(stderr=True), transient=True)
 
     def show(self, outcome: Outcome) -> None:
         """Print the rows of one scan."""

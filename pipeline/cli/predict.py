@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.cli.inputs import Input
     from pipeline.cli.outcomes import Outcome
-    from pipeline.core.labels import LabelMap
     from pipeline.core.scan import Scan
     from pipeline.core.study import Study
     from pipeline.mechanics.champion import Champion
-    from pipeline.mechanics.predictor import Predictor
+    from pipeline.mechanics.predictor import Prediction, Predictor
 
 
 def predict_files(
@@ -52,6 +53,8 @@ def predict_files(
     from pipeline.core.errors import EXIT_OK, EXIT_SOME_FAILED, InputError
     from pipeline.core.files import write_json, write_table
     from pipeline.export.forms import Job
+    from pipeline.formats.correction import FOLDER
+    from pipeline.mechanics.flow import flow
     from pipeline.mechanics.quality import open_judge
 
     predictor, champion, folder = open_model(model, threads, backend)
@@ -61,14 +64,14 @@ def predict_files(
     job = Job(study_of(champion, formats), champion.name, champion.study, out)
     judge = open_judge(folder)
     table = Table(as_json)
+    steps = _Steps(predictor, job, judge, probabilities)
     outcomes = []
-    for one in table.follow(inputs):
-        outcome = _predict_one(one, predictor, job, judge, probabilities)
+    for outcome in table.follow(flow(inputs, steps.read, steps.predict, steps.write, large=steps.large), len(inputs)):
         outcomes.append(outcome)
         table.show(outcome)
     rows = [row for outcome in outcomes for row in table_rows(outcome)]
     write_table(out / "predictions.csv", rows, COLUMNS)
-    _list_doubtful(out / "correction", rows)
+    _list_doubtful(out / FOLDER, rows)
     if as_json:
         table.document(champion.name, outcomes)
     write_json(out / "model.json", {"name": champion.name, "study": champion.study, "organs": champion.organs})
@@ -135,56 +138,110 @@ def study_of(champion: Champion, formats: Sequence[str]) -> Study:
     )
 
 
-def _predict_one(one: Input, predictor: Predictor, job: Any, judge: Any, probabilities: bool) -> Outcome:
-    from pipeline.cli.outcomes import Outcome, organ_rows
-    from pipeline.core.errors import InputError
-    from pipeline.export.forms import export_scan
+@dataclass
+class _Under:
+    """A scan under way: what is known of it so far, and its outcome."""
 
-    start = time.perf_counter()
-    outcome = Outcome(one.name, one.source)
-    try:
-        scan = one.read().canonical()
-        prediction = predictor.predict(scan)
-        failed = [row for row in export_scan(job, one.name, scan, prediction.labels) if row["status"] == "failed"]
-        if failed:
-            raise InputError(str(failed[0]["reason"]))
-        if probabilities:
-            _write_probabilities(job.out / "probabilities" / f"{one.name}.nii.gz", scan, prediction.probabilities)
-        verdicts = judge(scan, prediction) if judge else {}
-        outcome.organs = organ_rows(scan, prediction.labels, verdicts)
-        if any(row["verdict"] in {"look", "fail"} for row in outcome.organs):
-            _put_aside(job.out / "correction", one.name, scan, prediction.labels, job.study)
-    except InputError as error:
-        outcome.reason = error.what
-    except (MemoryError, RuntimeError, ValueError, OSError) as error:
-        outcome.reason = f"{type(error).__name__}: {error}"
-    outcome.seconds = time.perf_counter() - start
-    return outcome
+    source: Input
+    outcome: Outcome
+    scan: Scan | None = None
+    prediction: Prediction | None = None
+
+
+class _Steps:
+    """The steps of one scan; what goes wrong in one of them becomes the scan's outcome, and the others do nothing."""
+
+    def __init__(self, predictor: Predictor, job: Any, judge: Any, probabilities: bool) -> None:
+        self.predictor = predictor
+        self.job = job
+        self.judge = judge
+        self.probabilities = probabilities
+
+    def read(self, one: Input) -> _Under:
+        """Read the scan."""
+        from pipeline.cli.outcomes import Outcome
+
+        under = _Under(one, Outcome(one.name, one.source))
+        with self._watched(under):
+            under.scan = one.read().canonical()
+        return under
+
+    def predict(self, under: _Under) -> _Under:
+        """Find its organs."""
+        with self._watched(under):
+            if under.scan is not None:
+                under.prediction = self.predictor.predict(under.scan)
+        return under
+
+    def write(self, under: _Under) -> Outcome:
+        """Export, read back, judge, and put aside what is doubtful."""
+        from pipeline.cli.outcomes import organ_rows
+        from pipeline.core.errors import InputError
+        from pipeline.export.forms import export_scan
+        from pipeline.formats.correction import FOLDER, put_aside
+
+        name, scan, prediction, out = under.source.name, under.scan, under.prediction, self.job.out
+        with self._watched(under):
+            if scan is None or prediction is None:
+                return under.outcome
+            rows = export_scan(self.job, name, scan, prediction.labels)
+            failed = [row for row in rows if row["status"] == "failed"]
+            if failed:
+                raise InputError(str(failed[0]["reason"]))
+            if self.probabilities:
+                _write_probabilities(out / "probabilities" / f"{name}.nii.gz", scan, prediction.probabilities)
+            verdicts = self.judge(scan, prediction) if self.judge else {}
+            under.outcome.organs = organ_rows(scan, prediction.labels, verdicts)
+            if any(row["verdict"] in {"look", "fail"} for row in under.outcome.organs):
+                put_aside(out / FOLDER, name, scan, prediction.labels, self.job.study.values())
+        return under.outcome
+
+    def large(self, under: _Under) -> bool:
+        """Whether nothing else should be in memory beside the scan."""
+        from pipeline.mechanics.flow import LARGE
+
+        return under.scan is not None and under.scan.voxels.nbytes > LARGE
+
+    @contextmanager
+    def _watched(self, under: _Under) -> Iterator[None]:
+        from pipeline.core.errors import InputError
+
+        start = time.perf_counter()
+        try:
+            yield
+        except InputError as error:
+            under.outcome.reason = error.what
+        except (MemoryError, RuntimeError, ValueError, OSError) as error:
+            under.outcome.reason = f"{type(error).__name__}: {error}"
+        under.outcome.seconds += time.perf_counter() - start
 
 
 def _write_probabilities(path: Path, scan: Scan, probabilities: Any) -> None:
-    """Write ``(X, Y, Z, K)`` float32 in the grid of the scan's file."""
+    """Write ``(X, Y, Z, K)`` float32 in the grid of the scan's file, and read it back.
+
+    Raises:
+        InputError: The probabilities of an organ do not lie where they did.
+    """
     import numpy as np
 
+    from pipeline.core.errors import InputError
+    from pipeline.export.readers import mass, read_probabilities
     from pipeline.formats.nifti_labels import stored_grid, write_nifti
 
     write_nifti(path, np.moveaxis(scan.to_stored(probabilities), 0, -1), stored_grid(scan).affine, scan.unit)
-
-
-def _put_aside(folder: Path, name: str, scan: Scan, labels: LabelMap, study: Study) -> None:
-    """Put a scan and its mask where a person corrects them; ``organseg manifest add`` takes the masks back."""
-    from pipeline.formats.nifti_labels import stored_grid, write_label_files, write_nifti
-
-    write_nifti(
-        folder / "images" / f"{name}.nii.gz", scan.to_stored(scan.voxels[0]), stored_grid(scan).affine, scan.unit
-    )
-    write_label_files(folder / "masks", name, scan, labels, study.values())
+    voxel = min(scan.spacing)
+    for number, (source, read) in enumerate(
+        zip([mass(one, scan.affine) for one in probabilities], read_probabilities(path), strict=True)
+    ):
+        apart = float(np.linalg.norm(source.centroid - read.centroid)) if source.size else 0.0
+        if not (apart <= 0.02 * voxel and abs(source.size - read.size) <= 1e-3 * source.size):
+            raise InputError(f"read back, the probabilities of channel {number} are other than those written")
 
 
 def _list_doubtful(folder: Path, rows: Sequence[dict[str, Any]]) -> None:
     from pipeline.cli.outcomes import COLUMNS
     from pipeline.core.files import write_table
 
-    doubtful = [row for row in rows if row["verdict"] in {"look", "fail"}]
+    doubtful = [row for row in rows if row["status"] == "ok" and row["verdict"] in {"look", "fail"}]
     if doubtful:
         write_table(folder / "todo.csv", doubtful, COLUMNS)

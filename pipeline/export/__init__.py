@@ -14,8 +14,9 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.scan import Scan
 from pipeline.core.splits import read_splits
 from pipeline.core.study import Study
-from pipeline.export.checks import COLUMNS
+from pipeline.export.checks import COLUMNS, Tolerance, compare, expected
 from pipeline.export.forms import Job, export_scan, export_tables
+from pipeline.export.readers import read_nnunet_organs
 from pipeline.formats.store import read_labels, read_scan
 from pipeline.mechanics.champion import read_champion
 
@@ -53,7 +54,7 @@ def run(study: Study, paths: StudyPaths, *, say: Callable[[str], None] = lambda 
         rows += export_scan(job, name, scan, labels)
     rows += export_tables(job, each)
     if "nnunet" in study.export.formats:
-        _write_nnunet(study, paths, out, say)
+        rows += _write_nnunet(study, paths, out, say)
     write_table(out / "checks.csv", rows, COLUMNS)
     failed = [row for row in rows if row["status"] == "failed"]
     for row in failed:
@@ -67,7 +68,7 @@ def run(study: Study, paths: StudyPaths, *, say: Callable[[str], None] = lambda 
         )
 
 
-def _write_nnunet(study: Study, paths: StudyPaths, out: Path, say: Callable[[str], None]) -> None:
+def _write_nnunet(study: Study, paths: StudyPaths, out: Path, say: Callable[[str], None]) -> list[Row]:
     """All scans of the study with the readers' masks; the test's go where nnU-Net expects what it does not train on."""
     from pipeline.formats.nnunet_raw import NnunetFolder
 
@@ -75,12 +76,21 @@ def _write_nnunet(study: Study, paths: StudyPaths, out: Path, say: Callable[[str
     name = "".join(letter if letter.isalnum() else "_" for letter in paths.study)
     folder = NnunetFolder(out / "nnunet" / f"Dataset001_{name}", study.organ_names(), study.overlapping)
     count = 0
+    labelled: dict[str, str] = {}
     for row in read_table(paths.scans_csv):
-        labelled = row["labelled"] == "1"
-        test = not labelled or (row["patient_id"] in splits and splits[row["patient_id"]].split == "test")
-        scan = read_scan(paths.scan(row["shard"], row["scan_id"]))
-        labels = read_labels(paths.mask(row["shard"], row["scan_id"])) if labelled else None
-        folder.add(row["scan_id"], scan, labels, training=not test)
+        scan_id, patient = row["scan_id"], row["patient_id"]
+        if row["labelled"] == "1":
+            labelled[scan_id] = row["shard"]
+        test = scan_id not in labelled or (patient in splits and splits[patient].split == "test")
+        scan = read_scan(paths.scan(row["shard"], scan_id))
+        labels = read_labels(paths.mask(row["shard"], scan_id)) if scan_id in labelled else None
+        folder.add(scan_id, scan, labels, training=not test)
         count += 1
     folder.close()
     say(f"{count} scans as an nnU-Net raw folder")
+    rows: list[Row] = []
+    for scan_id, shard in labelled.items():
+        labels = read_labels(paths.mask(shard, scan_id))
+        read = read_nnunet_organs(folder.folder, scan_id)
+        rows += compare(scan_id, "nnunet", expected(labels), read, labels, Tolerance())
+    return rows

@@ -58,14 +58,11 @@ class Tolerance:
 
     Attributes:
         voxels: Distance of centroids, in voxels of the smallest spacing.
-        size: Relative difference of sizes; ``None`` for surfaces, which cut corners: then it depends on the size.
+        size: Relative difference of sizes.
     """
 
     voxels: float = 0.02
-    size: float | None = 1e-4
-
-
-SURFACE = Tolerance(voxels=0.5, size=None)
+    size: float = 1e-4
 
 
 def compare(
@@ -93,17 +90,13 @@ def compare(
     for organ, one in source.items():
         other = read.get(organ, ABSENT)
         apart = float(np.linalg.norm(one.centroid - other.centroid)) if one.size and other.size else float("nan")
-        allowed = tolerance.size
-        if allowed is None:
-            count = one.size / float(np.prod(labels.grid.spacing)) if one.size else 1.0
-            allowed = min(0.9, 1 / np.cbrt(count))
         problems = []
         if (one.size > 0) != (other.size > 0):
             problems.append("is absent" if one.size else "was not there")
         elif one.size:
             if apart > tolerance.voxels * voxel:
                 problems.append(f"lies {apart:.3g} away")
-            if abs(other.size - one.size) > allowed * one.size:
+            if abs(other.size - one.size) > tolerance.size * one.size:
                 problems.append(f"has size {other.size:.6g} for {one.size:.6g}")
             # An organ across the middle has no side to lose.
             if one.side(middle) != other.side(middle) and abs(one.centroid[0] - middle) > voxel:

@@ -7,21 +7,24 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from pipeline.core.errors import InputError
-from pipeline.core.files import whole_file
+from pipeline.core.files import write_bytes
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
 from pipeline.export import checks, readers
-from pipeline.export.checks import SURFACE, Tolerance
+from pipeline.export.checks import Tolerance
 from pipeline.formats.nifti_labels import write_label_files
-from pipeline.mechanics.pictures import contact_sheet, overlay, rgb, spotlight
+from pipeline.formats.png import png
+from pipeline.mechanics.pictures import HEAD, contact_sheet, overlay, rgb, spotlight
 
 Row = dict[str, Any]
 Each = Callable[[], Iterable[tuple[str, Scan, LabelMap]]]
 SHEET = 40  # pictures a contact sheet
+PICTURE = 512  # longest side of a scan in a picture, pixels
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,7 @@ def _dicom_seg(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row
 
 
 def _surfaces(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
+    from pipeline.export.mesh_readers import read_surfaces
     from pipeline.formats.surfaces import write_ply, write_stl
     from pipeline.mechanics.meshes import surface
 
@@ -91,19 +95,30 @@ def _surfaces(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]
             files[organ] = job.out / "surfaces" / scan_id / f"{organ}.stl"
             write_stl(files[organ], mesh)
             write_ply(files[organ].with_suffix(".ply"), mesh, rgb(colors[organ]))
-    read = readers.read_surfaces(files)
-    return checks.compare(scan_id, "surfaces", checks.expected(labels), read, labels, SURFACE)
+    rows: list[Row] = []
+    for form in ("stl", "ply"):
+        read = read_surfaces({organ: path.with_suffix(f".{form}") for organ, path in files.items()}, labels)
+        rows += checks.compare(scan_id, form, checks.expected(labels), read, labels, Tolerance())
+    return rows
 
 
 def _overlays(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
-    picture = overlay(scan, labels, None, job.study.colors(), title=scan_id)
-    write_png(job.out / "overlays" / f"{scan_id}.png", picture)
-    return []
+    from pipeline.export.picture_readers import DRAWN, read_overlay
+
+    path, colors = job.out / "overlays" / f"{scan_id}.png", job.study.colors()
+    write_png(path, overlay(scan, labels, None, colors, size=PICTURE, title=scan_id))
+    source, read = read_overlay(path, labels, colors, size=PICTURE, head=HEAD)
+    return checks.compare(scan_id, "overlays", source, read, labels, DRAWN)
 
 
 def _spotlight(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
-    write_png(job.out / "spotlight" / f"{scan_id}.png", spotlight(scan, labels, job.study.colors()))
-    return []
+    from pipeline.export.picture_readers import DRAWN, read_spotlight
+
+    path, colors = job.out / "spotlight" / f"{scan_id}.png", job.study.colors()
+    write_png(path, spotlight(scan, labels, colors, size=PICTURE))
+    photo = scan.modality == "photo" and scan.voxels.shape[0] >= 3
+    source, read = read_spotlight(path, labels, colors, size=PICTURE, photo=photo)
+    return checks.compare(scan_id, "spotlight", source, read, labels, DRAWN)
 
 
 FORMS: dict[str, Callable[[Job, str, Scan, LabelMap], list[Row]]] = {
@@ -117,13 +132,13 @@ FORMS: dict[str, Callable[[Job, str, Scan, LabelMap], list[Row]]] = {
 
 def write_png(path: Path, picture: Image.Image) -> None:
     """Write a picture, whole or not at all."""
-    with whole_file(path) as part:
-        picture.save(part, "PNG", optimize=False, compress_level=6)
+    write_bytes(path, png(np.asarray(picture.convert("RGB"))))
 
 
 def export_tables(job: Job, each: Each) -> list[Row]:
     """Write the formats that hold all scans in one file."""
     from pipeline.formats.rle import write_masks
+    from pipeline.formats.rle.volume import on_stored_grid
 
     formats = job.study.export.formats
     organs = job.study.organ_names()
@@ -131,7 +146,8 @@ def export_tables(job: Job, each: Each) -> list[Row]:
 
     def items() -> Iterator[tuple[str, LabelMap, str]]:
         for name, scan, labels in each():
-            yield name, labels, scan.unit
+            # On the grid of the scan's own file, as the NIfTI export is.
+            yield name, on_stored_grid(scan, labels), scan.unit
 
     if "rle" in formats:
         dialect = job.study.export.rle_dialect

@@ -31,11 +31,37 @@ def read_nifti_organs(files: Mapping[str, tuple[Path, int]]) -> dict[str, Measur
 def _nifti(path: Path) -> tuple[Array, Array]:
     """Voxels and sform of a little-endian NIfTI-1 file (nifti1.h, offsets in bytes)."""
     content = gzip.decompress(path.read_bytes())
-    shape = np.frombuffer(content, "<i2", 3, 42)
-    kind = {2: "u1", 8: "<i4", 512: "<u2"}[int(np.frombuffer(content, "<i2", 1, 70)[0])]
+    axes = int(np.frombuffer(content, "<i2", 1, 40)[0])
+    shape = np.frombuffer(content, "<i2", axes, 42)
+    kind = {2: "u1", 8: "<i4", 16: "<f4", 512: "<u2"}[int(np.frombuffer(content, "<i2", 1, 70)[0])]
     start = int(np.frombuffer(content, "<f4", 1, 108)[0])
     affine = np.vstack([np.frombuffer(content, "<f4", 12, 280).reshape(3, 4), [0, 0, 0, 1]]).astype(float)
     return np.frombuffer(content, kind, int(np.prod(shape.astype(int))), start).reshape(shape, order="F"), affine
+
+
+def read_probabilities(path: Path) -> list[Measured]:
+    """Each channel of a NIfTI file of probabilities ``(X, Y, Z, K)``: its centre of mass, and its sum."""
+    data, affine = _nifti(path)
+    return [mass(data[..., channel], affine) for channel in range(data.shape[3])]
+
+
+def mass(values: Array, affine: Array) -> Measured:
+    """Centre of mass, RAS+ mm, and sum of ``(X, Y, Z)`` values."""
+    total = float(values.sum(dtype=np.float64))
+    if total <= 0:
+        return ABSENT
+    sums = [values.sum(axis=tuple(i for i in range(3) if i != axis), dtype=np.float64) for axis in range(3)]
+    where = [float(one @ np.arange(len(one))) / total for one in sums]
+    return Measured((np.asarray(affine, float) @ [*where, 1])[:3], total)
+
+
+def read_nnunet_organs(folder: Path, scan_id: str) -> dict[str, Measured]:
+    """Organs of one labelled scan of an nnU-Net raw folder, by what ``dataset.json`` says of the values."""
+    names = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["labels"]
+    path = next(p for p in (folder / f"labels{part}" / f"{scan_id}.nii.gz" for part in ("Tr", "Ts")) if p.is_file())
+    data, affine = _nifti(path)
+    organs = {name: values for name, values in names.items() if name not in {"background", "ignore"}}
+    return {organ: measured(np.isin(data, values), affine) for organ, values in organs.items()}
 
 
 def read_seg_organs(path: Path, labels: LabelMap) -> dict[str, Measured]:
@@ -83,22 +109,6 @@ def _slice_step(seg: object) -> float:
     """Distance between neighbouring slices that the object says."""
     measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]  # type: ignore[attr-defined]
     return float(measures.get("SpacingBetweenSlices") or measures.SliceThickness)
-
-
-def read_surfaces(files: Mapping[str, Path]) -> dict[str, Measured]:
-    """Organs of STL files, by the divergence theorem over their triangles."""
-    found = {}
-    for organ, path in files.items():
-        content = path.read_bytes()
-        count = int.from_bytes(content[80:84], "little")
-        floats = np.frombuffer(content, np.uint8, offset=84).reshape(count, 50)[:, 12:48].copy().view("<f4")
-        corners = floats.reshape(count, 3, 3).astype(np.float64)
-        middle = corners.mean(axis=(0, 1))
-        a, b, c = np.moveaxis(corners - middle, 1, 0)
-        parts = np.linalg.det(np.stack([a, b, c], 1)) / 6
-        centroid = ((a + b + c) / 4 * parts[:, None]).sum(axis=0) / parts.sum() + middle
-        found[organ] = Measured(centroid, float(parts.sum()))
-    return found
 
 
 def read_coco_organs(path: Path, scan_id: str, labels: LabelMap) -> dict[str, Measured]:

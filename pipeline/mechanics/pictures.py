@@ -24,6 +24,7 @@ CT_WINDOW = (-160.0, 240.0)  # HU; soft tissue
 PERCENTILES = (0.5, 99.5)
 PAPER = (18, 18, 20)
 INK = (235, 235, 235)
+HEAD = 22  # rows of a title
 
 
 def grey_window(scan: Scan) -> tuple[float, float]:
@@ -101,8 +102,8 @@ class View:
             low, high = grey_window(scan)
             values = np.nan_to_num(shown(scan.voxels[0], self.flat, self.plane, self.at).astype(np.float32), nan=low)
             grey = np.clip((values - low) / (high - low), 0, 1) * 255
-            image = Image.fromarray(np.ascontiguousarray(grey).astype(np.uint8)).convert("RGB")
-        return np.asarray(image.resize(self.size, Image.Resampling.BICUBIC), np.uint8)
+            image = Image.fromarray(np.ascontiguousarray(grey).astype(np.uint8))
+        return np.asarray(image.resize(self.size, Image.Resampling.BICUBIC).convert("RGB"), np.uint8)
 
     def mask(self, labels: LabelMap, organ: str) -> NDArray[np.bool_]:
         """One organ's mask on the picture, ``(rows, columns)``."""
@@ -149,7 +150,7 @@ def overlay(
         ]
         slice = busiest_slice(turned, scan.canonical().shape, plane)
     view = View(scan, plane, slice, size)
-    picture = view.picture.astype(np.float32)
+    picture = view.picture.copy()
     width = max(1, size // 256)
     drawn = []
     for organ, color in colors.items():
@@ -158,21 +159,38 @@ def overlay(
             drawn.append(organ)
         if labels is not None and organ in labels.organs:
             inside = view.mask(labels, organ)
-            paint = np.array(rgb(color), np.float32)
-            picture[inside] = (1 - fill) * picture[inside] + fill * paint
-            picture[outline(inside, width)] = paint
+            box = _box(inside)
+            _paint(picture[box], inside[box], rgb(color), fill, width)
     if reference is not None:
         rows, columns = np.indices(picture.shape[:2])
         dashes = (rows + columns) // (4 * width) % 2 == 0
         for organ in drawn:
             if organ in reference.annotated:
                 picture[outline(view.mask(reference, organ), width) & dashes] = 255
-    image = Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
+    image = Image.fromarray(picture)
     _mark_sides(image, view.left_side)
     entries = [(organ, colors[organ]) for organ in drawn]
     if reference is not None:
         entries.append(("reference (dashes)", "#ffffff"))
     return framed(image, title, entries if legend else [])
+
+
+def _box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """The rows and columns that a mask takes."""
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    if not len(rows):
+        return slice(0), slice(0)
+    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
+
+
+def _paint(
+    part: NDArray[np.uint8], inside: NDArray[np.bool_], paint: tuple[int, int, int], fill: float, width: int
+) -> None:
+    """Tint the inside of an organ and draw its outline, in place."""
+    edge = outline(inside, width)
+    for channel, value in enumerate(paint):
+        tinted = ((1 - fill) * part[..., channel] + np.float32(fill * value)).astype(np.uint8)
+        part[..., channel] = np.where(edge, np.uint8(value), np.where(inside, tinted, part[..., channel]))
 
 
 def spotlight(scan: Scan, labels: LabelMap, colors: Mapping[str, str], *, size: int = 512) -> Image.Image:
@@ -227,7 +245,7 @@ def framed(image: Image.Image, title: str, entries: Sequence[tuple[str, str]]) -
     if not title and not entries:
         return image
     letters = font(13)
-    head = 22 if title else 0
+    head = HEAD if title else 0
     measure = ImageDraw.Draw(image)
     lines: list[list[tuple[str, str]]] = [[]]
     used = 8.0

@@ -1,8 +1,10 @@
 """Quality without a reference: is this scan like those of the training, and is what was found in it plausible?
 
-Each figure of a new scan is compared with the interval in which the development patients' figures predict it to lie.
-The risk of an organ is how far its worst figure is from the middle of that interval, in half-widths: above 1 a person
-should look, above 2 it failed. ``select`` calibrates the intervals on out-of-fold predictions.
+Two things are asked. Is anything out of the ordinary: each figure of a new scan is compared with the interval in which
+the development patients' figures predict it to lie, and its risk is the distance from the middle in half-widths. And is
+the Dice that the figures predict below the study's limit: its risk grows with the distance from the limit, in standard
+errors. The risk of an organ is the worst of these: above 1 a person should look, above 2 it failed. ``select``
+calibrates both on out-of-fold predictions.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, field_validator
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_json
@@ -51,6 +53,7 @@ MEANINGS: dict[str, tuple[Side, str]] = {
     "whole": ("low", "it is in several pieces"),
     "border": ("high", "it is cut off by the border of the scan"),
     "order": ("both", "left and right do not lie as usual"),
+    "lean": ("both", "it lies unusually far to one side of the paired organs"),
     "likeness": ("low", "the scan does not look like those of the training"),
     "handedness": ("both", "the scan may be mirrored"),
     "darks": ("both", "the dark grey values are unusual"),
@@ -62,12 +65,41 @@ MEANINGS: dict[str, tuple[Side, str]] = {
 
 
 class Interval(BaseModel):
-    """Where a figure of a new scan is expected: ``middle ± half``."""
+    """Where a figure of a new scan is expected: ``middle ± half``, or from ``middle - below`` where that is given."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     middle: float
     half: float
+    below: float | None = None
+
+
+class DiceFit(BaseModel):
+    """Dice as a line in some figures, fitted by ridge regression on out-of-fold predictions.
+
+    Attributes:
+        figures: Figure → its mean, its standard deviation, and the weight of their standardised value.
+        intercept: Mean Dice.
+        low: 5th percentile of what the line leaves.
+        high: 95th percentile of it.
+        spread: Its standard deviation.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    figures: dict[str, tuple[float, float, float]]
+    intercept: float
+    low: float
+    high: float
+    spread: float
+
+    def predict(self, figures: Mapping[str, float]) -> float:
+        """Dice of an organ, from :func:`dice_figures`; figures far out count as three standard deviations."""
+        terms = (
+            weight * min(max((figures[name] - mean) / scale, -3.0), 3.0)
+            for name, (mean, scale, weight) in self.figures.items()
+        )
+        return self.intercept + sum(terms)
 
 
 class OrganReference(BaseModel):
@@ -76,15 +108,24 @@ class OrganReference(BaseModel):
     Attributes:
         intervals: Figure → interval.
         present: Share of development scans that have the organ.
-        dice: ``[slope, intercept, low, high]`` of Dice on certainty, with the residuals' 5th and 95th percentile;
-            ``None`` where the patients are too few.
+        dice: How Dice follows from the figures; ``None`` where the patients are too few.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     intervals: dict[str, Interval]
     present: float
-    dice: tuple[float, float, float, float] | None = None
+    dice: DiceFit | None = None
+
+    @field_validator("dice", mode="before")
+    @classmethod
+    def _from_line(cls, value: Any) -> Any:
+        """Champions of before 2026-11-21 have a line in the certainty alone: slope, intercept, and two percentiles."""
+        if not isinstance(value, list | tuple):
+            return value
+        slope, intercept, low, high = value
+        line = {"certainty": (0.0, 1.0, slope)}
+        return {"figures": line, "intercept": intercept, "low": low, "high": high, "spread": (high - low) / 3.29}
 
 
 class QualityReference(BaseModel):
@@ -94,6 +135,8 @@ class QualityReference(BaseModel):
         scan: Figures of the scan itself.
         coarse: Mean coarse picture of the development scans, flattened.
         organs: Organ → what is expected of it.
+        limit: Dice below which a segmentation needs correction.
+        alarm: How far below the limit, in standard errors, a predicted Dice must lie for a person to look.
         figures: How well the verdicts found bad segmentations, out of fold.
     """
 
@@ -103,6 +146,8 @@ class QualityReference(BaseModel):
     coarse: list[float]
     organs: dict[str, OrganReference]
     mirror_pairs: list[tuple[str, str]] = []
+    limit: float = 0.0
+    alarm: float | None = None
     figures: dict[str, Any] = {}
 
 
@@ -155,12 +200,11 @@ def scan_figures(scan: Scan, coarse: Array) -> dict[str, float]:
     sample = _thin(np.nan_to_num(scan.voxels[0].astype(np.float32)))
     low, q10, q50, q90, high = np.percentile(sample, (1, 10, 50, 90, 99))
     width = high - low if high > low else 1.0
-    likeness, mirrored = correlation(small, coarse), correlation(small[::-1], coarse)
     extent = np.array(scan.shape) * np.array(scan.spacing)
     axes = 2 if scan.is_flat else 3
     return {
-        "likeness": likeness,
-        "handedness": likeness - mirrored,
+        "likeness": correlation(small, coarse),
+        "handedness": handedness(small, coarse),
         "darks": float((q10 - low) / width),
         "middles": float((q50 - low) / width),
         "brights": float((q90 - low) / width),
@@ -175,6 +219,11 @@ def correlation(one: Array, other: Array) -> float:
     a, b = one - one.mean(), other - other.mean()
     norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return float((a * b).sum()) / norm if norm > 0 else 0.0
+
+
+def handedness(one: Array, other: Array) -> float:
+    """Correlation of what is not symmetric in two coarse pictures: its sign changes where one of them is mirrored."""
+    return correlation(one - one[::-1], other - other[::-1])
 
 
 def organ_figures(labels: LabelMap, unit: str, pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, float]]:
@@ -210,7 +259,28 @@ def organ_figures(labels: LabelMap, unit: str, pairs: Sequence[tuple[str, str]])
         if one in figures and other in figures:
             apart = figures[one]["place_x"] - figures[other]["place_x"]
             figures[one]["order"], figures[other]["order"] = apart, -apart
+    paired = {organ for pair in pairs for organ in pair}
+    known = [(figures[a]["place_x"], figures[b]["place_x"]) for a, b in pairs if a in figures and b in figures]
+    if known and known[0][0] != known[0][1]:
+        # Of an organ without a twin, such as the heart: where between the twins it lies, however the picture was taken.
+        middle, apart = sum(known[0]) / 2, abs(known[0][0] - known[0][1])
+        for organ in figures.keys() - paired:
+            figures[organ]["lean"] = (figures[organ]["place_x"] - middle) / apart
     return figures
+
+
+def dice_figures(
+    scan: Mapping[str, float], mask: Mapping[str, float], certainty: float, intervals: Mapping[str, Interval]
+) -> dict[str, float]:
+    """The figures that predict Dice; size and place as distances from what is usual, in half-widths."""
+    places = [excess(name, mask[name], intervals[name]) for name in mask if name.startswith("place_")]
+    return {
+        "certainty": certainty,
+        "likeness": scan["likeness"],
+        "whole": mask["whole"],
+        "size": excess("log_size", mask["log_size"], intervals["log_size"]),
+        "place": max(places),
+    }
 
 
 def _mean_place(mask: Array, axis: int) -> float:
@@ -260,31 +330,46 @@ class Judge:
         for name, interval in expected.intervals.items():
             if name in figures:
                 worst[name] = excess(name, figures[name], interval)
-        reasons = [MEANINGS[name][1] for name in sorted(worst, key=lambda n: -worst[n]) if worst[name] > LOOK]
-        risk = max(worst.values(), default=0.0)
+        reasons = {MEANINGS[name][1]: risk for name, risk in worst.items() if risk > LOOK}
+        dice = None
+        if mask is not None and certainty is not None and expected.dice is not None:
+            dice = predicted_dice(expected.dice, dice_figures(scan, mask, certainty, expected.intervals))
+            risk = self.dice_risk(shortfall(expected.dice, dice[0], self.reference.limit))
+            worst["dice"] = risk
+            if risk > LOOK:
+                reasons[f"its predicted Dice is {dice[0]:.2f}"] = risk
         if mask is None and expected.present > 0.5:
             # Where all training scans have it, nothing found is a failure; where many do, a reason to look.
-            risk = max(risk, 2 * FAIL if expected.present > 0.95 else (LOOK + FAIL) / 2)
-            reasons.insert(0, "nothing was found")
+            worst["nothing"] = 2 * FAIL if expected.present > 0.95 else (LOOK + FAIL) / 2
+            reasons["nothing was found"] = np.inf
+        risk = max(worst.values(), default=0.0)
         verdict: Literal["good", "look", "fail"] = "fail" if risk > FAIL else "look" if risk > LOOK else "good"
-        return Verdict(verdict, risk, tuple(reasons), predicted_dice(expected, certainty))
+        return Verdict(verdict, risk, tuple(sorted(reasons, key=lambda reason: -reasons[reason])), dice)
+
+    def dice_risk(self, short: float) -> float:
+        """Risk of a predicted Dice ``short`` standard errors below the limit; failed is two beyond the alarm."""
+        return 0.0 if self.reference.alarm is None else max(LOOK + (short - self.reference.alarm) / 2, 0.0)
 
 
 def excess(name: str, value: float, interval: Interval) -> float:
     """Distance of a figure from the middle of its interval in half-widths, 0 on the side that is no reason to worry."""
-    apart = (value - interval.middle) / max(interval.half, LEAST.get(name, LEAST_OTHERWISE))
+    apart = value - interval.middle
+    half = interval.half if apart > 0 or interval.below is None else interval.below
+    apart /= max(half, LEAST.get(name, LEAST_OTHERWISE))
     side = MEANINGS[name][0]
     return float(max(-apart if side == "low" else apart if side == "high" else abs(apart), 0.0))
 
 
-def predicted_dice(expected: OrganReference, certainty: float | None) -> tuple[float, float, float] | None:
-    """Predicted Dice and its 90 % interval, from the certainty."""
-    if expected.dice is None or certainty is None:
-        return None
-    slope, intercept, low, high = expected.dice
-    value = slope * certainty + intercept
-    middle, least, most = np.clip([value, value + low, value + high], 0, 1)
+def predicted_dice(fit: DiceFit, figures: Mapping[str, float]) -> tuple[float, float, float]:
+    """Predicted Dice and its 90 % interval."""
+    value = fit.predict(figures)
+    middle, least, most = np.clip([value, value + fit.low, value + fit.high], 0, 1)
     return float(middle), float(least), float(most)
+
+
+def shortfall(fit: DiceFit, dice: float, limit: float) -> float:
+    """How far a predicted Dice lies below a limit, in standard errors of the prediction."""
+    return (limit - dice) / fit.spread
 
 
 def open_judge(folder: Path) -> Judge | None:

@@ -4,8 +4,11 @@ champion, the test's and the unlabelled scans.
 
 from __future__ import annotations
 
+import shutil
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +16,12 @@ import numpy as np
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_table, whole_file, write_table
 from pipeline.core.paths import StudyPaths
+from pipeline.core.scan import Scan
 from pipeline.core.splits import Part, by_part, read_splits
 from pipeline.core.study import Study
+from pipeline.formats.correction import FOLDER, put_aside
 from pipeline.formats.store import read_scan, write_labels
+from pipeline.mechanics.flow import LARGE, flow
 from pipeline.mechanics.predictor import Prediction, Predictor, open_champion, open_folds
 from pipeline.mechanics.quality import Judge, Verdict, open_judge
 
@@ -52,7 +58,7 @@ def run(
     """
     out = paths.predictions(part, model)
     judge = open_judge(paths.champion) if model == "champion" else None
-    work = _Work(paths, out, model, keep=part == "oof" and model != "champion", judge=judge, say=say)
+    work = _Work(study, paths, out, model, keep=part == "oof" and model != "champion", judge=judge, say=say)
     for predictor, fold, scans in _assignments(study, paths, part, model, threads):
         work.predict(predictor, fold, scans)
     work.close()
@@ -82,12 +88,46 @@ def _assignments(
             yield open_folds([paths.model(model, fold)], threads=threads), str(fold), own
 
 
+@dataclass
+class _Under:
+    """A scan under way: what is known of it so far, and what went wrong."""
+
+    scan: Row
+    image: Scan | None = None
+    prediction: Prediction | None = None
+    verdicts: list[Row] = field(default_factory=list)
+    aside: bool = False
+    reason: str = ""
+    seconds: float = 0.0
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Take the time of a step, and what goes wrong in it as the scan's reason."""
+        start = time.perf_counter()
+        try:
+            yield
+        except InputError as error:
+            self.reason = error.what
+        except (MemoryError, RuntimeError, ValueError, OSError) as error:
+            self.reason = f"{type(error).__name__} while predicting"
+        self.seconds += time.perf_counter() - start
+
+
 class _Work:
     """Predicts scans one by one; what goes wrong with one of them becomes its row."""
 
     def __init__(
-        self, paths: StudyPaths, out: Path, model: str, *, keep: bool, judge: Judge | None, say: Callable[[str], None]
+        self,
+        study: Study,
+        paths: StudyPaths,
+        out: Path,
+        model: str,
+        *,
+        keep: bool,
+        judge: Judge | None,
+        say: Callable[[str], None],
     ) -> None:
+        self.study = study
         self.paths = paths
         self.out = out
         self.model = model
@@ -96,36 +136,60 @@ class _Work:
         self.say = say
         self.rows: list[Row] = []
         self.verdicts: list[Row] = []
+        self.aside = 0
+        shutil.rmtree(out / FOLDER, ignore_errors=True)
 
     def predict(self, predictor: Predictor, fold: str, scans: list[Row]) -> None:
         """Predict scans with one predictor."""
         tenth = max(len(scans) // 10, 1)
-        for number, scan in enumerate(scans, 1):
-            name = scan["scan_id"]
-            row = {"scan_id": name, "patient_id": scan["patient_id"], "model": self.model, "fold": fold, "status": "ok"}
-            start = time.perf_counter()
-            try:
-                self._one(predictor, scan)
-            except InputError as error:
-                row |= {"status": "failed", "reason": error.what}
-            except (MemoryError, RuntimeError, ValueError, OSError) as error:
-                row |= {"status": "failed", "reason": f"{type(error).__name__} while predicting"}
-            row["seconds"] = f"{time.perf_counter() - start:.3f}"
+
+        def read(scan: Row) -> _Under:
+            under = _Under(scan)
+            with under.watched():
+                under.image = read_scan(self.paths.scan(scan["shard"], scan["scan_id"]))
+            return under
+
+        def work(under: _Under) -> _Under:
+            with under.watched():
+                if under.image is not None:
+                    under.prediction = predictor.predict(under.image)
+            return under
+
+        def large(under: _Under) -> bool:
+            return under.image is not None and under.image.voxels.nbytes > LARGE
+
+        for number, under in enumerate(flow(scans, read, work, self._write, large=large), 1):
+            row = {name: under.scan[name] for name in ("scan_id", "patient_id")}
+            row |= {"model": self.model, "fold": fold, "status": "failed" if under.reason else "ok"}
+            row |= {"reason": under.reason, "seconds": f"{under.seconds:.3f}"}
             self.rows.append(row)
-            if row["status"] != "ok":
-                self.say(f"{name} failed: {row['reason']}")
+            self.verdicts += under.verdicts
+            self.aside += under.aside
+            if under.reason:
+                self.say(f"{row['scan_id']} failed: {under.reason}")
             elif number % tenth == 0 and number < len(scans):
                 self.say(f"{self.model}: {number} of {len(scans)} scans")
 
-    def _one(self, predictor: Predictor, scan: Row) -> None:
-        name = scan["scan_id"]
-        image = read_scan(self.paths.scan(scan["shard"], name))
-        prediction = predictor.predict(image)
-        if self.keep:
-            write_probabilities(self.out / "probabilities" / f"{name}.npz", prediction)
-        if self.judge is not None:
-            self.verdicts += quality_rows(name, self.judge(image.canonical(), prediction))
-        write_labels(self.out / f"{name}.nii.gz", prediction.labels, image.unit)
+    def _write(self, under: _Under) -> _Under:
+        """Write what was found; gives the scan's outcome without its voxels."""
+        with under.watched():
+            if under.image is not None and under.prediction is not None:
+                name = under.scan["scan_id"]
+                if self.keep:
+                    write_probabilities(self.out / "probabilities" / f"{name}.npz", under.prediction)
+                if self.judge is not None:
+                    self._judge(self.judge, under, under.image.canonical(), under.prediction)
+                write_labels(self.out / f"{name}.nii.gz", under.prediction.labels, under.image.unit)
+        under.image = under.prediction = None
+        return under
+
+    def _judge(self, judge: Judge, under: _Under, image: Scan, prediction: Prediction) -> None:
+        """Note the verdicts; a doubtful scan that nobody labelled goes where a person corrects it."""
+        name = under.scan["scan_id"]
+        under.verdicts = quality_rows(name, judge(image, prediction))
+        if under.scan["labelled"] != "1" and any(row["verdict"] != "good" for row in under.verdicts):
+            put_aside(self.out / FOLDER, name, image, prediction.labels, self.study.values())
+            under.aside = True
 
     def close(self) -> None:
         """Write the tables.
@@ -142,6 +206,8 @@ class _Work:
         failed = [row for row in self.rows if row["status"] != "ok"]
         done = len(self.rows) - len(failed)
         self.say(f"{self.model}: {done} scans predicted" + (f", {len(failed)} failed" if failed else ""))
+        if self.aside:
+            self.say(f"{self.aside} doubtful scans without masks lie in {self.out / FOLDER}, to be corrected")
         if failed and not done:
             raise InputError(f"not one of {len(failed)} scans could be predicted; the first: {failed[0]['reason']}")
 

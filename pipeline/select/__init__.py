@@ -30,7 +30,7 @@ from pipeline.mechanics.champion import (
     read_champion,
 )
 from pipeline.select.bundle import write_bundle
-from pipeline.select.calibration import calibrate
+from pipeline.select.calibration import calibrate, performance_text
 from pipeline.select.card import write_card
 from pipeline.select.choice import RULE, choose_models, choose_steps
 from pipeline.select.evidence import Evidence
@@ -98,15 +98,12 @@ def run(
     rows = [{"scan_id": name, "dice": f"{dice:.6f}"} for name, dice in sorted(scores)]
     write_table(paths.champion / "oof.csv", rows, ("scan_id", "dice"))
     write_json(paths.champion / QUALITY, quality.model_dump(mode="json"))
-    found = quality.figures
-    say(
-        f"quality verdicts, out of fold: {found['bad']} of {found['bad'] + found['good']} organs below Dice "
-        f"{found['dice_limit']:g}; sensitivity {found['sensitivity']}, specificity {found['specificity']}"
-    )
-    if paths.fingerprint.is_file():
-        write_json(paths.champion / "fingerprint.json", read_json(paths.fingerprint))
-    write_card(paths.champion / "card.md", study, champion, plans)
-    write_bundle(paths.champion, champion, plans)
+    say(performance_text(quality.figures))
+    fingerprint = read_json(paths.fingerprint) if paths.fingerprint.is_file() else None
+    if fingerprint is not None:
+        write_json(paths.champion / "fingerprint.json", fingerprint)
+    write_card(paths.champion / "card.md", study, champion, plans, fingerprint, quality.figures)
+    write_bundle(paths.champion, champion, plans, fingerprint)
     champion.write(paths.champion / FILE)
     champion.write(paths.champion_yaml)
     say(f"champion: {champion.name}, {len(members)} network{'s' if len(members) > 1 else ''}")

@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import importlib.metadata
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.files import write_json
 from pipeline.core.plan import Plan
 from pipeline.mechanics.champion import Champion
+from pipeline.select.card import INTENDED_USE
 
 MODALITY_WORDS = {"xray": "X-ray", "mri": "MR", "ct": "CT", "photo": "photograph"}
 
 
-def write_bundle(folder: Path, champion: Champion, plans: Sequence[Plan]) -> None:
+def write_bundle(
+    folder: Path, champion: Champion, plans: Sequence[Plan], fingerprint: Mapping[str, Any] | None = None
+) -> None:
     """Write ``configs/`` and ``docs/`` into a champion's folder, which so becomes the bundle's root.
 
     Args:
         folder: The champion's folder, with its card.
         champion: Its description.
         plans: The plans of its members, in order.
+        fingerprint: What the training scans were like.
     """
-    write_json(folder / "configs" / "metadata.json", _metadata(champion, plans))
+    metadata = _metadata(champion, plans)
+    if fingerprint is not None:
+        kept = ("scans", "unit", "size", "spacing", "extent")
+        metadata["training_fingerprint"] = {name: fingerprint[name] for name in kept if name in fingerprint}
+    write_json(folder / "configs" / "metadata.json", metadata)
     write_json(folder / "configs" / "inference.json", _inference(champion, plans))
     (folder / "docs").mkdir(exist_ok=True)
     shutil.copyfile(folder / "card.md", folder / "docs" / "README.md")
@@ -47,6 +55,12 @@ def _metadata(champion: Champion, plans: Sequence[Plan]) -> dict[str, Any]:
         "required_packages_version": {"organseg": _version("organseg"), "nibabel": _version("nibabel")},
         "task": f"Segmentation of {', '.join(champion.organs)}",
         "description": f"{champion.name}, chosen out of fold in the study {champion.study}. Not a medical device.",
+        "intended_use": INTENDED_USE,
+        "eval_metrics": {
+            " + ".join(row["models"]): {"mean_dice": row["dice"], "low": row["low"], "high": row["high"]}
+            for row in champion.evidence.get("candidates", [])
+            if row["chosen"]
+        },
         "authors": "organseg",
         "copyright": "see the study's data",
         "network_data_format": {

@@ -19,14 +19,18 @@ from pipeline.mechanics.postprocessing import OrganSteps, clean_labels
 from pipeline.mechanics.predictor import expected_dice
 from pipeline.mechanics.quality import (
     LOOK,
+    DiceFit,
     Interval,
     Judge,
     OrganReference,
     QualityReference,
     coarse_picture,
     correlation,
+    dice_figures,
+    handedness,
     organ_figures,
     scan_figures,
+    shortfall,
 )
 from pipeline.select.evidence import Evidence, agreement
 
@@ -35,8 +39,35 @@ TAIL = 0.002
 #: Factors that intervals are widened by, until false alarms are rare enough.
 WIDENINGS = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)
 FALSE_ALARMS = 0.08  # of good organs, at most; a tenth is promised, and held-out patients always fare a little worse
+OUT_OF_ORDER = FALSE_ALARMS / 2  # of them, for what is out of the ordinary; the rest is left to the predicted Dice
 PARTS = 5  # of the cross-validation over patients
-ENOUGH = 20  # patients for a predicted Dice
+ENOUGH = 16  # patients for a predicted Dice, and for intervals that differ above and below
+PENALTY = 10.0  # of the ridge regression, in patients
+LEAST_SPREAD = 0.005  # of Dice; no figure predicts it better
+#: Standard errors that a predicted Dice may at most lie above the limit where a person shall look: a chance of three in
+#: ten that Dice is below it.
+FIRST_ALARM = -0.5
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a held-out organ was judged.
+
+    Attributes:
+        scan_id: Its scan.
+        part: Its part of the cross-validation.
+        bad: Whether its Dice is below the limit.
+        odd: Risk that it is out of the ordinary.
+        short: How far its predicted Dice is below the limit, in standard errors; ``None`` where none is predicted.
+        predicted: Whether a model found it; otherwise it is a reader's, and good.
+    """
+
+    scan_id: str
+    part: int
+    bad: bool
+    odd: float
+    short: float | None
+    predicted: bool = True
 
 
 @dataclass
@@ -81,18 +112,53 @@ def calibrate(
     known = _gather(study, paths, evidence, models, steps)
     pairs = study.mirror_pairs()
     limit = study.evaluate.dice_limit
-    best: tuple[float, list[tuple[bool, float]]] = (WIDENINGS[-1], [])
+    outcomes: list[Outcome] = []
+    widening = WIDENINGS[0]
     for widening in WIDENINGS:
         outcomes = _held_out(known, study, widening, limit)
-        best = (widening, outcomes)
-        good = [risk for bad, risk in outcomes if not bad]
-        if not good or np.mean(np.array(good) > LOOK) <= FALSE_ALARMS:
+        if _alarms(outcomes, [one.odd > LOOK for one in outcomes]) <= OUT_OF_ORDER:
             break
-    widening, outcomes = best
+    outcomes = [one for one in outcomes if one.predicted]
     reference = _reference(known, study, widening, limit)
-    figures = {"dice_limit": limit, "widening": widening, **performance(outcomes)}
+    alarm = choose_alarm(outcomes)
+    figures = {"dice_limit": limit, "widening": widening, "alarm": alarm, **performance(_risks(outcomes, reference))}
     scores = [(one.scan_id, float(np.mean(list(one.dice.values())))) for one in known if one.dice]
-    return reference.model_copy(update={"mirror_pairs": pairs, "figures": figures}), scores
+    return reference.model_copy(update={"mirror_pairs": pairs, "alarm": alarm, "figures": figures}), scores
+
+
+def _alarms(outcomes: Sequence[Outcome], rung: Sequence[bool]) -> float:
+    """Share of good organs, or of scans whose organs are all good, that an alarm rings for; the larger of the two."""
+    organs = [alarm for one, alarm in zip(outcomes, rung, strict=True) if not one.bad]
+    spoilt = {one.scan_id for one in outcomes if one.bad}
+    scans: dict[str, bool] = {}
+    for one, alarm in zip(outcomes, rung, strict=True):
+        if one.scan_id not in spoilt:
+            scans[one.scan_id] = scans.get(one.scan_id, False) or alarm
+    return max([float(np.mean(values)) for values in (organs, list(scans.values())) if values], default=0.0)
+
+
+def choose_alarm(outcomes: Sequence[Outcome]) -> float | None:
+    """The lowest alarm that rings falsely seldom enough; ``None`` where no Dice is predicted."""
+    shorts = sorted({one.short for one in outcomes if one.short is not None})
+    if not shorts:
+        return None
+    for alarm in [FIRST_ALARM, *(short for short in shorts if short > FIRST_ALARM)]:
+        rung = [one.odd > LOOK or (one.short is not None and one.short > alarm) for one in outcomes]
+        if _alarms(outcomes, rung) <= FALSE_ALARMS:
+            return round(alarm, 4)
+    return round(shorts[-1], 4)
+
+
+def _risks(outcomes: Sequence[Outcome], reference: QualityReference) -> list[tuple[bool, float]]:
+    """(Dice below the limit, risk) of held-out organs; the alarm of each part is that of the other parts."""
+    risks = []
+    for part in sorted({one.part for one in outcomes}):
+        alarm = choose_alarm([one for one in outcomes if one.part != part])
+        judge = Judge(reference.model_copy(update={"alarm": alarm}))
+        for one in outcomes:
+            if one.part == part:
+                risks.append((one.bad, max(one.odd, 0.0 if one.short is None else judge.dice_risk(one.short))))
+    return risks
 
 
 def _gather(
@@ -135,27 +201,32 @@ def _compare_with_others(known: Sequence[Known]) -> None:
         own[one.patient] = own[one.patient] + one.coarse
     for one in known:
         others = total - own[one.patient]
-        likeness, mirrored = correlation(one.coarse, others), correlation(one.coarse[::-1], others)
-        one.scan["likeness"], one.scan["handedness"] = likeness, likeness - mirrored
+        one.scan["likeness"] = correlation(one.coarse, others)
+        one.scan["handedness"] = handedness(one.coarse, others)
 
 
 def expected_interval(values: Sequence[float], patients: int, widening: float = 1.0) -> Interval:
     """Where the next patient's value is expected: a prediction interval of the normal distribution, never narrower than
-    what was seen.
+    what was seen. Of enough patients it is taken above and below the median apart, because sizes and places are skewed.
 
     Source: Hahn & Meeker, Statistical Intervals (1991), section 4.8.
     """
     from scipy import stats
 
     array = np.asarray(values, float)
-    low, high = float(array.min()), float(array.max())
-    middle = float(array.mean())
-    half = 0.0
-    if patients > 1:
-        reach = stats.t.ppf(1 - TAIL / 2, patients - 1) * np.sqrt(1 + 1 / patients)
-        half = float(reach * array.std(ddof=1))
-    half = max(half, high - middle, middle - low)
-    return Interval(middle=middle, half=half * widening)
+    reach = stats.t.ppf(1 - TAIL / 2, patients - 1) * np.sqrt(1 + 1 / patients) if patients > 1 else 0.0
+    if patients < ENOUGH:
+        middle = float(array.mean())
+        spread = float(array.std(ddof=1)) if patients > 1 and len(array) > 1 else 0.0
+        half = max(float(reach * spread), float(array.max()) - middle, middle - float(array.min()))
+        return Interval(middle=middle, half=half * widening)
+    middle = float(np.median(array))
+    apart = array - middle
+    above, below = (
+        max(float(reach * np.sqrt(np.mean(side**2))), float(side.max()))
+        for side in (apart[apart >= 0], -apart[apart <= 0])
+    )
+    return Interval(middle=middle, half=above * widening, below=below * widening)
 
 
 def _intervals(figures: Sequence[tuple[str, Mapping[str, float]]], widening: float) -> dict[str, Interval]:
@@ -179,32 +250,59 @@ def _reference(known: Sequence[Known], study: Study, widening: float, limit: flo
         good = [one for one in judged if one.dice and one.dice[organ] >= limit] or judged
         if good:
             sure = [(one.patient, {"certainty": one.certainty[organ]}) for one in good if one.certainty]
-            intervals |= _intervals(sure, widening)
+            # Networks that were trained on mostly the same patients agree better with each other than with a reader.
+            agreed = [(one.patient, {"agreement": one.dice[organ]}) for one in good if one.dice]
+            intervals |= _intervals(sure, widening) | _intervals(agreed, widening)
+        present = len(there) / len(looked) if looked else 0.0
         organs[organ] = OrganReference(
-            intervals=intervals, present=len(there) / len(looked) if looked else 0.0, dice=_dice_fit(organ, judged)
+            intervals=intervals, present=present, dice=_dice_fit(organ, judged, intervals) if there else None
         )
     coarse = np.mean([one.coarse for one in known], axis=0)
     scan = _intervals([(one.patient, one.scan) for one in known], widening)
-    return QualityReference(scan=scan, coarse=[round(float(v), 4) for v in coarse.ravel()], organs=organs)
+    flat = [round(float(value), 4) for value in coarse.ravel()]
+    return QualityReference(scan=scan, coarse=flat, organs=organs, limit=limit)
 
 
-def _dice_fit(organ: str, judged: Sequence[Known]) -> tuple[float, float, float, float] | None:
-    """Line of Dice on certainty by least squares, and the 5th and 95th percentile of what it leaves."""
-    pairs = [(one.certainty[organ], one.dice[organ]) for one in judged if one.certainty and one.dice]
-    if len({one.patient for one in judged}) < ENOUGH:
+def _dice_fit(organ: str, judged: Sequence[Known], intervals: Mapping[str, Interval]) -> DiceFit | None:
+    """Dice from the figures of out-of-fold predictions, where enough patients have some.
+
+    Source: Hoerl & Kennard, Ridge regression, Technometrics 12 (1970). Robinson et al., Real-time prediction of
+    segmentation quality (MICCAI 2018), predict Dice likewise without a reference.
+    """
+    rows, dice, patients = [], [], set()
+    for one in judged:
+        if one.found and organ in one.found and one.certainty and one.dice:
+            rows.append(dice_figures(one.scan, one.found[organ], one.certainty[organ], intervals))
+            dice.append(one.dice[organ])
+            patients.add(one.patient)
+    if len(patients) < ENOUGH:
         return None
-    x, y = np.array(pairs).T
-    if np.ptp(x) < 1e-6:
-        return None
-    slope, intercept = np.polyfit(x, y, 1)
-    rest = y - (slope * x + intercept)
+    names = list(rows[0])
+    x, y = np.array([[row[name] for name in names] for row in rows]), np.array(dice)
+    mean, scale = x.mean(axis=0), x.std(axis=0)
+    scale[scale < 1e-6] = 1.0
+    z = (x - mean) / scale
+    inverse = np.linalg.inv(z.T @ z + PENALTY * np.eye(len(names)))
+    weights = inverse @ z.T @ (y - y.mean())
+    rest = y - y.mean() - z @ weights
+    # What the line has learnt of these very patients it does not know of the next.
+    used = 1 + float(np.trace(z @ inverse @ z.T))
+    rest *= np.sqrt(len(y) / max(len(y) - used, 1.0))
     low, high = np.percentile(rest, [5, 95])
-    return float(slope), float(intercept), float(low), float(high)
+    return DiceFit(
+        figures={n: (float(m), float(s), float(w)) for n, m, s, w in zip(names, mean, scale, weights, strict=True)},
+        intercept=float(y.mean()),
+        low=float(low),
+        high=float(high),
+        spread=max(float(rest.std()), LEAST_SPREAD),
+    )
 
 
-def _held_out(known: Sequence[Known], study: Study, widening: float, limit: float) -> list[tuple[bool, float]]:
-    """(Dice below the limit, risk) of every organ predicted out of fold, judged by the other patients."""
-    patients = sorted({one.patient for one in known})
+def _held_out(known: Sequence[Known], study: Study, widening: float, limit: float) -> list[Outcome]:
+    """Every organ, judged by the other patients."""
+    # Scans that were predicted are spread evenly over the parts.
+    predicted = {one.patient for one in known if one.dice is not None}
+    patients = sorted({one.patient for one in known}, key=lambda patient: (patient not in predicted, patient))
     parts = {patient: index % PARTS for index, patient in enumerate(patients)}
     outcomes = []
     for part in range(PARTS):
@@ -213,11 +311,22 @@ def _held_out(known: Sequence[Known], study: Study, widening: float, limit: floa
             continue
         judge = Judge(_reference(rest, study, widening, limit))
         for one in known:
-            if parts[one.patient] != part or one.found is None or one.dice is None or one.certainty is None:
-                continue
-            for organ, dice in one.dice.items():
-                verdict = judge.of_organ(organ, one.scan, one.found.get(organ), one.certainty[organ])
-                outcomes.append((dice < limit, verdict.risk))
+            if parts[one.patient] == part:
+                outcomes += _judged(judge, one, part, limit)
+    return outcomes
+
+
+def _judged(judge: Judge, one: Known, part: int, limit: float) -> list[Outcome]:
+    """A held-out scan's organs as a model found them; as the reader drew them, where no model did."""
+    if one.found is None or one.dice is None or one.certainty is None:
+        drawn = {organ: judge.of_organ(organ, one.scan, one.truth[organ], None) for organ in one.truth}
+        return [Outcome(one.scan_id, part, False, verdict.risk, None, False) for verdict in drawn.values()]
+    outcomes = []
+    for organ, dice in one.dice.items():
+        fit = judge.reference.organs[organ].dice
+        verdict = judge.of_organ(organ, one.scan, one.found.get(organ), one.certainty[organ])
+        short = None if fit is None or verdict.dice is None else shortfall(fit, verdict.dice[0], limit)
+        outcomes.append(Outcome(one.scan_id, part, dice < limit, verdict.risk, short))
     return outcomes
 
 
@@ -237,3 +346,20 @@ def performance(outcomes: Sequence[tuple[bool, float]]) -> dict[str, Any]:
         "specificity": round(float((good <= LOOK).mean()), 4) if len(good) else None,
         "auroc": auroc,
     }
+
+
+def performance_text(figures: Mapping[str, Any]) -> str:
+    """What :func:`performance` found, for a person; what is undefined is said, with its cause."""
+    bad, good, limit = figures["bad"], figures["good"], figures["dice_limit"]
+    if not bad + good:
+        return "quality verdicts, out of fold: no prediction could be compared with a reference"
+    said = [f"{bad} of {bad + good} organs below Dice {limit:g}"]
+    if bad:
+        said.append(f"{figures['sensitivity']:.0%} of these found")
+    else:
+        said.append("how many of such would be found is not known without any")
+    if good:
+        said.append(f"{1 - figures['specificity']:.0%} false alarms")
+    if figures["auroc"] is not None:
+        said.append(f"AUROC {figures['auroc']:.2f}")
+    return f"quality verdicts, out of fold: {', '.join(said)}"

@@ -2,23 +2,53 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline.core.files import write_text
 from pipeline.core.plan import Plan
 from pipeline.core.study import Study
 from pipeline.mechanics.champion import Champion
+from pipeline.select.calibration import performance_text
 
 MODALITIES = {"xray": "radiographs", "mri": "MRI volumes", "ct": "CT volumes", "photo": "photographs"}
 
 
-def write_card(path: Path, study: Study, champion: Champion, plans: Sequence[Plan]) -> None:
-    """Write the card as Markdown."""
-    write_text(path, "\n".join(_lines(study, champion, plans)) + "\n")
+INTENDED_USE = (
+    "Research on scans like those that it was trained on. It is not a medical device: it was not cleared by any "
+    "authority, and a person must look at every result before it is used for anything."
+)
 
 
-def _lines(study: Study, champion: Champion, plans: Sequence[Plan]) -> list[str]:
+def write_card(
+    path: Path,
+    study: Study,
+    champion: Champion,
+    plans: Sequence[Plan],
+    fingerprint: Mapping[str, Any] | None = None,
+    quality: Mapping[str, Any] | None = None,
+) -> None:
+    """Write the card as Markdown.
+
+    Args:
+        path: The file.
+        study: The study.
+        champion: What was chosen.
+        plans: The plans of its members.
+        fingerprint: What the training scans were like, as ``plan`` says it.
+        quality: How well the verdicts found bad segmentations out of fold.
+    """
+    write_text(path, "\n".join(_lines(study, champion, plans, fingerprint or {}, quality or {})) + "\n")
+
+
+def _lines(
+    study: Study,
+    champion: Champion,
+    plans: Sequence[Plan],
+    fingerprint: Mapping[str, Any],
+    quality: Mapping[str, Any],
+) -> list[str]:
     evidence = champion.evidence
     kind = MODALITIES[champion.modality]
     lines = [
@@ -28,14 +58,14 @@ def _lines(study: Study, champion: Champion, plans: Sequence[Plan]) -> list[str]
         "",
         "## Intended use",
         "",
-        "Research on scans like those that it was trained on. It is not a medical device: it was not cleared by any "
-        "authority, and a person must look at every result before it is used for anything.",
+        INTENDED_USE,
         "",
         "## Input",
         "",
     ]
     for name, plan in {plan.model: plan for plan in plans}.items():
         lines.append(f"- {name}: {_needs(plan)}")
+    lines += _trained_on(fingerprint)
     lines += ["", "## Organs", "", "| organ | clean-up |", "|---|---|"]
     lines += [f"| {organ} | {_cleanup(champion, organ)} |" for organ in champion.organs]
     if not champion.overlapping:
@@ -58,6 +88,7 @@ def _lines(study: Study, champion: Champion, plans: Sequence[Plan]) -> list[str]
     lines += [
         "",
         f"{evidence.get('rule', '')} The figures of the test patients, which chose nothing, are in the study's report.",
+        *(["", f"{performance_text(quality)}."] if quality else []),
         "",
         "## Files",
         "",
@@ -74,6 +105,20 @@ def _lines(study: Study, champion: Champion, plans: Sequence[Plan]) -> list[str]
         "    python -m monai.bundle run --config_file FOLDER/configs/inference.json --bundle_root FOLDER"
         " --images SCANS --output_dir DIR",
     ]
+    return lines
+
+
+def _trained_on(fingerprint: Mapping[str, Any]) -> list[str]:
+    """The training scans in a few figures."""
+    if not fingerprint:
+        return []
+    lines = ["", "## Trained on", "", f"{fingerprint['scans']} scans, by `fingerprint.json`:"]
+    lines += ["", "| | least | median | most |", "|---|---|---|---|"]
+    unit = fingerprint.get("unit", "")
+    for key, name in (("size", "voxels"), ("spacing", f"spacing, {unit}"), ("extent", f"field of view, {unit}")):
+        if key in fingerprint:
+            cells = (" × ".join(f"{v:.3g}" for v in fingerprint[key][column]) for column in ("min", "median", "max"))
+            lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 
 

@@ -34,7 +34,9 @@ def statuses(paths: StudyPaths) -> dict[str, set[str]]:
 def test_volumes_in_every_format(predicted: Make) -> None:
     study, paths = predicted()
     export.run(study, paths)
-    assert statuses(paths) == {form: {"ok"} for form in ("nifti", "rle", "dicom_seg", "surfaces", "coco")}
+    assert statuses(paths) == {form: {"ok"} for form in (
+        "nifti", "rle", "dicom_seg", "overlays", "spotlight", "stl", "ply", "coco", "nnunet",
+    )}  # fmt: skip
     sides = {row["organ"]: row["side"] for row in read_table(paths.exports / "checks.csv")}
     assert sides == {"left": "L", "right": "R"}
     for name in ("s4", "s5", "s6"):
@@ -49,7 +51,9 @@ def test_volumes_in_every_format(predicted: Make) -> None:
 def test_pictures_in_every_format(predicted: Make) -> None:
     study, paths = predicted(flat=True)
     export.run(study, paths)
-    assert statuses(paths) == {form: {"ok"} for form in ("nifti", "rle", "dicom_seg", "coco")}
+    assert statuses(paths) == {
+        form: {"ok"} for form in ("nifti", "rle", "dicom_seg", "overlays", "spotlight", "coco", "nnunet")
+    }
     assert (paths.exports / "nifti" / "s4" / "left.nii.gz").is_file()
 
 
@@ -133,6 +137,19 @@ def test_a_flipped_file_is_caught(predicted: Make, monkeypatch: pytest.MonkeyPat
     assert {(row["scan_id"], row["format"]) for row in rows} == {("s5", "nifti")}
     assert all("other side" in row["reason"] or "away" in row["reason"] for row in rows)
     assert any("s5" in line for line in said)
+
+
+def test_a_wrong_nnunet_folder_is_caught(predicted: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pipeline.formats.nnunet_raw import NnunetFolder
+
+    study, paths = predicted(formats=["nnunet"])
+    values = NnunetFolder._values
+    monkeypatch.setattr(NnunetFolder, "_values", lambda folder, labels: values(folder, labels)[::-1].copy())
+    with pytest.raises(InputError, match="differ"):
+        export.run(study, paths)
+    rows = read_table(paths.exports / "checks.csv")
+    assert {(row["format"], row["status"]) for row in rows} == {("nnunet", "failed")}
+    assert {row["side"] for row in rows} == {"L", "R"}
 
 
 def test_sheared_scans_fail_alone(predicted: Make) -> None:

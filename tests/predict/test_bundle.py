@@ -49,6 +49,38 @@ def test_metadata_says_what_goes_in_and_out(chosen_pictures: tuple[Study, StudyP
     metadata = json.loads((paths.champion / "configs" / "metadata.json").read_text())
     outputs = metadata["network_data_format"]["outputs"]["pred"]
     assert outputs["channel_def"] == {"0": "left", "1": "right"}
+    assert "not a medical device" in metadata["intended_use"]
+    figures = next(iter(metadata["eval_metrics"].values()))
+    assert 0 < figures["mean_dice"] <= 1
     inference = json.loads((paths.champion / "configs" / "inference.json").read_text())
     assert len(inference["networks"]) == len(inference["inferers"])
     assert {i["_target_"] for i in inference["inferers"]} == {"monai.inferers.SliceInferer"}
+
+
+def test_the_card_can_be_read(tmp_path: Path) -> None:
+    from pipeline.select.bundle import write_bundle
+    from pipeline.select.calibration import performance
+    from pipeline.select.card import write_card
+    from tests.predict.studies import make_study, plan_for
+    from tests.select.test_champion import champion
+
+    study = make_study()
+    sides = {"min": [20.0, 18.0, 16.0], "median": [21.0, 18.0, 16.0], "max": [30.0, 20.0, 16.5]}
+    fingerprint = {"scans": 12, "unit": "mm", "size": sides, "spacing": sides, "extent": sides}
+    quality = {"dice_limit": 0.8, **performance([(True, 3.0), (False, 0.2)])}
+    plans = [plan_for(study, "unet")]
+    evidence = {
+        "patients": 9,
+        "scans": 12,
+        "candidates": [{"models": ["unet"], "dice": 0.9, "low": 0.8, "high": 0.95, "chosen": True}],
+    }
+    one = champion().model_copy(update={"evidence": evidence})
+    write_card(tmp_path / "card.md", study, one, plans, fingerprint, quality)
+    text = (tmp_path / "card.md").read_text()
+    for said in ("## Intended use", "## Input", "## Trained on", "12 scans", "| 20 × 18 × 16 | 21 × 18 × 16 |", "100%"):
+        assert said in text, said
+    assert "None" not in text.replace("| none |", "")
+    write_bundle(tmp_path, one, plans, fingerprint)
+    metadata = json.loads((tmp_path / "configs" / "metadata.json").read_text())
+    assert metadata["training_fingerprint"]["scans"] == 12
+    assert metadata["eval_metrics"]["unet"]["low"] == 0.8

@@ -85,6 +85,23 @@ def test_a_manifest(chosen_volumes: Made, inputs: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(np.asarray(probabilities.dataobj).sum(-1), 1, atol=1e-3)
 
 
+def test_wrong_probabilities_fail_the_scan(
+    chosen_volumes: Made, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.formats import nifti_labels
+
+    write = nifti_labels.write_nifti
+
+    def moved(path: Path, data: np.ndarray, affine: np.ndarray, unit: str) -> None:
+        write(path, np.roll(data, 1, axis=0) if data.ndim == 4 else data, affine, unit)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(nifti_labels, "write_nifti", moved)
+    _, paths = chosen_volumes
+    assert predict_files([inputs / "case four.nii.gz"], str(paths.champion), tmp_path / "out", probabilities=True) == 3
+    rows = read_table(tmp_path / "out" / "predictions.csv")
+    assert "probabilities of channel" in rows[0]["findings"]
+
+
 def test_one_trained_fold(chosen_volumes: Made, inputs: Path, tmp_path: Path) -> None:
     _, paths = chosen_volumes
     assert predict_files([inputs], str(paths.model("unet", 1)), tmp_path / "out") == 0

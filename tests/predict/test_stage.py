@@ -18,6 +18,7 @@ from pipeline.formats.store import read_labels, read_scan
 from pipeline.mechanics.champion import read_champion
 from pipeline.mechanics.metrics import dice
 from pipeline.mechanics.predictor import open_champion
+from pipeline.mechanics.quality import Verdict
 from tests.predict.studies import make_study
 
 Made = tuple[Study, StudyPaths]
@@ -168,3 +169,18 @@ def test_the_champion_judges(chosen_volumes: Made) -> None:
     ]
     assert {row["verdict"] for row in rows} <= {"good", "look", "fail"}
     assert all(float(row["risk"]) >= 0 for row in rows)
+
+
+def test_doubtful_scans_without_masks_are_put_aside(chosen_volumes: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the scans that nobody labelled those with a doubtful organ; again without doubt, and nothing is left."""
+    study, paths = chosen_volumes
+    doubt = Verdict("look", 1.5, ("its size is unusual",))
+    sure = Verdict("good", 0.2, ())
+    said: list[str] = []
+    for verdict in (doubt, sure):
+        monkeypatch.setattr(predict, "open_judge", lambda _, v=verdict: lambda scan, found: {"left": v, "right": sure})
+        predict.run(study, paths, "test", "champion", say=said.append)
+        folder = paths.predictions("test", "champion") / "correction"
+        found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.nii.gz"))
+        assert found == (["images/s6.nii.gz", "masks/s6.nii.gz"] if verdict is doubt else [])
+    assert sum("to be corrected" in line for line in said) == 1

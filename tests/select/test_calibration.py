@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import FRONTAL_AFFINE, Scan
@@ -18,6 +19,7 @@ from pipeline.mechanics.quality import (
     LOOK,
     Interval,
     Judge,
+    OrganReference,
     QualityReference,
     coarse_picture,
     excess,
@@ -27,13 +29,19 @@ from pipeline.mechanics.quality import (
     scan_figures,
 )
 from pipeline.select.calibration import (
+    FIRST_ALARM,
     Known,
+    Outcome,
+    _alarms,
     _compare_with_others,
     _held_out,
     _reference,
+    _risks,
     calibrate,
+    choose_alarm,
     expected_interval,
     performance,
+    performance_text,
 )
 from pipeline.select.evidence import Evidence
 from tests.predict.studies import ORGANS, make_study, phantom
@@ -144,13 +152,76 @@ def test_calibration_from_a_study(tmp_path: Path) -> None:
 def test_held_out_patients_do_not_judge_themselves(development: list[Known]) -> None:
     outcomes = _held_out(development, STUDY, 1.0, 0.8)
     assert len(outcomes) == 2 * len(development)
-    assert np.mean([risk > LOOK for _, risk in outcomes]) <= 0.1
+    assert np.mean([one.odd > LOOK for one in outcomes]) <= 0.1
+
+
+def with_dice(development: list[Known], noise: float) -> list[Known]:
+    """Predictions whose Dice follows their certainty; a third of the scans is below 0.8."""
+    generator = np.random.default_rng(1)
+    judged = []
+    for one in development:
+        sure = float(generator.uniform(0.75, 0.99))
+        found = float(np.clip(sure - 0.03 + generator.normal(0, noise), 0, 1))
+        judged.append(replace(one, certainty=dict.fromkeys(ORGANS, sure), dice=dict.fromkeys(ORGANS, found)))
+    return judged
+
+
+def calibrated(known: list[Known], limit: float) -> dict[str, Any]:
+    outcomes = _held_out(known, STUDY, 1.0, limit)
+    return performance(_risks(outcomes, _reference(known, STUDY, 1.0, limit)))
+
+
+def test_bad_predictions_are_found_where_the_figures_tell(development: list[Known]) -> None:
+    found = calibrated(with_dice(development, 0.01), 0.85)
+    assert found["bad"] > 10 < found["good"]
+    assert found["sensitivity"] >= 0.5
+    assert found["specificity"] >= 0.85
+    assert found["auroc"] > 0.9
+
+
+def test_where_the_figures_tell_nothing_alarms_stay_rare(development: list[Known]) -> None:
+    found = calibrated(with_dice(development, 0.3), 0.85)
+    assert found["specificity"] >= 0.75
+
+
+def test_alarms_ring_seldom() -> None:
+    outcomes = [Outcome(f"s{n}", n % 5, n >= 80, 0.0, (n - 72) / 10) for n in range(100)]
+    alarm = choose_alarm(outcomes)
+    assert alarm is not None
+    assert 0.04 < np.mean([one.short > alarm for one in outcomes if not one.bad and one.short is not None]) <= 0.08
+    assert np.mean([one.short > alarm for one in outcomes if one.bad and one.short is not None]) == 1
+    # However few are bad, no alarm rings for what lies far above the limit.
+    fine = [replace(one, bad=False, short=-4.0) for one in outcomes]
+    assert choose_alarm(fine) == FIRST_ALARM
+    assert choose_alarm([replace(one, short=None) for one in outcomes]) is None
+    # Scans count, not only organs: two organs of a scan that ring at different times are two false scans in three.
+    pair = [Outcome(f"s{n // 2}", 0, False, 0.0, 5.0 if n in {0, 3} else -5.0) for n in range(6)]
+    assert choose_alarm(pair) == 5.0
+
+
+def test_good_scans_count_once() -> None:
+    outcomes = [Outcome("a", 0, False, 2.0, None), Outcome("a", 0, True, 2.0, None), Outcome("b", 0, False, 0.0, None)]
+    assert _alarms(outcomes, [True, True, False]) == 0.5
+    assert _alarms(outcomes[:2], [False, True]) == 0.0
+    assert _alarms([], []) == 0.0
 
 
 def test_performance() -> None:
     found = performance([(True, 3.0), (True, 0.5), (False, 0.2), (False, 0.5), (False, 1.5)])
     assert found == {"bad": 2, "good": 3, "sensitivity": 0.5, "specificity": 0.6667, "auroc": 0.75}
     assert performance([(False, 0.1)])["auroc"] is None
+
+
+def test_performance_in_words() -> None:
+    some = performance([(True, 3.0), (True, 0.5), (False, 0.2), (False, 0.5), (False, 1.5)])
+    assert performance_text({"dice_limit": 0.9, **some}) == (
+        "quality verdicts, out of fold: 2 of 5 organs below Dice 0.9, 50% of these found, 33% false alarms, AUROC 0.75"
+    )
+    for outcomes in ([(False, 0.1)], [(True, 0.1)], []):
+        said = performance_text({"dice_limit": 0.9, **performance(outcomes)})
+        assert "None" not in said
+        assert "nan" not in said
+    assert "not known" in performance_text({"dice_limit": 0.9, **performance([(False, 0.1)])})
 
 
 def test_intervals() -> None:
@@ -166,20 +237,106 @@ def test_intervals() -> None:
     assert excess("log_size", 1.0, Interval(middle=1.5, half=0.25)) == 2
 
 
+def test_skewed_figures_have_skewed_intervals() -> None:
+    values = list(np.random.default_rng(0).exponential(1.0, 200))
+    interval = expected_interval(values, 200)
+    assert interval.below is not None
+    assert interval.below < 0.5 * interval.half
+    assert excess("log_size", interval.middle - interval.below, interval) == pytest.approx(1)
+    assert excess("log_size", interval.middle + interval.half, interval) == pytest.approx(1)
+
+
 def test_predicted_dice(development: list[Known]) -> None:
-    generator = np.random.default_rng(1)
-    judged = []
-    for one in development:
-        sure = float(generator.uniform(0.8, 0.99))
-        found = float(np.clip(sure - 0.03 + generator.normal(0, 0.01), 0, 1))
-        judged.append(replace(one, certainty=dict.fromkeys(ORGANS, sure), dice=dict.fromkeys(ORGANS, found)))
-    reference = _reference(judged, STUDY, 1.0, 0.7)
-    answer = predicted_dice(reference.organs["left"], 0.9)
-    assert answer is not None
-    assert answer[0] == pytest.approx(0.87, abs=0.01)
-    assert answer[1] < answer[0] < answer[2]
+    judged = with_dice(development, 0.01)
+    fit = _reference(judged, STUDY, 1.0, 0.7).organs["left"].dice
+    assert fit is not None
+    usual = {name: mean for name, (mean, _, _) in fit.figures.items()}
+    truth = [one.dice["left"] for one in judged if one.dice]
+    assert predicted_dice(fit, usual)[0] == pytest.approx(np.mean(truth), abs=1e-9)
+    for sure in (0.8, 0.9, 0.98):
+        least, middle, most = (predicted_dice(fit, usual | {"certainty": sure})[i] for i in (1, 0, 2))
+        assert least < middle < most
+        assert middle == pytest.approx(sure - 0.03, abs=0.03)
+    assert predicted_dice(fit, usual | {"certainty": -50.0})[0] >= 0
     few = _reference(judged[:10], STUDY, 1.0, 0.7)
-    assert predicted_dice(few.organs["left"], 0.9) is None
+    assert few.organs["left"].dice is None
+
+
+def test_older_references_are_read() -> None:
+    one = OrganReference.model_validate({"intervals": {}, "present": 1.0, "dice": [0.5, 0.4, -0.1, 0.06]})
+    assert one.dice is not None
+    assert predicted_dice(one.dice, {"certainty": 0.8}) == pytest.approx((0.8, 0.7, 0.86))
+
+
+def test_a_low_predicted_dice_is_told(development: list[Known]) -> None:
+    judged = with_dice(development, 0.01)
+    reference = _reference(judged, STUDY, 1.0, 0.85).model_copy(update={"alarm": 0.0, "mirror_pairs": PAIRS})
+    one = known_scan(3)[2]
+    verdict = Judge(reference).of_organ("left", one.scan, one.truth["left"], 0.76)
+    assert verdict.verdict != "good"
+    assert any(reason.startswith("its predicted Dice is 0.7") for reason in verdict.reasons)
+    assert Judge(reference).of_organ("left", one.scan, one.truth["left"], 0.97).verdict == "good"
+    assert verdict.dice_text.startswith("0.7")
+
+
+def test_networks_that_disagree_are_told(development: list[Known]) -> None:
+    judge = Judge(_reference(development, STUDY, 1.0, 0.8))
+    one = development[0]
+    assert judge.of_organ("left", one.scan, one.truth["left"], 0.97, {"left": 0.95}).verdict == "good"
+    told = judge.of_organ("left", one.scan, one.truth["left"], 0.97, {"left": 0.6})
+    assert told.verdict == "fail"
+    assert told.reasons[0] == "the networks disagree"
+
+
+def real_known(folder: Path, count: int) -> list[tuple[Scan, LabelMap, Known]]:
+    """Radiographs of the Wingspan set with their readers' masks, as if a network had found these."""
+    organs = ("left_lung", "right_lung", "heart")
+    items = []
+    for path in sorted((folder / "images").glob("WS*.png"))[:count]:
+        if not all((folder / "masks_raw" / organ / path.name).exists() for organ in organs) or path.stem == "WS0054":
+            continue
+        pixels = np.asarray(Image.open(path).convert("L"))
+        scan = Scan(pixels.T[None, :, :, None].copy(), FRONTAL_AFFINE, "xray", "unknown")
+        masks = {o: np.asarray(Image.open(folder / "masks_raw" / o / path.name).convert("L")) > 127 for o in organs}
+        shown = {organ: mask.T[..., None] for organ, mask in masks.items()}
+        labels = LabelMap.from_masks(shown, FRONTAL_AFFINE, organs, overlapping=True)
+        coarse, figures = coarse_picture(scan), organ_figures(labels, "px", [organs[:2]])
+        one = Known(
+            path.stem, path.stem, coarse, scan_figures(scan, coarse), figures, frozenset(organs),
+            found=figures, certainty=dict.fromkeys(organs, 0.97), dice=dict.fromkeys(organs, 0.95),
+        )  # fmt: skip
+        items.append((scan, labels, one))
+    return items
+
+
+def test_real_radiographs_that_are_wrong_are_found(real_data: Path) -> None:
+    """Rotated, inverted, cut and mirrored radiographs with the very masks of their readers; few good ones are."""
+    items = real_known(real_data / "xray_wingspan", 100)
+    organs = {"left_lung": {"mirror": "right_lung"}, "right_lung": {"mirror": "left_lung"}, "heart": {}}
+    study = Study.model_validate({"modality": "xray", "overlapping": True, "organs": organs})
+    known = [one for _, _, one in items[:65]]
+    _compare_with_others(known)
+    reference = _reference(known, study, 1.0, 0.8)
+    judge = Judge(reference.model_copy(update={"mirror_pairs": study.mirror_pairs()}))
+
+    def found(turn: Any, invert: bool = False) -> float:
+        risks = []
+        for scan, labels, _ in items[65:]:
+            turned_scan, turned_labels = turned(scan, labels, turn)
+            if invert:
+                turned_scan = replace(turned_scan, voxels=255 - turned_scan.voxels)
+            certainty = dict.fromkeys(organs, 0.97)
+            prediction: Any = SimpleNamespace(labels=turned_labels, certainty=certainty, agreement={})
+            risks.append(max(verdict.risk for verdict in judge(turned_scan, prediction).values()))
+        return float(np.mean(np.array(risks) > LOOK))
+
+    assert found(lambda a: a) <= 0.1
+    assert found(lambda a: a, invert=True) == 1
+    assert found(lambda a: np.rot90(a, 1, (0, 1))) == 1
+    assert found(lambda a: np.rot90(a, 2, (0, 1))) == 1
+    assert found(lambda a: a[: a.shape[0] // 2]) == 1
+    assert found(lambda a: a[a.shape[0] // 4 :]) == 1
+    assert found(lambda a: a[::-1]) >= 0.9
 
 
 def test_a_volume_is_no_picture(judge: Judge) -> None:

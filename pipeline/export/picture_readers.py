@@ -1,0 +1,190 @@
+"""Reads overlays and spotlights back: is each organ's colour where the organ lies in the slice that is shown?
+
+The grid is turned by nibabel and cut anew, so that nothing of the drawing's own geometry is believed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from pipeline.core.errors import InputError
+from pipeline.core.labels import LabelMap
+from pipeline.core.scan import Array
+from pipeline.export.checks import ABSENT, Measured, Tolerance
+
+#: A picture's pixels are not the scan's voxels: an outline may lie a pixel aside.
+DRAWN = Tolerance(voxels=0.25, size=0.05)
+DARK = 24  # of 255; below it a tint cannot be told from grey
+MATCH = 1.5  # of 255; rounding of a tinted channel
+
+Masks = dict[str, NDArray[np.bool_]]
+Pair = tuple[dict[str, Measured], dict[str, Measured]]
+
+
+@dataclass(frozen=True)
+class Slice:
+    """The slice that a picture shows.
+
+    Attributes:
+        masks: Organ → ``(rows, columns)`` of the picture.
+        affine: Picture's column, row and 1 → RAS+ mm, ``(3, 3)``.
+        area: mm² of a pixel.
+    """
+
+    masks: Masks
+    affine: Array
+    area: float
+
+    def measured(self, pixels: NDArray[np.bool_]) -> Measured:
+        """Measure pixels of the picture."""
+        count = int(np.count_nonzero(pixels))
+        if not count:
+            return ABSENT
+        rows, columns = np.nonzero(pixels)
+        return Measured(self.affine @ [columns.mean(), rows.mean(), 1], count * self.area)
+
+
+def slice_shown(labels: LabelMap, size: int) -> Slice:
+    """The axial slice with most voxels of any organ, the patient's right on its left and the front above.
+
+    Args:
+        labels: The organs.
+        size: Longest side of the picture, pixels. Its pixels are square.
+    """
+    data, affine = labels.data, np.asarray(labels.affine, float)
+    masks = {organ: labels.mask(organ) for organ in labels.organs}
+    flat = data.shape[2] == 1
+    if not flat:
+        from nibabel import orientations
+
+        turn = orientations.io_orientation(affine)
+        affine = affine @ orientations.inv_ornt_aff(turn, data.shape)
+        masks = {organ: orientations.apply_orientation(mask, turn) for organ, mask in masks.items()}
+    any_organ = np.any(list(masks.values()), axis=0)
+    shape = any_organ.shape
+    counts = any_organ.sum(axis=(0, 1))
+    at = int(np.argmax(counts)) if counts.any() else shape[2] // 2
+    x, y = np.linalg.norm(affine[:3, :2], axis=0)
+    scale = size / max(shape[0] * x, shape[1] * y)
+    width, height = (max(round(n * s * scale), 1) for n, s in ((shape[0], x), (shape[1], y)))
+    # Pixel centres in voxels; volumes are shown from the feet, with both axes reversed.
+    step = np.array([shape[0] / width, shape[1] / height])
+    columns, rows = ((np.arange(n) + 0.5) * s for n, s in zip((width, height), step, strict=True))
+    if not flat:
+        columns, rows = shape[0] - columns, shape[1] - rows
+    cut = np.ix_(np.minimum(columns.astype(int), shape[0] - 1), np.minimum(rows.astype(int), shape[1] - 1))
+    right, down = step if flat else -step
+    place = affine[:3] @ [[right, 0, columns[0] - 0.5], [0, down, rows[0] - 0.5], [0, 0, at], [0, 0, 1]]
+    area = float(step[0] * x * step[1] * y)
+    return Slice({organ: mask[..., at][cut].T for organ, mask in masks.items()}, place, area)
+
+
+def read_overlay(path: Path, labels: LabelMap, colors: Mapping[str, str], *, size: int, head: int) -> Pair:
+    """Outlines as they should be seen, and as the file has them: parts that no other organ lies over.
+
+    Args:
+        path: The picture.
+        labels: The organs that it shows.
+        colors: Organ → ``#rrggbb``.
+        size: Longest side of the scan in the picture, pixels.
+        head: Rows of the title above it.
+
+    Raises:
+        InputError: The file is not a picture of this size.
+    """
+    view = slice_shown(labels, size)
+    picture = _pixels(path, view, head)
+    width = max(1, size // 256)
+    near = {organ: _grown(mask, width) for organ, mask in view.masks.items()}
+    # How many organs are near a pixel, and letters wherever they may be.
+    crowd = np.sum(list(near.values()), axis=0, dtype=np.uint8)
+    letters = _letters(crowd.shape)
+    codes = _codes(picture)
+    source, read = {}, {}
+    for organ, mask in view.masks.items():
+        free = (crowd == near[organ]) & ~letters
+        edge = mask & _grown(~mask, width, beyond=True)
+        red, green, blue = _rgb(colors[organ])
+        source[organ] = view.measured(edge & free)
+        read[organ] = view.measured((codes == (red << 16 | green << 8 | blue)) & free)
+    return source, read
+
+
+def read_spotlight(path: Path, labels: LabelMap, colors: Mapping[str, str], *, size: int, photo: bool) -> Pair:
+    """Lit areas as they should be, and as the file has them: what is coloured inside, and not grey outside.
+
+    Args:
+        path: The picture.
+        labels: The organs that it shows; a later one lies over those before it.
+        colors: Organ → ``#rrggbb``.
+        size: Longest side of the picture, pixels.
+        photo: Whether organs keep their own colours; their areas are then read together, under the name of each.
+
+    Raises:
+        InputError: The file is not a picture of this size.
+    """
+    view = slice_shown(labels, size)
+    picture = _pixels(path, view, 0).astype(np.float32)
+    coloured = np.ptp(picture, axis=-1) > 0
+    union = np.any(list(view.masks.values()), axis=0)
+    if photo:
+        both = view.measured(union), view.measured(union | coloured)
+        return dict.fromkeys(view.masks, both[0]), dict.fromkeys(view.masks, both[1])
+    dark = picture.max(axis=-1) < DARK
+    source, read = {}, {}
+    for number, (organ, mask) in enumerate(view.masks.items()):
+        later = list(view.masks.values())[number + 1 :]
+        own = mask & ~np.any(later, axis=0) if later else mask
+        tint = 0.35 * 255 + 0.65 * np.array(_rgb(colors[organ]), np.float32)
+        light = picture @ tint / (tint @ tint)
+        like = (np.abs(picture - light[..., None] * tint) < MATCH).all(axis=-1) & coloured & ~dark
+        source[organ], read[organ] = view.measured(own), view.measured(like | (own & dark))
+    return source, read
+
+
+def _pixels(path: Path, view: Slice, head: int) -> NDArray[np.uint8]:
+    """RGB of the part of a picture that shows the scan."""
+    rows, columns = next(iter(view.masks.values())).shape
+    with Image.open(path) as image:
+        picture = np.asarray(image.convert("RGB"))
+    if picture.shape[0] < rows + head or picture.shape[1] != columns:
+        raise InputError(f"the picture is {picture.shape[1]} × {picture.shape[0]}, not {columns} × {rows} or more")
+    return picture[head : head + rows]
+
+
+def _codes(picture: NDArray[np.uint8]) -> NDArray[np.uint32]:
+    """Each pixel's colour as one number."""
+    red, green, blue = (picture[..., i].astype(np.uint32) for i in range(3))
+    return np.asarray(red << 16 | green << 8 | blue, np.uint32)
+
+
+def _grown(mask: NDArray[np.bool_], by: int, *, beyond: bool = False) -> NDArray[np.bool_]:
+    """A mask and all pixels that ``by`` steps across sides reach from it; ``beyond`` the picture it may count too."""
+    grown = np.pad(mask, by, constant_values=beyond)
+    for _ in range(by):
+        step = grown.copy()
+        step[1:] |= grown[:-1]
+        step[:-1] |= grown[1:]
+        step[:, 1:] |= grown[:, :-1]
+        step[:, :-1] |= grown[:, 1:]
+        grown = step
+    return grown[by:-by, by:-by]
+
+
+@cache
+def _letters(shape: tuple[int, ...]) -> NDArray[np.bool_]:
+    """Where the letters of the sides may lie over the organs: half-way up, at the left and right border."""
+    rows, columns = np.indices(shape)
+    reach = max(16, shape[1] // 16)
+    return (abs(rows - shape[0] // 2) < reach / 2) & (np.minimum(columns, shape[1] - 1 - columns) < reach)
+
+
+def _rgb(color: str) -> tuple[int, ...]:
+    return tuple(bytes.fromhex(color.lstrip("#")))
