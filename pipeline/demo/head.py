@@ -73,7 +73,7 @@ class Head:
     def _draw_tumour(self, rng: np.random.Generator) -> Tumour:
         side = rng.choice([-1, 1])
         centre = (side * rng.uniform(27, 42), rng.uniform(-42, 42), rng.uniform(4, 34))
-        radius = rng.uniform(14, 21)
+        radius = rng.uniform(17, 23)
         axes = tuple(float(a) for a in radius * rng.uniform(0.8, 1.25, 3))
         rotation = turn(2, rng.uniform(0, 180)) @ turn(0, rng.uniform(0, 90))
         return Tumour(centre, axes, rotation, float(rng.uniform(2, 9)))  # type: ignore[arg-type]

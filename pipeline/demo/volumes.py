@@ -22,7 +22,7 @@ GRIDS = {SITES[0]: (64, 64, 24), SITES[1]: (64, 64, 24), SITES[2]: (60, 68, 26)}
 def make_volume(case: Case, root: Path) -> None:
     """Acquire one volume and write it and its labels below ``root``; fills in the row of ``case``."""
     person = case.person()
-    head = Head(person, tumour=case.patient % 3 != 0)
+    head = Head(person, tumour=case.patient % 5 != 0)
     rng = case.draw()
     acquisition = _acquisition(case, rng)
     voxels, labels = head.acquire(acquisition, rng)
