@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -44,6 +45,8 @@ def prepare_study(
     study = Study.model_validate(values)
     paths = StudyPaths(name, root)
     if not paths.scans_csv.is_file():
+        manifest_path(name, root).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(manifest_path(name, ROOT), manifest_path(name, root))
         write_shards(paths, study, load_manifest(manifest_path(name, ROOT), study), data_root(study, ROOT))
         for shard in range(study.ingest.shards):
             ingest.run_shard(study, paths, shard)
