@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.core.drafts import IMAGE_ENDINGS, stem
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_table, sha256_of, whole_file, write_table
-from pipeline.core.manifest import load_manifest, manifest_path
+from pipeline.core.manifest import SCAN_ID, load_manifest, manifest_path
 from pipeline.core.study import Study, data_root, load_study
 from pipeline.formats.correction import IMAGES, MASKS
 
@@ -95,20 +95,36 @@ def find_corrected(folder: Path) -> dict[str, Corrected]:
         if entry.name.startswith("."):
             continue
         if entry.is_dir():
-            organs = {stem(file): file for file in sorted(entry.iterdir()) if _is_image(file)}
+            organs: dict[str, Path] = {}
+            for file in sorted(entry.iterdir()):
+                if _is_image(file):
+                    _alone(organs.get(stem(file)), file)
+                    organs[stem(file)] = file
             if organs:
                 found.setdefault(entry.name, Corrected()).organs = organs
         elif _is_image(entry):
-            found.setdefault(stem(entry), Corrected()).mask = entry
+            one = found.setdefault(stem(entry), Corrected())
+            _alone(one.mask, entry)
+            one.mask = entry
     if not found:
         raise InputError("holds no masks", where=str(folder))
     for scan, one in found.items():
         if one.mask and one.organs:
             raise InputError(f"{scan} has a file of all organs and a folder of single ones", where=str(masks))
-        names = [scan, *(f"{scan}_{channel:04d}" for channel in range(100))]
         files = {stem(file): file for file in sorted((folder / IMAGES).glob(f"{scan}*")) if _is_image(file)}
+        names = [scan] if scan in files else [f"{scan}_{channel:04d}" for channel in range(100)]
         one.images = [files[name] for name in names if name in files] if masks != folder else []
     return found
+
+
+def _alone(before: Path | None, file: Path) -> None:
+    """Refuse a second mask of the same name: which of the two was corrected is not known."""
+    if before is not None:
+        raise InputError(
+            f"{before.name} and {file.name} are masks of the same name",
+            where=str(file.parent),
+            remedy="Keep the corrected one.",
+        )
 
 
 def _is_image(path: Path) -> bool:
@@ -117,6 +133,13 @@ def _is_image(path: Path) -> bool:
 
 def _check(found: dict[str, Corrected], known: dict[str, Row], study: Study, folder: Path, root: Path) -> None:
     """Refuse before anything is copied."""
+    odd = [scan for scan in found if scan not in known and not SCAN_ID.fullmatch(scan)]
+    if odd:
+        raise InputError(
+            f"{odd[0]!r} cannot be a scan's id",
+            where=str(folder),
+            remedy="Rename image and mask: up to 100 letters, digits, '_', '-' and '.'.",
+        )
     unknown = [scan for scan, one in found.items() if scan not in known and not one.images]
     if unknown:
         raise InputError(
@@ -143,9 +166,9 @@ def _check(found: dict[str, Corrected], known: dict[str, Row], study: Study, fol
                 where=str(folder),
                 remedy="Give a mask of each organ; an empty one where the organ is absent.",
             )
-        before = root / row["image"]
-        ours = bool(one.images) and "corrected/" in row["image"] and before.is_file()
-        if ours and sha256_of(before) != sha256_of(one.images[0]):
+        before = [root / name.strip() for name in row["image"].split(";")]
+        ours = bool(one.images) and "corrected/" in row["image"] and all(file.is_file() for file in before)
+        if ours and list(map(sha256_of, before)) != list(map(sha256_of, one.images)):
             raise InputError(
                 f"the study has another scan of the name {scan}",
                 where=str(folder),

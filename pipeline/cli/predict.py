@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -48,12 +49,13 @@ def predict_files(
     Raises:
         InputError: Nothing could be found to predict, or the model cannot be opened.
     """
+    from pipeline.cli.console import say
     from pipeline.cli.inputs import find_inputs
     from pipeline.cli.outcomes import COLUMNS, Table, table_rows
     from pipeline.core.errors import EXIT_OK, EXIT_SOME_FAILED, InputError
     from pipeline.core.files import write_json, write_table
     from pipeline.export.forms import Job
-    from pipeline.formats.correction import FOLDER
+    from pipeline.formats.correction import FOLDER, clear, finish
     from pipeline.mechanics.flow import flow
     from pipeline.mechanics.quality import open_judge
 
@@ -65,6 +67,9 @@ def predict_files(
     judge = open_judge(folder)
     table = Table(as_json)
     steps = _Steps(predictor, job, judge, probabilities)
+    kept = clear(out / FOLDER)
+    if kept is not None and not as_json:
+        say(f"corrections that were begun are kept in {kept}")
     outcomes = []
     for outcome in table.follow(flow(inputs, steps.read, steps.predict, steps.write, large=steps.large), len(inputs)):
         outcomes.append(outcome)
@@ -72,6 +77,7 @@ def predict_files(
     rows = [row for outcome in outcomes for row in table_rows(outcome)]
     write_table(out / "predictions.csv", rows, COLUMNS)
     _list_doubtful(out / FOLDER, rows)
+    finish(out / FOLDER)
     if as_json:
         table.document(champion.name, outcomes)
     write_json(out / "model.json", {"name": champion.name, "study": champion.study, "organs": champion.organs})
@@ -200,7 +206,10 @@ class _Steps:
         """Whether nothing else should be in memory beside the scan."""
         from pipeline.mechanics.flow import LARGE
 
-        return under.scan is not None and under.scan.voxels.nbytes > LARGE
+        if under.scan is None:
+            return False
+        probabilities = 4 * self.predictor.plan.out_channels * prod(under.scan.shape)
+        return under.scan.voxels.nbytes > LARGE or probabilities > 4 * LARGE
 
     @contextmanager
     def _watched(self, under: _Under) -> Iterator[None]:

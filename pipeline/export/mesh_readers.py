@@ -51,7 +51,13 @@ def _measured(corners: Triangles, labels: LabelMap) -> Measured:
     if np.linalg.det(affine[:3, :3]) < 0:
         # Seen in a mirrored grid, corners that ran counter-clockwise run clockwise.
         places = places[:, ::-1]
-    inside = measured(enclosed(places, shape), affine)
+    # The box of the surface alone; with a slice more, so that a thin organ is not taken for a picture.
+    low = np.maximum(np.floor(places.min(axis=(0, 1))), 0).astype(int)
+    high = np.minimum(np.ceil(places.max(axis=(0, 1))).astype(int) + 1, shape)
+    placed = affine.copy()
+    placed[:3, 3] += affine[:3, :3] @ low
+    x, y, z = (int(side) for side in high - low)
+    inside = measured(enclosed(places - low, (x, y, z)), placed)
     # Corners lie half-way between voxels: what they are off by, the whole surface was moved by.
     moved = np.median((places - np.round(2 * places) / 2).reshape(-1, 3), axis=0)
     return Measured(inside.centroid + affine[:3, :3] @ moved, inside.size)
@@ -80,7 +86,7 @@ def enclosed(corners: Triangles, shape: tuple[int, int, int]) -> NDArray[np.bool
     entries = np.zeros((shape[0], shape[1], shape[2] + 1), np.int32)
     # A face seen from above is left by a rising ray, one seen from below is entered.
     np.add.at(entries, (cell[:, 0], cell[:, 1], first), np.where(total > 0, -1, 1))
-    return np.asarray(entries.cumsum(axis=2)[..., :-1] > 0)
+    return np.asarray(np.cumsum(entries, axis=2, out=entries)[..., :-1] > 0)
 
 
 def _stl(path: Path) -> Triangles:

@@ -109,6 +109,8 @@ def read_overlay(path: Path, labels: LabelMap, colors: Mapping[str, str], *, siz
     codes = _codes(picture)
     source, read = {}, {}
     for organ, mask in view.masks.items():
+        if _is_grey(colors[organ]):
+            continue
         free = (crowd == near[organ]) & ~letters
         edge = mask & _grown(~mask, width, beyond=True)
         red, green, blue = _rgb(colors[organ])
@@ -140,13 +142,20 @@ def read_spotlight(path: Path, labels: LabelMap, colors: Mapping[str, str], *, s
     dark = picture.max(axis=-1) < DARK
     source, read = {}, {}
     for number, (organ, mask) in enumerate(view.masks.items()):
+        if _is_grey(colors[organ]):
+            continue
         later = list(view.masks.values())[number + 1 :]
         own = mask & ~np.any(later, axis=0) if later else mask
         tint = 0.35 * 255 + 0.65 * np.array(_rgb(colors[organ]), np.float32)
         light = picture @ tint / (tint @ tint)
         like = (np.abs(picture - light[..., None] * tint) < MATCH).all(axis=-1) & coloured & ~dark
-        source[organ], read[organ] = view.measured(own), view.measured(like | (own & dark))
+        source[organ], read[organ] = view.measured(own), view.measured((like & (own | ~union)) | (own & dark))
     return source, read
+
+
+def _is_grey(color: str) -> bool:
+    """Whether a colour cannot be told from a scan's own greys, so that nothing can be read of it."""
+    return len(set(_rgb(color))) == 1
 
 
 def _pixels(path: Path, view: Slice, head: int) -> NDArray[np.uint8]:

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +19,30 @@ from pipeline.core.scan import Scan
 from pipeline.formats.nifti_labels import stored_grid, write_label_files, write_nifti
 
 FOLDER, IMAGES, MASKS = "correction", "images", "masks"
+#: When the folder was last written by us: what is newer, a person has changed.
+STAMP = ".written"
+
+
+def clear(folder: Path) -> Path | None:
+    """Remove an earlier run's folder; corrections that were begun in it are kept under another name, which is given."""
+    if not folder.is_dir():
+        return None
+    stamp = folder / STAMP
+    since = stamp.stat().st_mtime_ns if stamp.is_file() else 0
+    files = (path for path in folder.rglob("*") if path.is_file() and path != stamp)
+    if not any(path.stat().st_mtime_ns > since for path in files):
+        shutil.rmtree(folder)
+        return None
+    numbered = (folder.with_name(f"{folder.name}-{number}") for number in count(1))
+    kept = next(path for path in numbered if not path.exists())
+    folder.rename(kept)
+    return kept
+
+
+def finish(folder: Path) -> None:
+    """Note that all in the folder is as it was found."""
+    if folder.is_dir():
+        (folder / STAMP).touch()
 
 
 def put_aside(folder: Path, name: str, scan: Scan, labels: LabelMap, values: Mapping[str, int]) -> None:

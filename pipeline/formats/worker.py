@@ -10,6 +10,7 @@ import os
 import resource
 import signal
 import sys
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
@@ -20,6 +21,8 @@ from pipeline.core.errors import InputError
 
 #: Seconds between the caller's limit and the moment when a worker without a caller ends itself.
 _GRACE = 5
+#: Two forks at once would inherit each other's pipes, and neither would see the other's end.
+_STARTING = threading.Lock()
 
 
 class KilledError(InputError):
@@ -107,13 +110,14 @@ class Worker:
             self.close()
             # A forked process has everything imported already; where forking is not safe, a fresh one is started.
             context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
-            self._pipe, theirs = context.Pipe()
-            self._process = context.Process(  # type: ignore[attr-defined]
-                target=_serve, args=(theirs, self._pipe, self.memory_gib), daemon=True
-            )
-            self._process.start()
-            self.starts += 1
-            theirs.close()
+            with _STARTING:
+                self._pipe, theirs = context.Pipe()
+                self._process = context.Process(  # type: ignore[attr-defined]
+                    target=_serve, args=(theirs, self._pipe, self.memory_gib), daemon=True
+                )
+                self._process.start()
+                self.starts += 1
+                theirs.close()
         return self._pipe
 
     def _how_it_ended(self) -> str:

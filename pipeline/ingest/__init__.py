@@ -35,11 +35,20 @@ def quiet(line: str) -> None:
 
 
 def columns(study: Study, extra: tuple[str, ...] = ()) -> list[str]:
-    """Columns of ``scans.csv``."""
+    """Columns of ``scans.csv``.
+
+    Raises:
+        InputError: A column of the manifest has the name of one that ingestion fills in.
+    """
     fixed = ["scan_id", "patient_id", "shard", "split", "fold", "labelled", *MEASURED]
     fixed += ["organs", "annotated", "border", "findings"]
     organs = [f"{what}_{organ}" for what in ("volume", "components") for organ in study.organs]
-    return [*fixed, *organs, *(name for name in extra if name not in fixed and name not in organs)]
+    taken = sorted({*fixed, *organs} & set(extra))
+    if taken:
+        raise InputError(
+            f"the manifest has a column {taken[0]!r}, which ingestion fills in itself", remedy="Rename the column."
+        )
+    return [*fixed, *organs, *extra]
 
 
 def run_shard(study: Study, paths: StudyPaths, shard: int, say: Say = quiet) -> None:

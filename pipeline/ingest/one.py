@@ -62,7 +62,7 @@ def _ingest(row: Row, study: Study, data: Path, scan_file: Path, mask_file: Path
         findings += noticed
     write_scan(scan_file, scan)
     cells["findings"] = [str(finding) for finding in findings]
-    return {"cells": {**cells, **row.extra}, "facts": facts}
+    return {"cells": {**row.extra, **cells}, "facts": facts}
 
 
 def _check_files(row: Row, data: Path) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, field_validator
+from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_json
@@ -125,7 +125,13 @@ class OrganReference(BaseModel):
             return value
         slope, intercept, low, high = value
         line = {"certainty": (0.0, 1.0, slope)}
-        return {"figures": line, "intercept": intercept, "low": low, "high": high, "spread": (high - low) / 3.29}
+        return {
+            "figures": line,
+            "intercept": intercept,
+            "low": low,
+            "high": high,
+            "spread": max((high - low) / 3.29, 0.005),
+        }
 
 
 class QualityReference(BaseModel):
@@ -149,6 +155,15 @@ class QualityReference(BaseModel):
     limit: float = 0.0
     alarm: float | None = None
     figures: dict[str, Any] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_old_handedness(cls, value: Any) -> Any:
+        """Champions of before 2026-11-21 measured handedness otherwise; their interval says nothing of ours."""
+        if isinstance(value, dict) and "limit" not in value:
+            scan = {name: one for name, one in value.get("scan", {}).items() if name != "handedness"}
+            return {**value, "scan": scan}
+        return value
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,6 @@ champion, the test's and the unlabelled scans.
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.scan import Scan
 from pipeline.core.splits import Part, by_part, read_splits
 from pipeline.core.study import Study
-from pipeline.formats.correction import FOLDER, put_aside
+from pipeline.formats.correction import FOLDER, clear, finish, put_aside
 from pipeline.formats.store import read_scan, write_labels
 from pipeline.mechanics.flow import LARGE, flow
 from pipeline.mechanics.predictor import Prediction, Predictor, open_champion, open_folds
@@ -137,7 +136,11 @@ class _Work:
         self.rows: list[Row] = []
         self.verdicts: list[Row] = []
         self.aside = 0
-        shutil.rmtree(out / FOLDER, ignore_errors=True)
+        # Not below the rule's output, which is removed before each run, with all that a person did in it.
+        self.correction = paths.results / FOLDER
+        kept = clear(self.correction) if judge is not None else None
+        if kept is not None:
+            say(f"corrections that were begun are kept in {kept}")
 
     def predict(self, predictor: Predictor, fold: str, scans: list[Row]) -> None:
         """Predict scans with one predictor."""
@@ -156,7 +159,10 @@ class _Work:
             return under
 
         def large(under: _Under) -> bool:
-            return under.image is not None and under.image.voxels.nbytes > LARGE
+            if under.image is None:
+                return False
+            probabilities = 4 * predictor.plan.out_channels * int(np.prod(under.image.shape))
+            return under.image.voxels.nbytes > LARGE or probabilities > 4 * LARGE
 
         for number, under in enumerate(flow(scans, read, work, self._write, large=large), 1):
             row = {name: under.scan[name] for name in ("scan_id", "patient_id")}
@@ -188,7 +194,7 @@ class _Work:
         name = under.scan["scan_id"]
         under.verdicts = quality_rows(name, judge(image, prediction))
         if under.scan["labelled"] != "1" and any(row["verdict"] != "good" for row in under.verdicts):
-            put_aside(self.out / FOLDER, name, image, prediction.labels, self.study.values())
+            put_aside(self.correction, name, image, prediction.labels, self.study.values())
             under.aside = True
 
     def close(self) -> None:
@@ -207,7 +213,8 @@ class _Work:
         done = len(self.rows) - len(failed)
         self.say(f"{self.model}: {done} scans predicted" + (f", {len(failed)} failed" if failed else ""))
         if self.aside:
-            self.say(f"{self.aside} doubtful scans without masks lie in {self.out / FOLDER}, to be corrected")
+            finish(self.correction)
+            self.say(f"{self.aside} doubtful scans without masks lie in {self.correction}, to be corrected")
         if failed and not done:
             raise InputError(f"not one of {len(failed)} scans could be predicted; the first: {failed[0]['reason']}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -142,11 +143,14 @@ def choose_alarm(outcomes: Sequence[Outcome]) -> float | None:
     shorts = sorted({one.short for one in outcomes if one.short is not None})
     if not shorts:
         return None
-    for alarm in [FIRST_ALARM, *(short for short in shorts if short > FIRST_ALARM)]:
+    alarms = [FIRST_ALARM, *(short for short in shorts if short > FIRST_ALARM)]
+
+    def quiet(alarm: float) -> bool:
         rung = [one.odd > LOOK or (one.short is not None and one.short > alarm) for one in outcomes]
-        if _alarms(outcomes, rung) <= FALSE_ALARMS:
-            return round(alarm, 4)
-    return round(shorts[-1], 4)
+        return _alarms(outcomes, rung) <= FALSE_ALARMS
+
+    # The higher the alarm, the fewer ring, so that halving finds the first that is quiet.
+    return round(alarms[min(bisect_left(alarms, True, key=quiet), len(alarms) - 1)], 4)
 
 
 def _risks(outcomes: Sequence[Outcome], reference: QualityReference) -> list[tuple[bool, float]]:

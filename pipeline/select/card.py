@@ -117,7 +117,8 @@ def _trained_on(fingerprint: Mapping[str, Any]) -> list[str]:
     unit = fingerprint.get("unit", "")
     for key, name in (("size", "voxels"), ("spacing", f"spacing, {unit}"), ("extent", f"field of view, {unit}")):
         if key in fingerprint:
-            cells = (" × ".join(f"{v:.3g}" for v in fingerprint[key][column]) for column in ("min", "median", "max"))
+            columns = (fingerprint[key][column] for column in ("min", "median", "max"))
+            cells = (" × ".join(f"{v:.0f}" if v >= 100 else f"{v:.3g}" for v in column) for column in columns)
             lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
 

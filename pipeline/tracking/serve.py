@@ -26,7 +26,8 @@ if TYPE_CHECKING:
 #: Column → what it is. A row gives ``image`` or ``voxels``.
 INPUTS = {
     "image": "bytes of a PNG, JPEG, TIFF, DICOM or NIfTI file; base64 in JSON",
-    "voxels": "rows of a picture as it is shown, (X, Y, Z) of a volume in RAS+ order, or (C, X, Y, Z); nested lists",
+    "voxels": "rows of a picture as it is shown, (X, Y, Z) of a volume in RAS+ order, or (C, X, Y, Z); nested lists; "
+    "in a list of scans, which a volume always needs: [volume]",
     "spacing": "mm of a voxel along X, Y and Z of `voxels`; left out where unknown",
 }
 OUTPUTS = {
@@ -118,7 +119,9 @@ def _one_picture(rows: list[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
     MLflow makes a table of ``{"inputs": {"voxels": picture}}`` by taking each line of the picture for a scan.
     """
     lines = [row.get("voxels") for row in rows]
-    if not all(isinstance(line, (list, tuple, np.ndarray)) and len(line) and np.isscalar(line[0]) for line in lines):
+    if not lines or not all(
+        isinstance(line, (list, tuple, np.ndarray)) and len(line) and np.isscalar(line[0]) for line in lines
+    ):
         return rows
     return [{**rows[0], "voxels": lines}]
 

@@ -93,7 +93,6 @@ def run(
         InputError: An earlier stage's files are missing, the loss is not finite, or one patch exceeds the memory.
         Stopped: SIGTERM came; a checkpoint was written.
     """
-    began = time.perf_counter()
     world = machine.join_world()
     if not world.leads:
         say = _silent
@@ -103,6 +102,7 @@ def run(
     folder = paths.checkpoints(task.key)
     with ExitStack() as stack:
         where = stack.enter_context(machine.chosen_device(world, device, say))
+        began = time.perf_counter()  # waiting for a card is no part of the budget
         stop = stack.enter_context(Stop())
         training = load_cases(task.prepared, task.training, task.plan, where)
         validation = load_cases(task.prepared, task.validation, task.plan, torch.device("cpu"))

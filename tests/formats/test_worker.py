@@ -3,6 +3,7 @@
 import ctypes
 import os
 import signal
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +19,10 @@ def whoami(say):
 
 def crash():
     ctypes.string_at(0)
+
+
+def abort():
+    os.abort()
 
 
 def hang():
@@ -116,3 +121,26 @@ def test_a_worker_without_its_caller_ends(tmp_path):
             return
         time.sleep(0.1)
     pytest.fail("the worker lives on")
+
+
+def test_workers_started_side_by_side_tell_a_crash_at_once():
+    """None of them holds an end of another's pipe, so that each sees its own child's end."""
+    said = []
+
+    def one(barrier):
+        with Worker(20, 1) as worker:
+            barrier.wait()
+            start = time.monotonic()
+            with pytest.raises(KilledError, match="SIGABRT"):
+                call(worker, "abort")
+            said.append(time.monotonic() - start)
+
+    for _ in range(5):
+        barrier = threading.Barrier(4)
+        threads = [threading.Thread(target=one, args=(barrier,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert len(said) == 20
+    assert max(said) < 15

@@ -175,3 +175,10 @@ def test_volumes_are_measured_in_millilitres_and_pictures_in_square_centimetres(
     scans, _ = small.run()
     assert float(scans["v"]["volume_heart"]) == pytest.approx(100 * 30 / 1000)
     assert scans["v"]["orientation"] == "RAS"
+
+
+def test_a_column_that_ingestion_fills_in_itself_is_refused(small):
+    """Whatever a manifest says in it would stand for what was measured."""
+    small.chest("a", 0, findings="cardiomegaly")
+    with pytest.raises(InputError, match=r"column 'findings'.*ingestion fills in"):
+        small.run()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +21,7 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.scan import FRONTAL_AFFINE, Scan
 from pipeline.core.shards import write_shards
 from pipeline.core.study import data_root, load_study
-from pipeline.formats.correction import put_aside
+from pipeline.formats.correction import clear, finish, put_aside
 from pipeline.formats.nifti_labels import stored_grid, write_nifti
 from pipeline.formats.store import read_labels
 from tests.predict.studies import ORGANS, phantom
@@ -167,3 +169,45 @@ def test_images_keep_what_they_hold(tmp_path: Path) -> None:
     }  # fmt: skip
     np.testing.assert_array_equal(np.asarray(Image.open(tmp_path / "images" / "deep.png")), deep.voxels[0, :, :, 0].T)
     assert [path.name for path in find_corrected(tmp_path)["two"].images] == ["two_0000.nii.gz", "two_0001.nii.gz"]
+
+
+def test_a_mask_beside_the_one_it_was_made_from_is_not_guessed(place: Path) -> None:
+    aside(place / "new", "a", *radiograph(1))
+    (folder,) = (path for path in (place / "new" / "masks").iterdir() if path.is_dir())
+    packed = next(folder.glob("*.nii.gz"))
+    packed.with_suffix("").write_bytes(b"corrected")
+    with pytest.raises(InputError, match="masks of the same name"):
+        find_corrected(place / "new")
+
+
+def test_another_scan_is_not_taken_for_a_channel(tmp_path: Path) -> None:
+    for name in ("images/case7.nii.gz", "images/case7_0001.nii.gz", "masks/case7.nii.gz", "masks/case7_0001.nii.gz"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    found = find_corrected(tmp_path)
+    assert [path.name for path in found["case7"].images] == ["case7.nii.gz"]
+    assert [path.name for path in found["case7_0001"].images] == ["case7_0001.nii.gz"]
+
+
+def test_a_name_that_cannot_be_a_scans_is_refused(place: Path) -> None:
+    aside(place / "new", "case 7", *radiograph(2))
+    before = manifest_path("chest").read_bytes()
+    with pytest.raises(InputError, match="'case 7' cannot be a scan's id"):
+        add_masks("chest", place / "new", None)
+    assert manifest_path("chest").read_bytes() == before
+
+
+def test_corrections_that_were_begun_outlast_the_next_run(tmp_path: Path) -> None:
+    folder = tmp_path / "correction"
+    aside(folder, "a", *radiograph(1))
+    finish(folder)
+    assert clear(folder) is None
+    assert not folder.exists()
+    aside(folder, "a", *radiograph(1))
+    finish(folder)
+    mask = next((folder / "masks").rglob("*.nii.gz"))
+    os.utime(mask, (time.time() + 5, time.time() + 5))
+    kept = clear(folder)
+    assert kept == tmp_path / "correction-1"
+    assert (kept / mask.relative_to(folder)).is_file()
+    assert not folder.exists()

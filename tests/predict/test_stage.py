@@ -180,7 +180,7 @@ def test_doubtful_scans_without_masks_are_put_aside(chosen_volumes: Made, monkey
     for verdict in (doubt, sure):
         monkeypatch.setattr(predict, "open_judge", lambda _, v=verdict: lambda scan, found: {"left": v, "right": sure})
         predict.run(study, paths, "test", "champion", say=said.append)
-        folder = paths.predictions("test", "champion") / "correction"
+        folder = paths.results / "correction"
         found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.nii.gz"))
         assert found == (["images/s6.nii.gz", "masks/s6.nii.gz"] if verdict is doubt else [])
     assert sum("to be corrected" in line for line in said) == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from pathlib import Path
 
 import pytest
@@ -111,3 +112,18 @@ def test_lines_that_end_as_on_old_macintoshes(tmp_path: Path) -> None:
     assert table.ids() == ["ä", "b, c"]
     assert table.masks("b, c", ["x"], (2, 2, 1))["x"].sum() == 1
     assert [cell.text for cell in read_cells(path, DIALECTS["hubmap"])] == ["1 2", "3 1"]
+
+
+@pytest.mark.parametrize("size", ["5,5,1", "1,4,1", "4,4,3"])
+def test_rows_of_one_image_that_are_apart_and_differ_in_size(tmp_path: Path, size: str) -> None:
+    path = tmp_path / "masks.csv"
+    write(path, {name: label_map(1, (4, 4, 1), ORGANS[:1]) for name in ("a", "b")})
+    rows = path.read_text().splitlines()
+    columns = rows[0].split(",")
+    again = dict(zip(columns, next(csv.reader([rows[1]])), strict=True))
+    again |= dict(zip(("height", "width", "depth"), size.split(","), strict=True)) | {"checksum": "", "rle": "0 1"}
+    with path.open("a", newline="") as file:
+        csv.DictWriter(file, columns).writerow(again)
+    reader = EntryReader(path)
+    with pytest.raises(InputError, match=r"differ in size|size|checksum"):
+        list(unpack(read_cells(path, DIALECTS["organseg"]), reader, path, tmp_path / "out"))

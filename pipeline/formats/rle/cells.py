@@ -195,7 +195,7 @@ def _organseg(path: str | Path, table: Table, _: Dialect, __: Sequence[str] | No
             index = _stated("slice", place)
         except InputError as error:
             raise InputError(error.what, where=f"{path}, row {row}, column {error.where!r}") from None
-        if index >= tall and not (index == 0 and axis == "volume"):
+        if index >= tall:
             raise InputError(f"slice {index} lies outside a depth of {tall}", where=f"{path}, row {row}")
         extra = {"spacing": spacing, "unit": unit, "affine": affine, "checksum": check}
         yield Cell(row, "rle", scan_id, organ, text, rows, columns, dialect, axis, index, tall, extra)

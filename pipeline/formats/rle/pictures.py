@@ -30,6 +30,8 @@ _JOINT = "__"
 _LONGEST_NAME = 180
 #: Files that are written at once; disks sync several in the time of one.
 _AT_ONCE = 16
+#: A mask of more bytes waits until the files before it are written.
+_LARGE = 1 << 24
 _VOLUMES = (".nii", ".nii.gz")
 _PICTURES = (".png", ".tif", ".tiff", ".bmp")
 
@@ -81,16 +83,27 @@ def unpack(cells: Iterable[Cell], reader: EntryReader, path: str | Path, folder:
                 again = hash(name) in written
                 if again:
                     files.wait()
-                    before = read_mask_file(target)[0] != 0
-                    mask = mask | (before[:, :, 0].T if flat else before)
+                    mask = mask | _written(target, mask.shape, f"{path}, image {entries[0].scan_id!r}, organ {organ!r}")
                 if flat:
                     files.start(write_bytes, target, png_of(mask))
                 else:
                     affine, unit = _place(entries[0])
+                    if mask.nbytes > _LARGE:
+                        files.wait()
                     files.start(write_nifti, target, mask.view(np.uint8), affine, unit)
                 if not again:
                     written.add(hash(name))
                     yield target
+
+
+def _written(target: Path, shape: tuple[int, ...], where: str) -> Mask:
+    """The mask that earlier rows of an image and organ were written as."""
+    if target.is_file():
+        before = read_mask_file(target)[0] != 0
+        before = before[:, :, 0].T if target.suffix == ".png" else before
+        if before.shape == shape:
+            return before
+    raise InputError("rows of this image and organ differ in size", where=where)
 
 
 class _Files:

@@ -202,10 +202,13 @@ def mask_entries(
     """
     if axis not in _AXES:
         raise InputError(f"there is no axis {axis!r}", remedy="Slice along x, y or z, or take volume.")
-    # One copy turns all slices upright in memory, after which each is read in one sweep.
-    stacks = {organ: np.ascontiguousarray(to_pictures(mask, axis)) for organ, mask in masks.items()}
-    if not stacks:
+    if not masks:
         return
+
+    def upright(mask: Mask) -> Mask:
+        # One copy turns an organ's slices upright in memory, after which they are read in one sweep.
+        return np.ascontiguousarray(to_pictures(mask, axis))
+
     x, y, z = next(iter(masks.values())).shape
     spacing = Grid((x, y, z), affine).spacing
 
@@ -213,10 +216,11 @@ def mask_entries(
         return Entry(scan_id, organ, runs, axis, index, depth, spacing, unit, affine)
 
     if axis == "volume":
-        for organ, stack in stacks.items():
+        for organ, mask in masks.items():
+            stack = upright(mask)
             yield entry(organ, volume_runs(stack, order), 0, stack.shape[0])
         return
-    slices = {organ: slice_runs(stack, order) for organ, stack in stacks.items()}
+    slices = {organ: slice_runs(upright(mask), order) for organ, mask in masks.items()}
     empty = {organ for organ, pictures in slices.items() if not any(runs.count for runs in pictures)}
     depth = len(next(iter(slices.values())))
     for index in range(depth):
