@@ -99,6 +99,15 @@ def test_a_run_shows_its_curves(reviewed: tuple[Store, str], page: Any, pictures
     store, address = reviewed
     run = next(run for run in store.client.search_runs(["1"]) if run.info.run_name == "unet · fold 0")
     page.goto(f"{address}/#/experiments/1/runs/{run.info.run_id}/model-metrics?workflowType=machine_learning")
+    page.get_by_text("validation Dice").first.wait_for()
+    close_assistant(page)
+    # Charts are drawn when they come into sight.
+    page.mouse.move(800, 600)
+    for _ in range(20):
+        if page.get_by_text("learning_rate").first.is_visible():
+            break
+        page.mouse.wheel(0, 300)
+        page.wait_for_timeout(500)
     page.get_by_text("learning_rate").first.wait_for()
     page.wait_for_timeout(4000)
     page.screenshot(path=pictures / "mlflow-curves.png")
