@@ -6,7 +6,6 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,12 +203,9 @@ class _Steps:
 
     def large(self, under: _Under) -> bool:
         """Whether nothing else should be in memory beside the scan."""
-        from pipeline.mechanics.flow import LARGE
+        from pipeline.mechanics.flow import is_large
 
-        if under.scan is None:
-            return False
-        probabilities = 4 * self.predictor.plan.out_channels * prod(under.scan.shape)
-        return under.scan.voxels.nbytes > LARGE or probabilities > 4 * LARGE
+        return is_large(under.scan, self.predictor.plan.out_channels)
 
     @contextmanager
     def _watched(self, under: _Under) -> Iterator[None]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -116,3 +116,11 @@ def compare(
             }
         )
     return rows
+
+
+def unread(scan_id: str, form: str, organs: Iterable[str], reason: str) -> list[dict[str, object]]:
+    """A row for each organ that a form shows and that nothing can read back from it."""
+    return [
+        {"scan_id": scan_id, "format": form, "organ": organ, "status": "not checked", "reason": reason}
+        for organ in sorted(organs)
+    ]

@@ -96,29 +96,32 @@ def _surfaces(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]
             write_stl(files[organ], mesh)
             write_ply(files[organ].with_suffix(".ply"), mesh, rgb(colors[organ]))
     rows: list[Row] = []
+    source = checks.expected(labels)
     for form in ("stl", "ply"):
         read = read_surfaces({organ: path.with_suffix(f".{form}") for organ, path in files.items()}, labels)
-        rows += checks.compare(scan_id, form, checks.expected(labels), read, labels, Tolerance())
+        rows += checks.compare(scan_id, form, source, read, labels, Tolerance())
     return rows
 
 
 def _overlays(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
-    from pipeline.export.picture_readers import DRAWN, read_overlay
+    from pipeline.export.picture_readers import DRAWN, GREY, read_overlay
 
     path, colors = job.out / "overlays" / f"{scan_id}.png", job.study.colors()
     write_png(path, overlay(scan, labels, None, colors, size=PICTURE, title=scan_id))
     source, read = read_overlay(path, labels, colors, size=PICTURE, head=HEAD)
-    return checks.compare(scan_id, "overlays", source, read, labels, DRAWN)
+    rows = checks.compare(scan_id, "overlays", source, read, labels, DRAWN)
+    return rows + checks.unread(scan_id, "overlays", set(labels.organs) - set(source), GREY)
 
 
 def _spotlight(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
-    from pipeline.export.picture_readers import DRAWN, read_spotlight
+    from pipeline.export.picture_readers import DRAWN, GREY, read_spotlight
 
     path, colors = job.out / "spotlight" / f"{scan_id}.png", job.study.colors()
     write_png(path, spotlight(scan, labels, colors, size=PICTURE))
     photo = scan.modality == "photo" and scan.voxels.shape[0] >= 3
     source, read = read_spotlight(path, labels, colors, size=PICTURE, photo=photo)
-    return checks.compare(scan_id, "spotlight", source, read, labels, DRAWN)
+    rows = checks.compare(scan_id, "spotlight", source, read, labels, DRAWN)
+    return rows + checks.unread(scan_id, "spotlight", set(labels.organs) - set(source), GREY)
 
 
 FORMS: dict[str, Callable[[Job, str, Scan, LabelMap], list[Row]]] = {

@@ -22,6 +22,8 @@ from pipeline.export.checks import ABSENT, Measured, Tolerance
 #: A picture's pixels are not the scan's voxels: an outline may lie a pixel aside.
 DRAWN = Tolerance(voxels=0.25, size=0.05)
 DARK = 24  # of 255; below it a tint cannot be told from grey
+#: Why some organs are not read back.
+GREY = "its colour is a grey, which cannot be told from the scan's own"
 MATCH = 1.5  # of 255; rounding of a tinted channel
 
 Masks = dict[str, NDArray[np.bool_]]

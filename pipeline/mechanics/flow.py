@@ -5,7 +5,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from math import prod
 from typing import TypeVar
+
+from pipeline.core.scan import Scan
 
 Item = TypeVar("Item")
 Read = TypeVar("Read")
@@ -15,6 +18,11 @@ Result = TypeVar("Result")
 BEHIND = 4  # items at most that are written, or wait for it
 LARGE = 1 << 26  # bytes of a scan that nothing else should be in memory beside
 WRITERS = 2  # a write waits for the disk more than it computes
+
+
+def is_large(scan: Scan | None, channels: int) -> bool:
+    """Whether a scan, or the float32 probabilities of ``channels`` that come of it, leave no room for another."""
+    return scan is not None and (scan.voxels.nbytes > LARGE or 4 * channels * prod(scan.shape) > 4 * LARGE)
 
 
 def flow(

@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_json
@@ -24,6 +23,7 @@ from pipeline.core.scan import Array, Scan
 from pipeline.mechanics.champion import QUALITY
 from pipeline.mechanics.postprocessing import voxel_size
 from pipeline.mechanics.predictor import Prediction
+from pipeline.mechanics.quality_reference import DiceFit, Interval, QualityReference
 
 LOOK, FAIL = 1.0, 2.0
 COARSE = 8  # voxels a side of the coarse picture of a scan
@@ -62,108 +62,6 @@ MEANINGS: dict[str, tuple[Side, str]] = {
     "log_spacing": ("both", "the resolution is unusual"),
     "log_extent": ("both", "the field of view is unusual"),
 }
-
-
-class Interval(BaseModel):
-    """Where a figure of a new scan is expected: ``middle ± half``, or from ``middle - below`` where that is given."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    middle: float
-    half: float
-    below: float | None = None
-
-
-class DiceFit(BaseModel):
-    """Dice as a line in some figures, fitted by ridge regression on out-of-fold predictions.
-
-    Attributes:
-        figures: Figure → its mean, its standard deviation, and the weight of their standardised value.
-        intercept: Mean Dice.
-        low: 5th percentile of what the line leaves.
-        high: 95th percentile of it.
-        spread: Its standard deviation.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    figures: dict[str, tuple[float, float, float]]
-    intercept: float
-    low: float
-    high: float
-    spread: float
-
-    def predict(self, figures: Mapping[str, float]) -> float:
-        """Dice of an organ, from :func:`dice_figures`; figures far out count as three standard deviations."""
-        terms = (
-            weight * min(max((figures[name] - mean) / scale, -3.0), 3.0)
-            for name, (mean, scale, weight) in self.figures.items()
-        )
-        return self.intercept + sum(terms)
-
-
-class OrganReference(BaseModel):
-    """What is expected of one organ.
-
-    Attributes:
-        intervals: Figure → interval.
-        present: Share of development scans that have the organ.
-        dice: How Dice follows from the figures; ``None`` where the patients are too few.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    intervals: dict[str, Interval]
-    present: float
-    dice: DiceFit | None = None
-
-    @field_validator("dice", mode="before")
-    @classmethod
-    def _from_line(cls, value: Any) -> Any:
-        """Champions of before 2026-11-21 have a line in the certainty alone: slope, intercept, and two percentiles."""
-        if not isinstance(value, list | tuple):
-            return value
-        slope, intercept, low, high = value
-        line = {"certainty": (0.0, 1.0, slope)}
-        return {
-            "figures": line,
-            "intercept": intercept,
-            "low": low,
-            "high": high,
-            "spread": max((high - low) / 3.29, 0.005),
-        }
-
-
-class QualityReference(BaseModel):
-    """``quality.json``.
-
-    Attributes:
-        scan: Figures of the scan itself.
-        coarse: Mean coarse picture of the development scans, flattened.
-        organs: Organ → what is expected of it.
-        limit: Dice below which a segmentation needs correction.
-        alarm: How far below the limit, in standard errors, a predicted Dice must lie for a person to look.
-        figures: How well the verdicts found bad segmentations, out of fold.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    scan: dict[str, Interval]
-    coarse: list[float]
-    organs: dict[str, OrganReference]
-    mirror_pairs: list[tuple[str, str]] = []
-    limit: float = 0.0
-    alarm: float | None = None
-    figures: dict[str, Any] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_old_handedness(cls, value: Any) -> Any:
-        """Champions of before 2026-11-21 measured handedness otherwise; their interval says nothing of ours."""
-        if isinstance(value, dict) and "limit" not in value:
-            scan = {name: one for name, one in value.get("scan", {}).items() if name != "handedness"}
-            return {**value, "scan": scan}
-        return value
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pipeline.core.splits import Part, by_part, read_splits
 from pipeline.core.study import Study
 from pipeline.formats.correction import FOLDER, clear, finish, put_aside
 from pipeline.formats.store import read_scan, write_labels
-from pipeline.mechanics.flow import LARGE, flow
+from pipeline.mechanics.flow import flow, is_large
 from pipeline.mechanics.predictor import Prediction, Predictor, open_champion, open_folds
 from pipeline.mechanics.quality import Judge, Verdict, open_judge
 
@@ -159,10 +159,7 @@ class _Work:
             return under
 
         def large(under: _Under) -> bool:
-            if under.image is None:
-                return False
-            probabilities = 4 * predictor.plan.out_channels * int(np.prod(under.image.shape))
-            return under.image.voxels.nbytes > LARGE or probabilities > 4 * LARGE
+            return is_large(under.image, predictor.plan.out_channels)
 
         for number, under in enumerate(flow(scans, read, work, self._write, large=large), 1):
             row = {name: under.scan[name] for name in ("scan_id", "patient_id")}

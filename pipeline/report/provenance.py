@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
-from collections import defaultdict
+from collections import Counter, defaultdict
 from pathlib import Path
 
 from pipeline import __version__
@@ -69,8 +69,11 @@ def _identity(gathered: Gathered) -> list[list[object]]:
         seeds += f", phantoms {study.demo.seed}"
     rows.append(["seeds", element("span", seeds)])
     if gathered.checks:
-        failed = sum(row["status"] == "failed" for row in gathered.checks)
-        rows.append(["exports read back", element("span", f"{len(gathered.checks)} checks, {failed} failed")])
+        states = Counter(row["status"] for row in gathered.checks)
+        said = f"{states['ok'] + states['failed']} checks, {states['failed']} failed"
+        if states["not checked"]:
+            said += f"; {states['not checked']} could not be made"
+        rows.append(["exports read back", element("span", said)])
     return rows
 
 

@@ -20,11 +20,7 @@ from pipeline.mechanics.postprocessing import OrganSteps, clean_labels
 from pipeline.mechanics.predictor import expected_dice
 from pipeline.mechanics.quality import (
     LOOK,
-    DiceFit,
-    Interval,
     Judge,
-    OrganReference,
-    QualityReference,
     coarse_picture,
     correlation,
     dice_figures,
@@ -33,6 +29,7 @@ from pipeline.mechanics.quality import (
     scan_figures,
     shortfall,
 )
+from pipeline.mechanics.quality_reference import DiceFit, Interval, OrganReference, QualityReference
 from pipeline.select.evidence import Evidence, agreement
 
 #: Chance that a figure of an ordinary scan lies outside its interval, were figures normally distributed.

@@ -56,7 +56,7 @@ def prepare_study(
     return study, paths
 
 
-def test_dice(paths: StudyPaths, model: str) -> tuple[list[str], dict[str, list[list[float]]]]:
+def dice_of_test(paths: StudyPaths, model: str) -> tuple[list[str], dict[str, list[list[float]]]]:
     """Dice of each organ on the scan's own grid, patient by patient, for the test patients."""
     import torch
 
@@ -99,7 +99,7 @@ def report(paths: StudyPaths, model: str, seconds: float, opened: bool) -> None:
         print(f"| validation | {name.removeprefix('dice_') if name != 'dice' else 'mean'} | {value:.4f} | |")
     if not opened:
         return
-    organs, found = test_dice(paths, model)
+    organs, found = dice_of_test(paths, model)
     table = np.array([np.nanmean(rows, axis=0) for rows in found.values()])
     for organ, column in [*zip(organs, table.T, strict=True), ("mean", table.mean(axis=1))]:
         low, high = interval(column.tolist())

@@ -119,3 +119,22 @@ def test_another_reader_sees_the_same(tmp_path: Path) -> None:
         np.testing.assert_array_equal(
             SimpleITK.GetArrayFromImage(SimpleITK.ReadImage(str(path))), np.asarray(Image.open(path))
         )
+
+
+def in_colours(left: str, right: str) -> dict[str, Any]:
+    return {"left": {"mirror": "right", "color": left}, "right": {"mirror": "left", "color": right}}
+
+
+def test_a_grey_organ_is_said_not_to_be_checked(tmp_path: Path) -> None:
+    """White or grey cannot be told from the scan: the picture is written, and nothing is claimed of it."""
+    scan, labels = scan_and_labels(True)
+    job = job_of(tmp_path, overlapping=True, organs=in_colours("#ffffff", "#009e73"))
+    rows = forms.export_scan(job, "s", scan, labels)
+    assert {(row["organ"], row["status"]) for row in rows} == {("left", "not checked"), ("right", "ok")}
+    assert all("grey" in str(row["reason"]) for row in rows if row["organ"] == "left")
+
+
+def test_organs_of_one_colour_agree_and_are_not_taken_for_each_other(tmp_path: Path) -> None:
+    scan, labels = scan_and_labels(False)
+    job = job_of(tmp_path, organs=in_colours("#009e73", "#009e73"))
+    assert statuses(forms.export_scan(job, "s", scan, labels))["spotlight"] == {"ok"}

@@ -17,10 +17,7 @@ from pipeline.core.study import Study
 from pipeline.mechanics.quality import (
     FAIL,
     LOOK,
-    Interval,
     Judge,
-    OrganReference,
-    QualityReference,
     coarse_picture,
     excess,
     open_judge,
@@ -28,6 +25,7 @@ from pipeline.mechanics.quality import (
     predicted_dice,
     scan_figures,
 )
+from pipeline.mechanics.quality_reference import Interval, OrganReference, QualityReference
 from pipeline.select.calibration import (
     FIRST_ALARM,
     Known,

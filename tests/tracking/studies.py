@@ -237,3 +237,13 @@ def write_metrics(paths: StudyPaths, part: str, dice: dict[str, dict[str, float]
             summary.append({**base, "metric": "hd95", "unit": "mm", "mean": 3.5, "low": 2.0, "high": 5.0})
     columns = ("model", "organ", "metric", "unit", "subgroup", "group", "n_patients", "n_scans", "mean", "low", "high")
     write_table(paths.metrics(part) / "summary.csv", summary, columns)
+
+
+def write_finished(study: Study, paths: StudyPaths) -> None:
+    """All that a study's last stages deliver: a training, scans, a champion, figures and a report."""
+    write_journal(paths.model("unet", 0) / "journal.jsonl")
+    write_scans(study, paths)
+    write_champion(study, paths)
+    write_metrics(paths, "oof", {"unet": {f"s{i}": 0.8 for i in range(2, 6)}})
+    write_metrics(paths, "test", {m: {"s0": 0.9, "s1": 0.7} for m in ("champion", "unet")})
+    paths.report.write_text("<h1>Report</h1>")

@@ -82,6 +82,15 @@ def close_assistant(page: Any) -> None:
         page.wait_for_timeout(1000)
 
 
+def open_curves(page: Any, store: Store, address: str, name: str) -> None:
+    """Open the page of a run's metrics."""
+    run = next(run for run in store.client.search_runs(["1"]) if run.info.run_name == name)
+    page.goto(f"{address}/#/experiments/1/runs/{run.info.run_id}/model-metrics?workflowType=machine_learning")
+    page.get_by_text("validation Dice").first.wait_for()
+    close_assistant(page)
+    page.mouse.move(800, 600)
+
+
 def test_the_list_of_runs_opens_with_dice_per_organ(reviewed: tuple[Store, str], page: Any, pictures: Path) -> None:
     _, address = reviewed
     page.goto(f"{address}/{tree.page_of('1')}")
@@ -97,12 +106,8 @@ def test_the_list_of_runs_opens_with_dice_per_organ(reviewed: tuple[Store, str],
 
 def test_a_run_shows_its_curves(reviewed: tuple[Store, str], page: Any, pictures: Path) -> None:
     store, address = reviewed
-    run = next(run for run in store.client.search_runs(["1"]) if run.info.run_name == "unet · fold 0")
-    page.goto(f"{address}/#/experiments/1/runs/{run.info.run_id}/model-metrics?workflowType=machine_learning")
-    page.get_by_text("validation Dice").first.wait_for()
-    close_assistant(page)
+    open_curves(page, store, address, "unet · fold 0")
     # Charts are drawn when they come into sight.
-    page.mouse.move(800, 600)
     for _ in range(20):
         if page.get_by_text("learning_rate").first.is_visible():
             break
@@ -116,11 +121,7 @@ def test_a_run_shows_its_curves(reviewed: tuple[Store, str], page: Any, pictures
 
 def test_a_run_shows_the_same_scans_along_the_training(reviewed: tuple[Store, str], page: Any, pictures: Path) -> None:
     store, address = reviewed
-    run = next(run for run in store.client.search_runs(["1"]) if run.info.run_name == "unet · fold 1")
-    page.goto(f"{address}/#/experiments/1/runs/{run.info.run_id}/model-metrics?workflowType=machine_learning")
-    page.get_by_text("validation Dice").first.wait_for()
-    close_assistant(page)
-    page.mouse.move(800, 600)
+    open_curves(page, store, address, "unet · fold 1")
     page.mouse.wheel(0, 420)
     page.get_by_text("validation scans/s2").first.wait_for()
     for slider in page.locator("[role=slider]").all():

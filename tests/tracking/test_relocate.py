@@ -13,7 +13,7 @@ from pipeline.core.study import Study
 from pipeline.tracking import deliver_champion, deliver_report, download_model
 from pipeline.tracking.leaderboard import boards
 from pipeline.tracking.store import Store
-from tests.tracking.studies import make_study, write_champion, write_journal, write_metrics, write_scans
+from tests.tracking.studies import make_study, write_finished
 
 Made = tuple[Study, StudyPaths]
 
@@ -28,12 +28,7 @@ def original(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Ite
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "ORGANSEG_TRACKING"):
             patch.delenv(name, raising=False)
-        write_journal(paths.model("unet", 0) / "journal.jsonl")
-        write_scans(study, paths)
-        write_champion(study, paths)
-        write_metrics(paths, "oof", {"unet": {f"s{i}": 0.8 for i in range(2, 6)}})
-        write_metrics(paths, "test", {m: {"s0": 0.9, "s1": 0.7} for m in ("champion", "unet")})
-        paths.report.write_text("<h1>Report</h1>")
+        write_finished(study, paths)
         said: list[str] = []
         assert deliver_champion(study, paths, said.append), said
         assert deliver_report(study, paths, said.append), said

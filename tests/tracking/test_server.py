@@ -14,7 +14,7 @@ from pipeline.tracking import deliver_champion, deliver_fold, deliver_report, do
 from pipeline.tracking.leaderboard import boards
 from pipeline.tracking.store import Store
 from tests.tracking.servers import MlflowServer, mlflow_server, postgres
-from tests.tracking.studies import make_study, write_champion, write_journal, write_metrics, write_scans
+from tests.tracking.studies import make_study, write_finished
 from tests.tracking.test_champion import assert_predicts
 
 pytestmark = [pytest.mark.server, pytest.mark.slow]
@@ -106,12 +106,7 @@ def test_champion_and_report_go_through_the_server(
     study, paths = make_study(tmp_path, "served")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    write_journal(paths.model("unet", 0) / "journal.jsonl")
-    write_scans(study, paths)
-    write_champion(study, paths)
-    write_metrics(paths, "oof", {"unet": {f"s{i}": 0.8 for i in range(2, 6)}})
-    write_metrics(paths, "test", {m: {"s0": 0.9, "s1": 0.7} for m in ("champion", "unet")})
-    paths.report.write_text("<h1>Report</h1>")
+    write_finished(study, paths)
     said: list[str] = []
     for _ in range(2):
         assert deliver_champion(study, paths, said.append), said
