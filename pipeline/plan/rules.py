@@ -17,9 +17,9 @@ PATCH_VOXELS = {2: 512 * 512, 3: 96**3}
 #: A patch may hold the largest scan whole if that one has at most this many times the voxels of the median scan.
 LARGEST_TO_MEDIAN = 1.25
 #: Voxels a batch holds, about: more steps of small batches learn more in the same time than few steps of large ones.
-BATCH_VOXELS = {2: 400_000, 3: 200_000}
-#: Steps that the learning rate is scaled from, and the rate there.
-USUAL_STEPS, USUAL_RATE = 1000, 4e-3
+BATCH_VOXELS = 200_000
+#: Learning rate of Muon's kernels; twice and half of it learn less in as many steps (hippocampus, 700 steps).
+MUON_RATE = 0.04
 #: Budgets up to these are short.
 SHORT_STEPS, SHORT_MINUTES = 500, 3.0
 #: Share of the voxels below which an organ counts as small.
@@ -146,11 +146,11 @@ def topology(sides: Sequence[int], spacing: Sequence[float]) -> Topology:
     return Topology(patch, tuple(strides), tuple(kernels))
 
 
-def batch_size(patch: Sequence[int], dims: int, scans: int) -> tuple[int, str]:
+def batch_size(patch: Sequence[int], scans: int) -> tuple[int, str]:
     """Patches a batch: about a fixed number of voxels, 2 to 16, and no more than there are scans."""
-    wanted = round(BATCH_VOXELS[dims] / math.prod(patch))
+    wanted = round(BATCH_VOXELS / math.prod(patch))
     size = max(min(wanted, 16, scans), min(2, scans))
-    return size, f"about {BATCH_VOXELS[dims]:,} voxels a batch, 2 to 16 patches"
+    return size, f"about {BATCH_VOXELS:,} voxels a batch, 2 to 16 patches"
 
 
 def feature_counts(levels: int, dims: int, short: bool = False) -> tuple[list[int], str]:
@@ -176,11 +176,3 @@ def feature_counts(levels: int, dims: int, short: bool = False) -> tuple[list[in
 def is_short(steps: int | None, minutes: float | None) -> bool:
     """Whether a budget is short."""
     return (steps is not None and steps <= SHORT_STEPS) or (minutes is not None and minutes <= SHORT_MINUTES)
-
-
-def learning_rate(steps: int | None) -> tuple[float, str]:
-    """Learning rate of AdamW for a network with instance norm: the fewer the steps, the longer each has to be."""
-    if steps is None:
-        return USUAL_RATE, "of a usual number of steps"
-    rate = USUAL_RATE * math.sqrt(USUAL_STEPS / steps)
-    return float(f"{min(max(rate, 1e-3), 1e-2):.2g}"), f"for {steps} steps"

@@ -15,7 +15,6 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array
 from pipeline.core.study import Study
-from pipeline.mechanics.backends import installed
 from pipeline.mechanics.champion import (
     FILE,
     MODEL,
@@ -29,13 +28,13 @@ from pipeline.mechanics.champion import (
     member_plan,
     read_champion,
 )
+from pipeline.select import backends
 from pipeline.select.bundle import write_bundle
 from pipeline.select.calibration import calibrate, performance_text
 from pipeline.select.card import write_card
 from pipeline.select.choice import RULE, choose_models, choose_steps
 from pipeline.select.evidence import Evidence
 
-TOLERANCE = 1e-3  # of a probability
 SAMPLES = 3  # scans that backends are compared on
 
 
@@ -71,7 +70,7 @@ def run(
     steps, trials = choose_steps(study, evidence, models, say)
     members = [Member(model=m, fold=f, folder=f"members/{m}-fold{f}") for m in models for f in range(study.split.folds)]
     _start_folder(paths.champion)
-    members, backend = _pack(study, paths, evidence, members, say)
+    members, backend = _pack(paths, evidence, members, threads, say)
     plans = [member_plan(paths.champion / member.folder) for member in members]
     champion = Champion(
         name=" + ".join(models),
@@ -139,17 +138,21 @@ def _adopt(study: Study, paths: StudyPaths, model: str) -> Champion:
 
 
 def _pack(
-    study: Study, paths: StudyPaths, evidence: Evidence, members: Sequence[Member], say: Callable[[str], None]
+    paths: StudyPaths,
+    evidence: Evidence,
+    members: Sequence[Member],
+    threads: int | None,
+    say: Callable[[str], None],
 ) -> tuple[list[Member], Backend]:
-    """Copy each member's weights and facts, export it to ONNX, and compare its backend with PyTorch."""
+    """Copy each member's weights and facts, export it to ONNX, and choose the backend that is to run them."""
     import torch
 
     from pipeline.mechanics.model_files import load_model
-    from pipeline.select.onnx_export import parity, write_onnx
+    from pipeline.mechanics.sliding_window import torch_forward
+    from pipeline.select.onnx_export import write_onnx
 
     packed = []
-    wanted = fastest_backend(study.modality)
-    apart: dict[str, float] = {}
+    measured: dict[str, dict[BackendName, tuple[float, float]]] = {}
     for member in members:
         source, target = paths.model(member.model, member.fold), paths.champion / member.folder
         target.mkdir(parents=True, exist_ok=True)
@@ -158,24 +161,12 @@ def _pack(
         network, plan, _ = load_model(target)
         write_onnx(target / ONNX, network, plan)
         windows = sample_windows(evidence, plan)
-        apart[member.folder] = float(f"{parity(target, network, plan, windows, wanted):.2g}")
+        measured[member.folder] = backends.compare(target, torch_forward(network, plan.overlapping), windows, threads)
         packed.append(member.model_copy(update={"weights": sha256_of(target / WEIGHTS)}))
-    worst = max(apart.values())
-    if worst > TOLERANCE:
-        say(f"{wanted} differs from PyTorch by {worst:.2g}, more than {TOLERANCE:g}: the champion runs on PyTorch")
+    name = backends.choose(measured, say)
     gpu: Any = "bf16" if torch.cuda.is_available() else None
-    name: BackendName = wanted if worst <= TOLERANCE else "torch"
-    return packed, Backend(name=name, gpu=gpu, tolerance=TOLERANCE, parity=apart)
-
-
-def fastest_backend(modality: str) -> BackendName:
-    """OpenVINO for volumes, where it is installed; ONNX Runtime for pictures, which it starts on sooner.
-
-    Measured by ``tests/benchmarks/predict_folder.py`` and ``predict_cold_start.py``. It goes by what is installed
-    rather than by a stopwatch, so that the same study on the same machine always runs on the same backend.
-    """
-    volumes = modality in {"mri", "ct"}
-    return "openvino" if volumes and installed("openvino") else "onnxruntime"
+    apart = {folder: 0.0 if name == "torch" else float(f"{one[name][0]:.2g}") for folder, one in measured.items()}
+    return packed, Backend(name=name, gpu=gpu, tolerance=backends.TOLERANCE, parity=apart)
 
 
 def sample_windows(evidence: Evidence, plan: Plan) -> list[Array]:

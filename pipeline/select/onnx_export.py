@@ -4,21 +4,17 @@ from __future__ import annotations
 
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import numpy as np
 import onnx
 import torch
 from torch import Tensor, nn
 
 from pipeline.core.files import whole_file
 from pipeline.core.plan import Plan
-from pipeline.core.scan import Array
-from pipeline.mechanics.backends import INPUT, OUTPUT, open_network
-from pipeline.mechanics.champion import BackendName
-from pipeline.mechanics.sliding_window import torch_forward
+from pipeline.mechanics.backends import INPUT, OUTPUT
 
 MOST_WINDOWS = 4096  # upper bound of the dynamic batch axis; the exporter wants one
 
@@ -86,11 +82,3 @@ def _quiet() -> Iterator[None]:
         finally:
             for name, level in levels.items():
                 logging.getLogger(name).setLevel(level)
-
-
-def parity(folder: Path, network: nn.Module, plan: Plan, windows: Sequence[Array], backend: BackendName) -> float:
-    """Largest difference of a probability between a backend and PyTorch in fp32, over windows ``(C, *patch)``."""
-    exported = open_network(folder, backend)
-    ours = torch_forward(network, plan.overlapping)
-    batch = np.stack(list(windows)).astype(np.float32)
-    return float(np.abs(exported(batch) - ours(batch)).max())

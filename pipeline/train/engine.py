@@ -18,6 +18,7 @@ from pipeline.mechanics.schedule import ema_decay, rate_factor
 from pipeline.train.augment import Augmentation, targets_of
 from pipeline.train.data import Batch, Batches
 from pipeline.train.draws import DROPOUT_STREAM, WEIGHTS_STREAM, seed_for
+from pipeline.train.optimisers import make_optimiser, set_rate
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -59,27 +60,6 @@ def drawn_network(plan: Plan, build: Callable[[], nn.Module]) -> nn.Module:
     """Build the network with the weights that the plan's seed gives."""
     torch.manual_seed(seed_for(plan.seed, WEIGHTS_STREAM))
     return build()
-
-
-def make_optimiser(network: nn.Module, spec: Mapping[str, Any]) -> torch.optim.Optimizer:
-    """The optimiser of a plan: ``adamw`` or ``sgd`` (Nesterov momentum 0.99); norms and biases do not decay.
-
-    Raises:
-        InputError: There is no such optimiser.
-    """
-    decayed = [p for p in network.parameters() if p.requires_grad and p.ndim > 1]
-    plain = [p for p in network.parameters() if p.requires_grad and p.ndim <= 1]
-    groups = [
-        {"params": decayed, "weight_decay": float(spec.get("weight_decay", 0.0))},
-        {"params": plain, "weight_decay": 0.0},
-    ]
-    groups = [group for group in groups if group["params"]]
-    rate = float(spec["learning_rate"])
-    if spec["name"] == "adamw":
-        return torch.optim.AdamW(groups, lr=rate, fused=True)
-    if spec["name"] == "sgd":
-        return torch.optim.SGD(groups, lr=rate, momentum=float(spec.get("momentum", 0.99)), nesterov=True)
-    raise InputError(f"there is no optimiser {spec['name']!r}", where="optimiser", remedy="Take adamw or sgd.")
 
 
 class Engine:
@@ -147,8 +127,7 @@ class Engine:
             step, self.settings.steps, schedule=spec.get("schedule", "cosine"), warmup=spec.get("warmup", 0.05)
         )
         rate = float(spec["learning_rate"]) * factor
-        for group in self.optimiser.param_groups:
-            group["lr"] = rate
+        set_rate(self.optimiser, rate)
         loss = self._over_processes(self._gradients(batch, step))
         if not math.isfinite(loss):
             self.optimiser.zero_grad(set_to_none=True)

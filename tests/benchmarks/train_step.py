@@ -41,6 +41,8 @@ def reference_plan(dims: int) -> Plan:
         "features": rules.feature_counts(len(shape.strides), dims)[0],
         "strides": shape.strides,
         "kernel_sizes": shape.kernels,
+        "skip": "add",
+        "decoder_convs": 1,
     }
     return Plan(
         model="unet",
@@ -51,11 +53,11 @@ def reference_plan(dims: int) -> Plan:
         spatial_dims=3 if dims == 3 else 2,
         normalisation={"name": "zscore_foreground"},
         patch=list(shape.patch),
-        batch=rules.batch_size(shape.patch, dims, 100)[0],
+        batch=rules.batch_size(shape.patch, 100)[0],
         network=network,
         loss={"name": "dice_ce"},
         augmentation={"preset": "mri" if dims == 3 else "xray"},
-        optimiser={"name": "adamw", "learning_rate": 1e-3, "gradient_clip": 12.0, "ema": 0.99},
+        optimiser={"name": "muon", "learning_rate": rules.MUON_RATE, "gradient_clip": 12.0, "ema": 0.99},
         steps=1000,
         validate_every=1000,
     )

@@ -97,7 +97,7 @@ def test_the_study_sets_any_value(tmp_path: Path) -> None:
     assert (made.patch, made.batch, made.network["features"]) == ([24, 24, 8], 3, [8, 16])
     assert len(made.network["strides"]) == 2
     assert made.optimiser["ema"] == 0.5
-    assert made.optimiser["name"] == "adamw"
+    assert made.optimiser["name"] == "muon"
     assert (made.steps, made.minutes) == (None, 2)
     assert "ema: set in the study's config" in made.reasons["optimiser"]
     assert made.reasons["batch"] == "set in the study's config"
@@ -177,11 +177,13 @@ def test_the_patch_holds_the_largest_scan_only_where_scans_are_alike() -> None:
     assert rules.patch_sides([35, 50, 35.5], [43, 59, 47], [1, 1, 1], 96**3)[0] == [35, 50, 36]
 
 
-def test_fewer_steps_are_longer_ones() -> None:
-    rates = [rules.learning_rate(steps)[0] for steps in (50, 200, 1000, 4000, 100_000)]
-    assert rates == sorted(rates, reverse=True)
-    assert (rates[0], rates[2], rates[-1]) == (1e-2, 4e-3, 1e-3)
-    assert rules.learning_rate(None)[0] == 4e-3
+def test_optimisers_suit_the_network(tmp_path: Path) -> None:
+    models: dict[str, Any] = {"unet": {}, "ternausnet11": {}, "other": {"network": "monai:SegResNet"}}
+    models["given"] = {"network": "ternausnet11", "plan": {"network": {"weights": "imagenet"}}}
+    study, paths = chest_study(tmp_path, models=models)
+    plan.run(study, paths)
+    names = {name: read_plan(paths.plan(name)).optimiser["name"] for name in models}
+    assert names == {"unet": "muon", "ternausnet11": "muon", "other": "adamw", "given": "adamw"}
 
 
 def test_small_organs_take_the_loss_that_finds_them(tmp_path: Path) -> None:
