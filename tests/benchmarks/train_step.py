@@ -1,8 +1,10 @@
-"""Time of a training step and the share of it outside forward and backward, against the network alone.
+"""Time of a training step: the share of it outside forward and backward, and beside a plain MONAI training loop.
 
-``python tests/benchmarks/train_step.py [--dims 3] [--steps 10] [--threads 1] [--compile]``: the default U-Net on random
-scans of the reference patch and batch, augmentation on. Times are CPU seconds, which a shared machine does not stretch;
-the whole step and its parts take turns.
+``python tests/benchmarks/train_step.py [--dims 3] [--steps 10] [--threads 1] [--compile] [--monai]``: the default
+U-Net on random scans of the reference patch and batch, augmentation on. Times are CPU seconds, which a shared machine
+does not stretch; the whole step and its parts take turns. ``--monai`` adds, step by step in turn, a loop as MONAI's
+tutorials write it (CacheDataset, dictionary transforms, DiceCELoss, AdamW): once with our network, once with DynUNet as
+nnU-Net shapes it for this patch.
 """
 
 from __future__ import annotations
@@ -77,6 +79,108 @@ def make_cases(plan: Plan, dims: int) -> list[Case]:
     return cases
 
 
+def monai_step(plan: Plan, cases: list[Case], network: torch.nn.Module) -> Callable[[int], object]:
+    """A step of a plain MONAI loop on the same scans; gives the function that takes it."""
+    from monai.data import CacheDataset, DataLoader
+    from monai.losses import DiceCELoss
+    from monai.transforms import (
+        Compose,
+        EnsureTyped,
+        RandAdjustContrastd,
+        RandAffined,
+        RandBiasFieldd,
+        RandGaussianNoised,
+        RandGaussianSmoothd,
+        RandScaleIntensityd,
+        RandShiftIntensityd,
+        ResizeWithPadOrCropd,
+    )
+    from monai.utils import set_determinism
+
+    set_determinism(0)
+    both, turn = ["image", "label"], 0.35
+    transforms = Compose(
+        [
+            ResizeWithPadOrCropd(both, plan.patch),
+            EnsureTyped(both),
+            RandAffined(
+                both,
+                prob=0.9,
+                rotate_range=(turn,) * (3 if plan.spatial_dims == 3 else 1),
+                scale_range=(0.2,) * plan.spatial_dims,
+                translate_range=(3,) * plan.spatial_dims,
+                mode=("bilinear", "nearest"),
+                padding_mode="border",
+            ),
+            RandBiasFieldd("image", prob=0.2),
+            RandAdjustContrastd("image", prob=0.3, gamma=(0.7, 1.5)),
+            RandScaleIntensityd("image", factors=0.25, prob=0.3),
+            RandShiftIntensityd("image", offsets=0.3, prob=0.3),
+            RandGaussianSmoothd("image", prob=0.15),
+            RandGaussianNoised("image", prob=0.2, std=0.1),
+        ]
+    )
+    flat = plan.spatial_dims == 2
+    items = [
+        {
+            "image": (case.image[..., 0] if flat else case.image).float(),
+            "label": (case.labels[None, ..., 0] if flat else case.labels[None]).float(),
+        }
+        for case in cases
+    ]
+    loader = DataLoader(CacheDataset(items, transforms, progress=False), plan.batch, shuffle=True, drop_last=True)
+    loss = DiceCELoss(to_onehot_y=True, softmax=True)
+    optimiser = torch.optim.AdamW(network.parameters(), 1e-3)
+    batches = iter(loader)
+
+    def step(number: int) -> None:
+        nonlocal batches
+        try:
+            batch = next(batches)
+        except StopIteration:
+            batches = iter(loader)
+            batch = next(batches)
+        optimiser.zero_grad(set_to_none=True)
+        logits = network(batch["image"])
+        outputs = logits.unbind(1) if logits.ndim > plan.spatial_dims + 2 else [logits]
+        total = sum(loss(output, batch["label"].clamp(0, 3)) * 0.5**level for level, output in enumerate(outputs))
+        total.backward()
+        optimiser.step()
+
+    return step
+
+
+def dyn_unet(plan: Plan) -> torch.nn.Module:
+    """MONAI's DynUNet as nnU-Net would shape it for the plan's patch: 32 features doubling to 320, deep supervision."""
+    from monai.networks.nets import DynUNet
+
+    levels = len(plan.network["strides"])
+    return DynUNet(
+        plan.spatial_dims,
+        1,
+        4,
+        kernel_size=plan.network["kernel_sizes"],
+        strides=plan.network["strides"],
+        upsample_kernel_size=plan.network["strides"][1:],
+        filters=[min(32 * 2**level, 320 if plan.spatial_dims == 3 else 512) for level in range(levels)],
+        deep_supervision=True,
+        deep_supr_num=max(levels - 3, 1),
+    )
+
+
+class FullSize(torch.nn.Module):
+    """Our network without its auxiliary outputs, with a channel for the background, as the plain loop wants it."""
+
+    def __init__(self, plan: Plan) -> None:
+        super().__init__()
+        self.network = build_for(plan.model_copy(update={"overlapping": False}))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """``(B, 1, *patch)`` → ``(B, K + 1, *patch)``."""
+        answer = self.network(x)
+        return answer[0] if isinstance(answer, list) else answer  # type: ignore[no-any-return]
+
+
 def cpu_seconds(work: Callable[[int], object], step: int) -> float:
     """CPU seconds of all threads for one call."""
     start = time.process_time()
@@ -91,6 +195,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--monai", action="store_true", help="beside plain MONAI loops")
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(given.threads)
     torch.set_num_threads(given.threads)
@@ -98,7 +203,8 @@ def main() -> None:
     cpu = torch.device("cpu")
     network = drawn_network(plan, lambda: build_for(plan))
     settings = Settings(1000, "fp32", plan.batch, given.compile)
-    engine = Engine(plan, network, Batches(make_cases(plan, given.dims), plan, cpu), settings)
+    cases = make_cases(plan, given.dims)
+    engine = Engine(plan, network, Batches(cases, plan, cpu), settings)
     batch = engine.batch(0)
 
     def passes(step: int) -> None:
@@ -106,6 +212,9 @@ def main() -> None:
         engine.optimiser.zero_grad(set_to_none=True)
 
     jobs: dict[str, Callable[[int], object]] = {"whole step": engine.step, "passes": passes, "batch": engine.batch}
+    if given.monai:
+        jobs["MONAI loop, our network"] = monai_step(plan, cases, FullSize(plan))
+        jobs["MONAI loop, DynUNet"] = monai_step(plan, cases, dyn_unet(plan))
     times: dict[str, list[float]] = {name: [] for name in jobs}
     for step in range(given.steps + 1):
         for name, work in jobs.items():
@@ -118,6 +227,8 @@ def main() -> None:
     print(f"| forward, loss, backward | {medians['passes']:.3f} | {medians['passes'] / medians['whole step']:.0%} |")
     print(f"| cut and augment the batch | {medians['batch']:.3f} | {medians['batch'] / medians['whole step']:.0%} |")
     print(f"| outside forward and backward | | {share:.0%} |")
+    for name in list(jobs)[3:]:
+        print(f"| {name} | {medians[name]:.3f} | {medians[name] / medians['whole step']:.0%} |")
 
 
 if __name__ == "__main__":

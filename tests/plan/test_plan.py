@@ -183,6 +183,8 @@ def test_optimisers_suit_the_network(tmp_path: Path) -> None:
     study, paths = chest_study(tmp_path, models=models)
     plan.run(study, paths)
     names = {name: read_plan(paths.plan(name)).optimiser["name"] for name in models}
+    assert read_plan(paths.plan("unet")).network["skip"] == "add"
+    assert "decoder" in read_plan(paths.plan("unet")).reasons["network"]
     assert names == {"unet": "muon", "ternausnet11": "muon", "other": "adamw", "given": "adamw"}
 
 

@@ -44,8 +44,7 @@ def trained(made: tuple[Study, StudyPaths], model: str = "unet", **options: Any)
 
 def test_pictures_with_overlapping_organs_are_learned(tmp_path: Path) -> None:
     network = {"features": [8, 16, 32], "deep_supervision": 0}
-    rate = {"learning_rate": 0.01}
-    small = {"size": [32, 32], "batch": 4, "network": network, "augmentation": {"preset": "none"}, "optimiser": rate}
+    small = {"size": [32, 32], "batch": 4, "network": network, "augmentation": {"preset": "none"}}
     made = chest_study(tmp_path, 10, models={"unet": {"plan": small}}, budget={"steps": 60})
     _, facts = trained(made)
     assert facts["validation"]["dice"] > 0.8

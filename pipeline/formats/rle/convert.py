@@ -7,15 +7,13 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.core.errors import InputError
-from pipeline.formats.rle.cell import Cell
 from pipeline.formats.rle.cells import Progress, read_cells
 from pipeline.formats.rle.dialects import Dialect, dialect_named
 from pipeline.formats.rle.entries import EntryReader
 from pipeline.formats.rle.sheaf import Sheaf
 from pipeline.formats.rle.tables import write_rows
 from pipeline.formats.rle.volume import Entry
-from pipeline.formats.rle.writing import batched, open_masks
+from pipeline.formats.rle.writing import batched, open_masks, write_from
 
 STATS_COLUMNS = (
     "row",
@@ -71,21 +69,8 @@ def convert(
         # The header comes first and names every organ, so a file is looked through for them beforehand.
         organs = list(dict.fromkeys(cell.organ for cell in read_cells(source, old, organ_columns=organ_columns)))
     cells = read_cells(source, old, organ_columns=organ_columns, progress=progress)
-    at: Cell | None = None
-
-    def entries() -> Iterator[Entry]:
-        nonlocal at
-        for cell, entry in reader.entries(cells):
-            at = cell
-            yield entry
-
     with open_masks(target, new, organs) as writer:
-        try:
-            return writer.write(entries())
-        except InputError as error:
-            # What the new dialect has no place for is told of the mask that was being written.
-            where = error.where or (str(source) if at is None else at.where(source))
-            raise InputError(error.what, where=where, remedy=error.remedy) from None
+        return write_from(writer, reader.entries(cells), lambda at: str(source) if at is None else at.where(source))
 
 
 def stats(

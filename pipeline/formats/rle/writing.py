@@ -304,17 +304,30 @@ def write_entries(
     path: str | Path, entries: Iterable[Entry], dialect: str | Dialect = "organseg", organs: Sequence[str] = ()
 ) -> int:
     """Write masks as they come; arguments, returns and errors are those of :func:`write_masks`."""
-    at: Entry | None = None
+    with open_masks(path, dialect, organs) as writer:
+        return write_from(writer, ((entry, entry) for entry in entries), lambda at: None if at is None else at.scan_id)
+
+
+def write_from(writer: MaskWriter, pairs: Iterable[tuple[T, Entry]], where: Callable[[T | None], str | None]) -> int:
+    """Write entries, each with what it comes from.
+
+    Args:
+        writer: An open file.
+        pairs: What an entry comes from, and the entry.
+        where: Names the place of what was being written when the dialect had no place for it; ``None`` is nothing yet.
+
+    Raises:
+        InputError: The dialect has no place for an entry.
+    """
+    at: T | None = None
 
     def noted() -> Iterator[Entry]:
         nonlocal at
-        for entry in entries:
-            at = entry
+        for origin, entry in pairs:
+            at = origin
             yield entry
 
-    with open_masks(path, dialect, organs) as writer:
-        try:
-            return writer.write(noted())
-        except InputError as error:
-            where = error.where or (None if at is None else at.scan_id)
-            raise InputError(error.what, where=where, remedy=error.remedy) from None
+    try:
+        return writer.write(noted())
+    except InputError as error:
+        raise InputError(error.what, where=error.where or where(at), remedy=error.remedy) from None
