@@ -159,9 +159,10 @@ class Augmenter:
         return torch.where(mirrored.view(-1, *[1] * (labels.ndim - 1)), swapped, labels)
 
     def _change(self, images: Tensor, generator: Generator) -> Tensor:
-        """Intensities, in the order in which a scanner spoils them: field, curve, level, blur, noise."""
+        """Intensities, in the order in which they are spoiled: field, window, curve, level, blur, noise."""
         spec, batch = self.spec, images.shape[0]
         images = _apply(images, _chosen(spec.bias_field, batch, generator), lambda x: self._bias_field(x, generator))
+        images = _apply(images, _chosen(spec.window, batch, generator), lambda x: _window(x, spec, generator))
         images = _apply(images, _chosen(spec.gamma, batch, generator), lambda x: _gamma(x, spec, generator))
         images = self._levels(images, generator)
         images = _apply(images, _chosen(spec.blur, batch, generator), lambda x: _blur(x, spec, generator))
@@ -232,6 +233,18 @@ def _apply(images: Tensor, chosen: Tensor, change: Callable[[Tensor], Tensor]) -
 
 def _low(x: Tensor) -> Tensor:
     return x.amin(tuple(range(2, x.ndim)), keepdim=True)
+
+
+def _window(x: Tensor, spec: AugmentationSpec, generator: Generator) -> Tensor:
+    """Cut off what is darkest and what is brightest, each by its own share; mean and spread stay."""
+    axes = tuple(range(2, x.ndim))
+    cut = _uniform(*spec.window_range, (2, x.shape[0], 1, *[1] * len(axes)), generator).to(x)
+    low, high = _low(x), x.amax(axes, keepdim=True)
+    span = high - low
+    kept = torch.minimum(torch.maximum(x, low + cut[0] * span), high - cut[1] * span)
+    spread, mean = torch.std_mean(x, axes, keepdim=True)
+    own_spread, own_mean = torch.std_mean(kept, axes, keepdim=True)
+    return torch.addcmul(mean, kept - own_mean, spread / own_spread.clamp_min(1e-6))
 
 
 def _gamma(x: Tensor, spec: AugmentationSpec, generator: Generator) -> Tensor:

@@ -37,6 +37,9 @@ class AugmentationSpec:
         brightness_size: Largest constant added.
         contrast: Probability of multiplying the deviation from the scan's mean.
         contrast_range: Range of that factor.
+        window: Probability of cutting the intensities off, as a display window or an overexposed film does; mean and
+            spread are then put back, as normalisation would.
+        window_range: Range of the share of the intensities' range that is cut off at each end.
         gain: Probability of multiplying the intensities above the scan's darkest.
         gain_range: Range of that factor.
         gamma: Probability of a gamma curve between the scan's extremes.
@@ -67,6 +70,8 @@ class AugmentationSpec:
     brightness_size: float = 0.3
     contrast: float = 0.0
     contrast_range: Range = (0.75, 1.25)
+    window: float = 0.0
+    window_range: Range = (0.0, 0.25)
     gain: float = 0.0
     gain_range: Range = (0.8, 1.2)
     gamma: float = 0.0
@@ -91,6 +96,8 @@ class AugmentationSpec:
                 raise _wrong(name, [low, high], "a range is [low, high], positive and in this order")
         if self.low_resolution_range[1] > 1:
             raise _wrong("low_resolution_range", list(self.low_resolution_range), "no more than all voxels can be kept")
+        if self.window_range[1] >= 0.5:
+            raise _wrong("window_range", list(self.window_range), "half of the range at each end leaves nothing")
         if self.mirror not in MIRRORS:
             raise _wrong("mirror", self.mirror, f"it is one of {', '.join(MIRRORS)}")
         if self.fill not in FILLS:
@@ -105,6 +112,7 @@ _PROBABILITIES = (
     "mirror_p",
     "brightness",
     "contrast",
+    "window",
     "gain",
     "gamma",
     "noise",
@@ -133,28 +141,30 @@ PRESETS: Mapping[str, AugmentationSpec] = {
         bias_field=0.2,
     ),
     # Another hospital's radiograph: exposed, windowed and collimated otherwise. Not mirrored: the heart has a side.
+    # Moved and bent far: a hundred radiographs are learnt by heart in a quarter of an hour with less.
     "xray": AugmentationSpec(
-        affine=0.9,
-        rotation=15,
-        scale=(0.7, 1.4),
-        scale_axes=0.12,
-        shift=0.1,
-        shear=0.05,
-        elastic=0.3,
-        elastic_size=0.015,
+        affine=1.0,
+        rotation=20,
+        scale=(0.65, 1.5),
+        scale_axes=0.2,
+        shift=0.12,
+        shear=0.1,
+        elastic=0.7,
+        elastic_size=0.03,
         brightness=0.5,
         brightness_size=0.8,
         contrast=0.5,
         contrast_range=(0.5, 1.5),
+        window=0.4,
         gamma=0.5,
         gamma_range=(0.5, 2.0),
-        noise=0.2,
+        noise=0.3,
         noise_range=(0.0, 0.15),
         blur=0.15,
         blur_range=(0.5, 1.5),
-        low_resolution=0.15,
-        bias_field=0.2,
-        bias_field_size=0.15,
+        low_resolution=0.25,
+        bias_field=0.4,
+        bias_field_size=0.3,
     ),
     "photo": AugmentationSpec(
         affine=0.9,

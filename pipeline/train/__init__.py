@@ -33,7 +33,7 @@ from pipeline.train.validation import score_case, segment_case, spread
 __all__ = ["Status", "Stopped", "run"]
 
 #: Changes whenever the same inputs would be trained on in another way.
-VERSION = 1
+VERSION = 2
 
 
 @dataclass(frozen=True)

@@ -181,7 +181,7 @@ def test_tutorial_preset_is_the_tutorial() -> None:
 
 
 @pytest.mark.parametrize(
-    "operation", ["brightness", "contrast", "gain", "gamma", "noise", "blur", "low_resolution", "bias_field"]
+    "operation", ["brightness", "contrast", "window", "gain", "gamma", "noise", "blur", "low_resolution", "bias_field"]
 )
 @pytest.mark.parametrize("dims", [2, 3])
 def test_an_intensity_operation_leaves_labels_and_unchosen_scans(operation: str, dims: int) -> None:
@@ -213,6 +213,25 @@ def test_gamma_keeps_the_extremes_and_the_order() -> None:
     changed, _ = augmenter({"gamma": 1.0})(image, torch.zeros(1, 8, 8), seeded(2))
     torch.testing.assert_close(changed.flatten()[[0, -1]], image.flatten()[[0, -1]])
     assert (changed.flatten().diff() > 0).all()
+
+
+def test_a_window_cuts_off_both_ends_and_is_normalised_again() -> None:
+    image = torch.linspace(0, 1, 400).view(1, 1, 20, 20) ** 2
+    changed, _ = augmenter({"window": 1.0, "window_range": [0.1, 0.2]})(image, torch.zeros(1, 20, 20), seeded(2))
+    flat = changed.flatten()
+    torch.testing.assert_close(torch.stack(torch.std_mean(flat)), torch.stack(torch.std_mean(image)))
+    assert (flat.diff() >= 0).all()
+    # A square root of the share lies below it, and what is left of one lies above.
+    assert 0.1**0.5 < (flat == flat[0]).float().mean() < 0.2**0.5 + 0.01
+    assert 1 - 0.9**0.5 < (flat == flat[-1]).float().mean() < 1 - 0.8**0.5 + 0.01
+    inside = (flat > flat[0]) & (flat < flat[-1])
+    slopes = (flat.diff() / image.flatten().diff())[1:][inside[1:-1] & inside[2:]]
+    torch.testing.assert_close(slopes, slopes[:1].expand_as(slopes), rtol=0.02, atol=0)
+    level = torch.full((1, 1, 8, 8), 3.0)
+    same, _ = augmenter({"window": 1.0})(level, torch.zeros(1, 8, 8), seeded(0))
+    torch.testing.assert_close(same, level)
+    with pytest.raises(InputError, match="window_range"):
+        AugmentationSpec(window_range=(0.1, 0.5))
 
 
 @given(st.integers(4, 9), st.integers(3, 20), st.integers(3, 12))
