@@ -128,7 +128,9 @@ def monai_step(plan: Plan, cases: list[Case], network: torch.nn.Module) -> Calla
         }
         for case in cases
     ]
-    loader = DataLoader(CacheDataset(items, transforms, progress=False), plan.batch, shuffle=True, drop_last=True)
+    loader = DataLoader(
+        CacheDataset(items, transforms, progress=False), batch_size=plan.batch, shuffle=True, drop_last=True
+    )
     loss = DiceCELoss(to_onehot_y=True, softmax=True)
     optimiser = torch.optim.AdamW(network.parameters(), 1e-3)
     batches = iter(loader)
