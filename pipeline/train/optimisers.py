@@ -61,9 +61,10 @@ def _is_wide(parameter: Tensor) -> bool:
 class Muon(torch.optim.Optimizer):
     """Momentum whose matrices are made orthogonal before the step, so that no direction is left behind.
 
-    Each kernel is a matrix of its first axis against all others. In few steps this learns more than AdamW: 5 minutes of
-    hippocampus or radiographs on two cores are worth about 8 of AdamW. PyTorch's own takes matrices alone, and computes
-    in bf16 on processors that have none.
+    Each kernel is a matrix of its first axis against all others. It learns more than AdamW in as much time: in 300
+    processor seconds of hippocampus, Dice of the validation fold 0.865 instead of 0.852, in 400 of radiographs 0.940
+    instead of 0.923 (one training each). PyTorch's own takes matrices alone, and computes in bf16 on processors that
+    have none.
 
     Args:
         wide: Kernels.
@@ -153,7 +154,9 @@ def _by_shape(tensors: Sequence[Tensor]) -> Iterable[tuple[torch.Size, list[int]
 
 
 def orthogonal(matrices: Tensor) -> Tensor:
-    """Near matrices whose singular values are all about 1 (0.7 to 1.2), by Newton-Schulz iterations.
+    """Near matrices whose singular values are about 1 (0.7 to 1.2), by Newton-Schulz iterations.
+
+    Singular values that are less than about 1/500 of the matrix's norm rise less far.
 
     The iterations take place in the products of rows with rows, which a kernel has far fewer of than columns: that is a
     third of the arithmetic.
