@@ -20,18 +20,20 @@ def init(
     from pipeline.core.drafts import draft
     from pipeline.core.errors import InputError
     from pipeline.core.files import sha256_of, write_table
+    from pipeline.formats.dicom_folder import series_of
 
     if out.exists():
         raise InputError("exists already", where=str(out), remedy="Choose another name, or remove it first.")
-    found = draft(folder)
+    found = draft(folder, series_of)
     if checksums:
         for row in found.rows:
-            row["image_sha256"] = sha256_of(folder / row["image"]) if ";" not in row["image"] else ""
+            row["image_sha256"] = sha256_of(folder / row["image"]) if (folder / row["image"]).is_file() else ""
             row["mask_sha256"] = sha256_of(folder / row["mask"]) if row.get("mask") else ""
     first = ["scan_id", "patient_id", "image"]
     columns = first + [c for c in dict.fromkeys(c for row in found.rows for c in row) if c not in first]
     write_table(out, found.rows, columns)
-    print(f"{out}: {len(found.rows)} scans from a {found.kind}; paths start from {folder}")
+    count = f"{len(found.rows)} scan{'s' if len(found.rows) != 1 else ''}"
+    print(f"{out}: {count} from a {found.kind}; paths start from {folder}")
     for note in found.notes:
         print(f"  {note}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +15,10 @@ IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".png", ".jpg", ".j
 MASK_WORDS = {"mask", "masks", "label", "labels", "seg", "segs", "segmentation", "segmentations", "annotations", "gt"}
 MASK_WORDS |= {"labelstr", "labelsts", "masks_raw", "groundtruth"}
 IMAGE_WORDS = {"image", "images", "img", "imgs", "scan", "scans", "raw", "imagestr", "imagests", "png"}
+
+
+#: DICOM files of one folder → the series that each belongs to, by any name; a picture is a series of its own.
+SeriesOf = Callable[[Sequence[Path]], Mapping[Path, str]]
 
 
 @dataclass(frozen=True)
@@ -32,8 +36,12 @@ class Draft:
     notes: list[str]
 
 
-def draft(folder: Path) -> Draft:
+def draft(folder: Path, series_of: SeriesOf) -> Draft:
     """Draft a manifest from what lies in a folder.
+
+    Args:
+        folder: The folder.
+        series_of: Tells the series of DICOM files apart.
 
     Raises:
         InputError: The folder is absent or holds no scan.
@@ -46,7 +54,7 @@ def draft(folder: Path) -> Draft:
     elif (folder / "dataset_description.json").is_file():
         found = _bids(folder)
     else:
-        found = _plain(folder)
+        found = _plain(folder, series_of)
     if not found.rows:
         raise InputError(
             "holds no scan that could be told by its name", where=str(folder), remedy="Write the manifest by hand."
@@ -127,14 +135,14 @@ def _is_image(path: Path) -> bool:
     return path.name.lower().endswith(IMAGE_ENDINGS)
 
 
-def _plain(folder: Path) -> Draft:
+def _plain(folder: Path, series_of: SeriesOf) -> Draft:
     """Scans and masks told apart by the names of their folders or by a word in the file name."""
     files = sorted(p for p in folder.rglob("*") if p.is_file() and not p.name.startswith("."))
-    series = sorted({p.parent for p in files if p.suffix.lower() in {".dcm", ".dicom", ""} and _many_dicom(p.parent)})
-    images: list[Path] = list(series)
+    dicom = [p for p in files if p.suffix.lower() in {".dcm", ".dicom", ""} and _has_magic(p)]
+    images, slices, mixed = _series(dicom, series_of)
     masks: dict[str, dict[str, Path]] = defaultdict(dict)
     for path in files:
-        if path.parent in series or not _is_image(path):
+        if path in slices or not (_is_image(path) or path in images):
             continue
         parts = [part.lower() for part in path.relative_to(folder).parts[:-1]]
         marked = next((i for i, part in enumerate(parts) if part in MASK_WORDS), None)
@@ -144,7 +152,7 @@ def _plain(folder: Path) -> Draft:
             masks[_plain_key(path)].setdefault(organ, path)
         elif words & MASK_WORDS and not set(parts) & IMAGE_WORDS:
             masks[_plain_key(path)].setdefault("", path)
-        else:
+        elif path not in images:
             images.append(path)
     rows, used = [], set()
     for path in images:
@@ -161,10 +169,12 @@ def _plain(folder: Path) -> Draft:
     notes = ["Each scan counts as a patient of its own; where that is not so, mend patient_id."]
     without = sum(1 for row in rows if not any(cell for column, cell in row.items() if column.startswith("mask")))
     if without:
-        notes.append(f"{without} scans have no mask.")
+        notes.append(f"{_counted(without, 'scan has', 'scans have')} no mask.")
+    notes += [f"{path.relative_to(folder)} holds several series: put each into a folder of its own." for path in mixed]
     lonely = sorted(key for key in masks if key not in used)
     if lonely:
-        notes.append(f"{len(lonely)} masks have no scan: {', '.join(lonely[:5])}{' …' if len(lonely) > 5 else ''}.")
+        named = ", ".join(lonely[:5]) + (" …" if len(lonely) > 5 else "")
+        notes.append(f"{_counted(len(lonely), 'mask has', 'masks have')} no scan: {named}.")
     return Draft("folder of scans and masks", _unique(rows), notes)
 
 
@@ -174,10 +184,35 @@ def _plain_key(path: Path) -> str:
     return "-".join(words).lower()
 
 
-def _many_dicom(folder: Path) -> bool:
-    """Whether a folder is one series: more than two files, all of them DICOM by their magic word."""
-    files = [p for p in folder.iterdir() if p.is_file()]
-    return len(files) > 2 and all(_has_magic(p) for p in files[:3])
+def _series(dicom: Sequence[Path], series_of: SeriesOf) -> tuple[list[Path], set[Path], list[Path]]:
+    """Scans among DICOM files.
+
+    Returns:
+        Folders of one series and files that are one alone; all files that belong to a series of several; and folders
+        that hold several of such.
+    """
+    images: list[Path] = []
+    slices: set[Path] = set()
+    mixed = []
+    by_folder: dict[Path, list[Path]] = defaultdict(list)
+    for path in dicom:
+        by_folder[path.parent].append(path)
+    for folder, files in by_folder.items():
+        groups: dict[str, list[Path]] = defaultdict(list)
+        for path, name in series_of(files).items():
+            groups[name].append(path)
+        several = [group for group in groups.values() if len(group) > 1]
+        slices.update(path for group in several for path in group)
+        images += [group[0] for group in groups.values() if len(group) == 1]
+        if len(several) == 1 and len(groups) == 1:
+            images.append(folder)
+        elif several:
+            mixed.append(folder)
+    return sorted(images), slices, mixed
+
+
+def _counted(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"
 
 
 def _has_magic(path: Path) -> bool:

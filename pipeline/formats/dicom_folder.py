@@ -45,6 +45,26 @@ def find_dicom(files: Sequence[Path], modality: Modality | None, options: Ingest
     return found
 
 
+def series_of(files: Sequence[Path]) -> dict[Path, str]:
+    """The series that each file belongs to, by a name that means nothing else.
+
+    A picture is a series of its own, and so is a file that cannot be read: ingestion says what is wrong with it.
+    Objects with pixels that are not scans (segmentations, say) are left out.
+    """
+    names: dict[Path, str] = {}
+    for file in files:
+        try:
+            instance = read_instance(file, Ingest())
+            if _passed_over(instance, alone=True) is not None:
+                continue
+            names[file] = instance.text("SeriesInstanceUID") if _planes(instance) else str(file)
+        except NoImageError:
+            continue
+        except InputError:
+            names[file] = str(file)
+    return names
+
+
 def _sort(
     files: Sequence[Path],
     found: list[Found],

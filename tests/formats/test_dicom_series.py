@@ -9,8 +9,10 @@ import numpy as np
 import pytest
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
+from pipeline.core.drafts import draft
 from pipeline.core.errors import InputError
 from pipeline.core.scan import Scan
+from pipeline.formats.dicom_folder import series_of
 from pipeline.formats.table import read_scan_file, read_scans
 
 PLAIN = np.array([[1.5, 0, 0, -20], [0, 2.0, 0, 30], [0, 0, 4.0, -50], [0, 0, 0, 1]])
@@ -317,3 +319,21 @@ def test_channels_from_several_folders_must_share_a_grid(tmp_path, making, optio
         read_scan_file([tmp_path / "t1", tmp_path / "small"], "mri", named)
     turned_channels = read_scan_file([tmp_path / "t1", tmp_path / "t2"], "mri", named)
     np.testing.assert_array_equal(turned_channels.voxels, [first, second])
+
+
+def test_a_draft_tells_radiographs_from_slices(tmp_path, making):
+    """A folder of radiographs was once drafted as one series, and the pictures beside them were passed over."""
+    making.save(tmp_path / "head", making.series(making.asymmetric((5, 5, 8)), PLAIN))
+    same = making.radiograph(np.ones((6, 7), np.uint16)).SeriesInstanceUID
+    films = [making.radiograph(np.full((6, 7), n, np.uint16), SeriesInstanceUID=same) for n in range(4)]
+    making.save(tmp_path / "films", films)
+    (tmp_path / "films" / "broken.dcm").write_bytes((tmp_path / "films" / "0001.dcm").read_bytes()[:-40])
+    (tmp_path / "films" / "photo.png").write_bytes(b"x")
+    both = [making.series(making.asymmetric((5, 5, 8)), PLAIN), making.series(making.asymmetric((5, 5, 8)), PLAIN)]
+    making.save(tmp_path / "mixed", [*both[0], *both[1]])
+    found = draft(tmp_path, series_of)
+    films_found = ["films/0000.dcm", "films/0001.dcm", "films/0002.dcm", "films/0003.dcm", "films/broken.dcm"]
+    assert sorted(row["image"] for row in found.rows) == [*films_found, "films/photo.png", "head"]
+    assert [note for note in found.notes if "several series" in note] == [
+        "mixed holds several series: put each into a folder of its own."
+    ]
