@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pipeline.core.scan import Scan
     from pipeline.core.study import Study
     from pipeline.mechanics.champion import Champion
-    from pipeline.mechanics.predictor import Prediction, Predictor
+    from pipeline.mechanics.predictor import Found, Predictor, Ready
 
 
 def predict_files(
@@ -150,7 +150,8 @@ class _Under:
     source: Input
     outcome: Outcome
     scan: Scan | None = None
-    prediction: Prediction | None = None
+    ready: Ready | None = None
+    found: Found | None = None
 
 
 class _Steps:
@@ -163,32 +164,37 @@ class _Steps:
         self.probabilities = probabilities
 
     def read(self, one: Input) -> _Under:
-        """Read the scan."""
+        """Read the scan, and bring it to the networks' grid unless it is to be alone in memory."""
         from pipeline.cli.outcomes import Outcome
 
         under = _Under(one, Outcome(one.name, one.source))
         with self._watched(under):
             under.scan = one.read().canonical()
+            if not self.large(under):
+                under.ready = self.predictor.prepare(under.scan)
         return under
 
     def predict(self, under: _Under) -> _Under:
-        """Find its organs."""
+        """Run the networks."""
         with self._watched(under):
-            if under.scan is not None:
-                under.prediction = self.predictor.predict(under.scan)
+            if under.scan is not None and not under.outcome.reason:
+                ready, under.ready = under.ready or self.predictor.prepare(under.scan), None
+                under.found = self.predictor.ask(ready)
         return under
 
     def write(self, under: _Under) -> Outcome:
-        """Export, read back, judge, and put aside what is doubtful."""
+        """Conclude, export, read back, judge, and put aside what is doubtful."""
         from pipeline.cli.outcomes import organ_rows
         from pipeline.core.errors import InputError
         from pipeline.export.forms import export_scan
         from pipeline.formats.correction import FOLDER, put_aside
 
-        name, scan, prediction, out = under.source.name, under.scan, under.prediction, self.job.out
+        name, scan, out = under.source.name, under.scan, self.job.out
         with self._watched(under):
-            if scan is None or prediction is None:
+            if scan is None or under.found is None:
                 return under.outcome
+            prediction = self.predictor.conclude(under.found)
+            under.found = None
             rows = export_scan(self.job, name, scan, prediction.labels)
             failed = [row for row in rows if row["status"] == "failed"]
             if failed:

@@ -166,11 +166,19 @@ def export_tables(job: Job, each: Each) -> list[Row]:
             read = readers.read_coco_organs(path, name, labels)
             rows += checks.compare(name, "coco", checks.expected(labels), read, labels, Tolerance())
     if "overlays" in formats:
-        _write_sheets(job, sorted((job.out / "overlays").glob("*.png")))
+        rows += _write_sheets(job, sorted((job.out / "overlays").glob("*.png")))
     return rows
 
 
-def _write_sheets(job: Job, pictures: list[Path]) -> None:
+def _write_sheets(job: Job, pictures: list[Path]) -> list[Row]:
+    from pipeline.export.picture_readers import read_sheet
+
+    rows: list[Row] = []
     for number, start in enumerate(range(0, len(pictures), SHEET), 1):
-        tiles = [(path.stem, Image.open(path)) for path in pictures[start : start + SHEET]]
-        write_png(job.out / "contact_sheets" / f"{number:03d}.png", contact_sheet(tiles))
+        shown = pictures[start : start + SHEET]
+        path = job.out / "contact_sheets" / f"{number:03d}.png"
+        write_png(path, contact_sheet([(picture.stem, Image.open(picture)) for picture in shown]))
+        for picture, reason in zip(shown, read_sheet(path, shown), strict=True):
+            status = "failed" if reason else "ok"
+            rows.append({"scan_id": picture.stem, "format": "contact_sheets", "status": status, "reason": reason})
+    return rows

@@ -1,11 +1,11 @@
-"""Reads overlays and spotlights back: is each organ's colour where the organ lies in the slice that is shown?
+"""Reads overlays, spotlights and contact sheets back: is each organ's colour where it lies in the slice shown?
 
 The grid is turned by nibabel and cut anew, so that nothing of the drawing's own geometry is believed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -25,6 +25,9 @@ DARK = 24  # of 255; below it a tint cannot be told from grey
 #: Why some organs are not read back.
 GREY = "its colour is a grey, which cannot be told from the scan's own"
 MATCH = 1.5  # of 255; rounding of a tinted channel
+#: Tiles a row of a contact sheet, side of a tile, of the gap around it and of the strip for its name, pixels.
+TILES, TILE, GAP, STRIP = 5, 256, 6, 18
+BLUR = 4.0  # of 255; mean difference of two ways to make a picture small, which is about 1
 
 Masks = dict[str, NDArray[np.bool_]]
 Pair = tuple[dict[str, Measured], dict[str, Measured]]
@@ -155,6 +158,37 @@ def read_spotlight(path: Path, labels: LabelMap, colors: Mapping[str, str], *, s
     return source, read
 
 
+def read_sheet(path: Path, pictures: Sequence[Path]) -> list[str]:
+    """Whether each tile of a contact sheet is its picture.
+
+    Args:
+        path: The sheet.
+        pictures: Files of the pictures that it should show, in order.
+
+    Returns:
+        For each picture why its tile is not it, or nothing.
+    """
+    from skimage.transform import resize_local_mean
+
+    sheet = _rgb_of(path).astype(np.float32)
+    reasons = []
+    for number, source in enumerate(pictures):
+        whole = _rgb_of(source).astype(np.float32)
+        shrink = min(TILE / whole.shape[0], TILE / whole.shape[1], 1)
+        rows, columns = (max(round(side * shrink), 1) for side in whole.shape[:2])
+        small = resize_local_mean(whole, (rows, columns), channel_axis=-1, preserve_range=True)
+        down, right = divmod(number, min(TILES, len(pictures)))
+        top = GAP + down * (TILE + STRIP + GAP) + (TILE - rows) // 2
+        left = GAP + right * (TILE + GAP) + (TILE - columns) // 2
+        tile = sheet[top : top + rows, left : left + columns, :3]
+        if tile.shape != small.shape:
+            reasons.append("the sheet ends before its tile")
+        else:
+            apart = float(np.abs(tile - small).mean())
+            reasons.append("" if apart <= BLUR else f"its tile differs by {apart:.0f} of 255 from its picture")
+    return reasons
+
+
 def _is_grey(color: str) -> bool:
     """Whether a colour cannot be told from a scan's own greys, so that nothing can be read of it."""
     return len(set(_rgb(color))) == 1
@@ -163,11 +197,15 @@ def _is_grey(color: str) -> bool:
 def _pixels(path: Path, view: Slice, head: int) -> NDArray[np.uint8]:
     """RGB of the part of a picture that shows the scan."""
     rows, columns = next(iter(view.masks.values())).shape
-    with Image.open(path) as image:
-        picture = np.asarray(image.convert("RGB"))
+    picture = _rgb_of(path)
     if picture.shape[0] < rows + head or picture.shape[1] != columns:
         raise InputError(f"the picture is {picture.shape[1]} × {picture.shape[0]}, not {columns} × {rows} or more")
     return picture[head : head + rows]
+
+
+def _rgb_of(path: Path) -> NDArray[np.uint8]:
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
 
 
 def _codes(picture: NDArray[np.uint8]) -> NDArray[np.uint32]:

@@ -17,7 +17,7 @@ Result = TypeVar("Result")
 
 BEHIND = 4  # items at most that are written, or wait for it
 LARGE = 1 << 26  # bytes of a scan that nothing else should be in memory beside
-WRITERS = 2  # a write waits for the disk more than it computes
+WRITERS = 4  # a write waits for the disk more than it computes
 
 
 def is_large(scan: Scan | None, channels: int) -> bool:

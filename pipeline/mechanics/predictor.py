@@ -43,6 +43,34 @@ class Prediction:
     agreement: dict[str, float]
 
 
+@dataclass(frozen=True)
+class Ready:
+    """A scan as the networks want it.
+
+    Attributes:
+        scan: The scan, on canonical axes.
+        prepared: Recipe of a plan → the scan on that plan's grid, normalised.
+    """
+
+    scan: Scan
+    prepared: dict[str, Prepared]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the networks answered.
+
+    Attributes:
+        ready: What they were asked.
+        probabilities: ``(K, …)`` float32: of one network on its plan's grid, of several their mean on the scan's.
+        votes: Of several networks, what each would have said alone, on the scan's grid.
+    """
+
+    ready: Ready
+    probabilities: Array
+    votes: list[NDArray[np.unsignedinteger]]
+
+
 class Predictor:
     """Networks that predict together.
 
@@ -76,8 +104,40 @@ class Predictor:
         Raises:
             InputError: The scan is not of the kind that the networks were trained on.
         """
+        return self.conclude(self.ask(self.prepare(scan)))
+
+    def prepare(self, scan: Scan) -> Ready:
+        """First of the three steps of :meth:`predict`, which may run in threads of their own: all but the networks.
+
+        Raises:
+            InputError: The scan is not of the kind that the networks were trained on.
+        """
         scan = scan.canonical()
-        total, votes = self._probabilities(scan)
+        plans = {plan.recipe_hash(): plan for plan, _ in self.members}
+        return Ready(scan, {recipe: prepare_within(scan, plan, self.room) for recipe, plan in plans.items()})
+
+    def ask(self, ready: Ready) -> Found:
+        """Second step: run the networks, and average what they say."""
+        if len(self.members) == 1:
+            plan, forward = self.members[0]
+            return Found(ready, self.slide(forward, ready.prepared[plan.recipe_hash()], plan), [])
+        shape = ready.scan.shape
+        total = space((self.plan.out_channels, *shape), self.room)
+        votes: list[NDArray[np.unsignedinteger]] = []
+        for plan, forward in self.members:
+            prepared = ready.prepared[plan.recipe_hash()]
+            own = self.slide(forward, prepared, plan)
+            vote = np.empty(shape, LabelMap.dtype_for(len(plan.organs), plan.overlapping))
+            for rows in chunks(total):
+                part = restore_rows(own, prepared, rows, self.room)
+                total[:, rows] += part / np.float32(len(self.members))
+                vote[rows] = decide(part, plan)
+            votes.append(vote)
+        return Found(ready, total, votes)
+
+    def conclude(self, found: Found) -> Prediction:
+        """Third step: bring the probabilities to the scan's grid, decide and clean up."""
+        scan, total = found.ready.scan, self._on_scan(found)
         thresholds = {o: s.threshold for o, s in self.steps.items() if s.threshold is not None}
         organs = self.plan.organs
         data = np.empty(scan.shape, LabelMap.dtype_for(len(organs), self.plan.overlapping))
@@ -85,38 +145,22 @@ class Predictor:
             data[rows] = decide(total[:, rows], self.plan, thresholds)
         raw = self._labels(data, scan)
         certainty = expected_dice(total, raw)
-        agreement = _least_agreement([self._labels(vote, scan) for vote in votes])
+        agreement = _least_agreement([self._labels(vote, scan) for vote in found.votes])
         return Prediction(clean_labels(raw, self.steps, scan.unit), total, certainty, agreement)
+
+    def _on_scan(self, found: Found) -> Array:
+        shape = (self.plan.out_channels, *found.ready.scan.shape)
+        if found.probabilities.shape == shape:
+            return found.probabilities
+        total = space(shape, self.room)
+        prepared = found.ready.prepared[self.plan.recipe_hash()]
+        for rows in chunks(total):
+            total[:, rows] = restore_rows(found.probabilities, prepared, rows, self.room)
+        return total
 
     def _labels(self, data: NDArray[np.unsignedinteger], scan: Scan) -> LabelMap:
         organs = tuple(self.plan.organs)
         return LabelMap(data, scan.affine, organs, self.plan.overlapping, frozenset(organs))
-
-    def _probabilities(self, scan: Scan) -> tuple[Array, list[NDArray[np.unsignedinteger]]]:
-        """Mean probabilities on the scan's grid, and, of several members, what each would have said alone."""
-        shape = (self.plan.out_channels, *scan.shape)
-        total: Array | None = None
-        votes: list[NDArray[np.unsignedinteger]] = []
-        prepared: dict[str, Prepared] = {}
-        for plan, forward in self.members:
-            recipe = plan.recipe_hash()
-            if recipe not in prepared:
-                prepared[recipe] = prepare_within(scan, plan, self.room)
-            ready = prepared[recipe]
-            own = self.slide(forward, ready, plan)
-            if len(self.members) == 1 and own.shape == shape:
-                return own, []
-            if total is None:
-                total = space(shape, self.room)
-            vote = np.empty(scan.shape, LabelMap.dtype_for(len(plan.organs), plan.overlapping))
-            for rows in chunks(total):
-                part = restore_rows(own, ready, rows, self.room)
-                total[:, rows] += part / np.float32(len(self.members)) if len(self.members) > 1 else part
-                vote[rows] = decide(part, plan)
-            if len(self.members) > 1:
-                votes.append(vote)
-        assert total is not None
-        return total, votes
 
     def slide(self, forward: Forward, ready: Prepared, plan: Plan) -> Array:
         """Probabilities ``(K, X', Y', Z')`` of one network on its plan's grid."""

@@ -21,7 +21,7 @@ from pipeline.core.study import Study
 from pipeline.formats.correction import FOLDER, clear, finish, put_aside
 from pipeline.formats.store import read_scan, write_labels
 from pipeline.mechanics.flow import flow, is_large
-from pipeline.mechanics.predictor import Prediction, Predictor, open_champion, open_folds
+from pipeline.mechanics.predictor import Found, Prediction, Predictor, Ready, open_champion, open_folds
 from pipeline.mechanics.quality import Judge, Verdict, open_judge
 
 Row = dict[str, str]
@@ -93,7 +93,8 @@ class _Under:
 
     scan: Row
     image: Scan | None = None
-    prediction: Prediction | None = None
+    ready: Ready | None = None
+    found: Found | None = None
     verdicts: list[Row] = field(default_factory=list)
     aside: bool = False
     reason: str = ""
@@ -150,18 +151,29 @@ class _Work:
             under = _Under(scan)
             with under.watched():
                 under.image = read_scan(self.paths.scan(scan["shard"], scan["scan_id"]))
+                if not large(under):
+                    under.ready = predictor.prepare(under.image)
             return under
 
         def work(under: _Under) -> _Under:
             with under.watched():
-                if under.image is not None:
-                    under.prediction = predictor.predict(under.image)
+                if under.image is not None and not under.reason:
+                    ready, under.ready = under.ready or predictor.prepare(under.image), None
+                    under.found = predictor.ask(ready)
+            return under
+
+        def finish(under: _Under) -> _Under:
+            with under.watched():
+                if under.found is not None:
+                    prediction, under.found = predictor.conclude(under.found), None
+                    self._write(under, prediction)
+            under.image = None
             return under
 
         def large(under: _Under) -> bool:
             return is_large(under.image, predictor.plan.out_channels)
 
-        for number, under in enumerate(flow(scans, read, work, self._write, large=large), 1):
+        for number, under in enumerate(flow(scans, read, work, finish, large=large), 1):
             row = {name: under.scan[name] for name in ("scan_id", "patient_id")}
             row |= {"model": self.model, "fold": fold, "status": "failed" if under.reason else "ok"}
             row |= {"reason": under.reason, "seconds": f"{under.seconds:.3f}"}
@@ -173,18 +185,15 @@ class _Work:
             elif number % tenth == 0 and number < len(scans):
                 self.say(f"{self.model}: {number} of {len(scans)} scans")
 
-    def _write(self, under: _Under) -> _Under:
-        """Write what was found; gives the scan's outcome without its voxels."""
-        with under.watched():
-            if under.image is not None and under.prediction is not None:
-                name = under.scan["scan_id"]
-                if self.keep:
-                    write_probabilities(self.out / "probabilities" / f"{name}.npz", under.prediction)
-                if self.judge is not None:
-                    self._judge(self.judge, under, under.image.canonical(), under.prediction)
-                write_labels(self.out / f"{name}.nii.gz", under.prediction.labels, under.image.unit)
-        under.image = under.prediction = None
-        return under
+    def _write(self, under: _Under, prediction: Prediction) -> None:
+        """Write what was found, judge it, and put aside what is doubtful."""
+        assert under.image is not None
+        name = under.scan["scan_id"]
+        if self.keep:
+            write_probabilities(self.out / "probabilities" / f"{name}.npz", prediction)
+        if self.judge is not None:
+            self._judge(self.judge, under, under.image.canonical(), prediction)
+        write_labels(self.out / f"{name}.nii.gz", prediction.labels, under.image.unit)
 
     def _judge(self, judge: Judge, under: _Under, image: Scan, prediction: Prediction) -> None:
         """Note the verdicts; a doubtful scan that nobody labelled goes where a person corrects it."""

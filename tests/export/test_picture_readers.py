@@ -138,3 +138,19 @@ def test_organs_of_one_colour_agree_and_are_not_taken_for_each_other(tmp_path: P
     scan, labels = scan_and_labels(False)
     job = job_of(tmp_path, organs=in_colours("#009e73", "#009e73"))
     assert statuses(forms.export_scan(job, "s", scan, labels))["spotlight"] == {"ok"}
+
+
+def test_a_contact_sheet_shows_every_picture_in_its_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    job, folder = job_of(tmp_path), tmp_path / "overlays"
+    for number in range(7):
+        rough = Image.fromarray(rng.integers(0, 255, (8, 6, 3), np.uint8))
+        forms.write_png(folder / f"{number}.png", rough.resize((300 + 40 * number, 512 - 60 * number)))
+    rows = forms.export_tables(job, lambda: [])
+    assert [(row["scan_id"], row["status"]) for row in rows] == [(str(number), "ok") for number in range(7)]
+    drawn = forms.contact_sheet
+    monkeypatch.setattr(forms, "contact_sheet", lambda tiles: drawn([*tiles[1::-1], *tiles[2:]]))
+    assert [row["scan_id"] for row in forms.export_tables(job, lambda: []) if row["status"] == "failed"] == ["0", "1"]
+    monkeypatch.setattr(forms, "contact_sheet", lambda tiles: drawn(tiles).crop((0, 0, 1316, 280)))
+    failed = [row for row in forms.export_tables(job, lambda: []) if row["status"] == "failed"]
+    assert [row["reason"] for row in failed] == ["the sheet ends before its tile"] * 2

@@ -35,9 +35,9 @@ def test_volumes_in_every_format(predicted: Make) -> None:
     study, paths = predicted()
     export.run(study, paths)
     assert statuses(paths) == {form: {"ok"} for form in (
-        "nifti", "rle", "dicom_seg", "overlays", "spotlight", "stl", "ply", "coco", "nnunet",
+        "nifti", "rle", "dicom_seg", "overlays", "contact_sheets", "spotlight", "stl", "ply", "coco", "nnunet",
     )}  # fmt: skip
-    sides = {row["organ"]: row["side"] for row in read_table(paths.exports / "checks.csv")}
+    sides = {row["organ"]: row["side"] for row in read_table(paths.exports / "checks.csv") if row["organ"]}
     assert sides == {"left": "L", "right": "R"}
     for name in ("s4", "s5", "s6"):
         assert Image.open(paths.exports / "overlays" / f"{name}.png").width >= 256
@@ -52,7 +52,8 @@ def test_pictures_in_every_format(predicted: Make) -> None:
     study, paths = predicted(flat=True)
     export.run(study, paths)
     assert statuses(paths) == {
-        form: {"ok"} for form in ("nifti", "rle", "dicom_seg", "overlays", "spotlight", "coco", "nnunet")
+        form: {"ok"}
+        for form in ("nifti", "rle", "dicom_seg", "overlays", "contact_sheets", "spotlight", "coco", "nnunet")
     }
     assert (paths.exports / "nifti" / "s4" / "left.nii.gz").is_file()
 
