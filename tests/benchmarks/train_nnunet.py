@@ -5,7 +5,8 @@
 ENVIRONMENT is a virtual environment that holds ``nnunetv2`` (it wants torchvision, which needs a build for the same
 torch, so it has one of its own: ``python -m venv ENVIRONMENT; ENVIRONMENT/bin/pip install torch==2.13.0 nnunetv2``).
 nnU-Net plans and preprocesses (not counted), then both train at once, each pinned to a core; ``nnUNetv2_predict`` then
-segments the test scans on one core, mirrored as by default and without, and its Dice stands beside ours.
+segments sixty volumes on one core, mirrored as by default and without: the test's, whose Dice stands beside ours, and
+others for the time alone. ``predict_folder.py`` gives ours.
 """
 
 from __future__ import annotations
@@ -84,7 +85,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--nnunet", type=Path, required=True, help="environment that holds nnunetv2")
     parser.add_argument("--minutes", type=float, default=15)
-    parser.add_argument("--images", type=Path, help="folder of volumes to time the prediction of, sixty at most")
     parser.add_argument("--work", type=Path)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as temporary:
@@ -110,33 +110,28 @@ def measure(given: Any, work: Path) -> None:
     if any(codes):
         sys.exit("a training failed")
     subprocess.run(on_core(0, [*loop, "time", DATASET, "5"], folder), check=True)
+    images = sixty(raw)
     rows = by_part(read_table(paths.scans_csv), read_splits(paths.splits), "test")
     for mirrored in (True, False):
         out = folder / ("mirrored" if mirrored else "plain")
-        seconds = predict(tools, folder, raw / "imagesTs", out, mirrored=mirrored)
+        seconds = predict(tools, folder, images, out, mirrored=mirrored)
         name = "nnU-Net, mirrored" if mirrored else "nnU-Net, not mirrored"
-        print(f"\n{name}: {len(rows)} volumes in {seconds:.0f} s")
+        print(
+            f"\n{name}: {len(list(images.iterdir()))} volumes in {seconds:.1f} s on one core; the test patients' Dice:"
+        )
         found = dice_of(out, raw, rows, study.organ_names())
         table = np.array([np.nanmean(scores, axis=0) for scores in found.values()])
         compare(study.organ_names(), table, name, paths, found)
-    if given.images:
-        time_folder(given.images, tools, folder)
 
 
-def time_folder(images: Path, tools: Path, folder: Path) -> None:
-    """Time the prediction of up to sixty volumes."""
-    linked = folder / "sixty"
-    linked.mkdir(exist_ok=True)
-    chosen = sorted(images.glob("*.nii.gz"))[:60]
-    for path in chosen:
-        place = linked / path.name.replace(".nii.gz", "_0000.nii.gz")
-        if not place.exists():
-            place.symlink_to(path.resolve())
-    for mirrored in (True, False):
-        seconds = predict(tools, folder, linked, folder / f"sixty_{mirrored}", mirrored=mirrored)
-        print(
-            f"nnUNetv2_predict of {len(chosen)} volumes, mirrored {mirrored}: {seconds:.1f} s on one core", flush=True
-        )
+def sixty(raw: Path) -> Path:
+    """A folder of sixty volumes: the test's, filled up with others for the time alone."""
+    folder = raw.parent / "sixty"
+    folder.mkdir(exist_ok=True)
+    for path in [*sorted((raw / "imagesTs").iterdir()), *sorted((raw / "imagesTr").iterdir())][:60]:
+        if not (folder / path.name).exists():
+            (folder / path.name).symlink_to(path)
+    return folder
 
 
 if __name__ == "__main__":
