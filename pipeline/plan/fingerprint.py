@@ -33,7 +33,8 @@ def measure(
         say: Takes lines about progress.
 
     Returns:
-        A JSON-like mapping; lengths are in mm, or in pixels where ``unit`` says so.
+        A JSON-like mapping. Lengths are in mm, of the ``measured`` scans whose spacing is known; where no scan's is,
+        they are in pixels, as ``unit`` says. The two are never mixed.
 
     Raises:
         InputError: There is no scan, pictures and volumes are mixed, or scans have different numbers of channels.
@@ -46,20 +47,23 @@ def measure(
     flat = _uniform(ordered, [bool(size == 1) for size in sizes[:, 2]], "pictures and volumes are mixed")
     channels = _uniform(ordered, [int(row["channels"]) for row in ordered], "scans have different numbers of channels")
     opened = [ordered[i] for i in np.unique(np.linspace(0, len(ordered) - 1, MOST_SCANS).astype(int))]
+    known = np.array([row["spacing_source"] != "unknown" for row in ordered])
+    unit, counted = ("mm", known) if known.any() else ("px", ~known)
     facts = []
     for row in opened:
         scan = read_scan(paths.scan(row["shard"], row["scan_id"]))
-        facts.append(_scan_facts(scan, read_labels(paths.mask(row["shard"], row["scan_id"]))))
+        facts.append(_scan_facts(scan, read_labels(paths.mask(row["shard"], row["scan_id"])), unit))
     say(f"fingerprint of {len(ordered)} scans, {len(opened)} of them opened")
     return {
         "scans": len(ordered),
         "opened": len(opened),
         "flat": flat,
         "channels": channels,
-        "unit": "px" if any(row["spacing_source"] == "unknown" for row in ordered) else "mm",
+        "unit": unit,
+        "measured": int(counted.sum()),
         "size": _quantiles(sizes),
-        "spacing": _quantiles(spacings),
-        "extent": _quantiles(sizes * spacings),
+        "spacing": _quantiles(spacings[counted]),
+        "extent": _quantiles((sizes * spacings)[counted]),
         "zero_share": round(float(np.median([f["zero_share"] for f in facts])), 4),
         "air_share": round(float(np.median([f["air_share"] for f in facts])), 4),
         "organ_intensity": _intensity([f["sample"] for f in facts]),
@@ -84,7 +88,7 @@ def _quantiles(values: Array) -> dict[str, list[float]]:
     return {name: [round(float(v), 4) for v in np.percentile(values, point, axis=0)] for name, point in points.items()}
 
 
-def _scan_facts(scan: Scan, labels: LabelMap) -> dict[str, Any]:
+def _scan_facts(scan: Scan, labels: LabelMap, unit: str) -> dict[str, Any]:
     first = np.asarray(scan.voxels[0], np.float32)
     low, high = np.percentile(first, (1, 99))
     masks = labels.masks()
@@ -95,14 +99,16 @@ def _scan_facts(scan: Scan, labels: LabelMap) -> dict[str, Any]:
         "air_share": float((first < low + AIR * (high - low)).mean()),
         "sample": inside[:, ::stride],
         "organs": {
-            organ: _organ_facts(mask, scan.spacing) if organ in labels.annotated else None
+            organ: _organ_facts(mask, scan.spacing if scan.unit == unit else None)
+            if organ in labels.annotated
+            else None
             for organ, mask in zip(labels.organs, masks, strict=True)
         },
     }
 
 
-def _organ_facts(mask: Array, spacing: Sequence[float]) -> dict[str, Any]:
-    """Volume, bounding box and centre (as a share of each side) of one organ's mask."""
+def _organ_facts(mask: Array, spacing: Sequence[float] | None) -> dict[str, Any]:
+    """Volume (where the spacing is known), bounding box and centre (as a share of each side) of one organ's mask."""
     count = int(np.count_nonzero(mask))
     if count == 0:
         return {"voxels": 0}
@@ -112,7 +118,7 @@ def _organ_facts(mask: Array, spacing: Sequence[float]) -> dict[str, Any]:
     return {
         "voxels": count,
         "share": count / mask.size,
-        "volume": count * float(np.prod(spacing)),
+        "volume": None if spacing is None else count * float(np.prod(spacing)),
         "box": [int(span[-1] - span[0] + 1) for span in spans],
         "centre": [
             float(np.average(np.arange(n) + 0.5, weights=w) / n) for n, w in zip(mask.shape, weights, strict=True)
@@ -126,8 +132,9 @@ def _organ(found: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
     summary: dict[str, Any] = {"annotated": len(annotated), "present": len(present)}
     if present:
         for name in ("voxels", "share", "volume"):
-            values = np.percentile([fact[name] for fact in present], (0, 2.5, 50, 97.5, 100))
-            summary[name] = [float(f"{v:.6g}") for v in values]
+            counted = [fact[name] for fact in present if fact[name] is not None]
+            if counted:
+                summary[name] = [float(f"{v:.6g}") for v in np.percentile(counted, (0, 2.5, 50, 97.5, 100))]
         summary["box"] = _quantiles(np.array([fact["box"] for fact in present]))
         summary["centre"] = _quantiles(np.array([fact["centre"] for fact in present]))
     return summary

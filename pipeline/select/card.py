@@ -88,7 +88,7 @@ def _lines(
     lines += [
         "",
         f"{evidence.get('rule', '')} The figures of the test patients, which chose nothing, are in the study's report.",
-        *(["", f"{performance_text(quality)}."] if quality else []),
+        *(["", _sentence(performance_text(quality))] if quality else []),
         "",
         "## Files",
         "",
@@ -114,13 +114,20 @@ def _trained_on(fingerprint: Mapping[str, Any]) -> list[str]:
         return []
     lines = ["", "## Trained on", "", f"{fingerprint['scans']} scans, by `fingerprint.json`:"]
     lines += ["", "| | least | median | most |", "|---|---|---|---|"]
-    unit = fingerprint.get("unit", "")
-    for key, name in (("size", "voxels"), ("spacing", f"spacing, {unit}"), ("extent", f"field of view, {unit}")):
-        if key in fingerprint:
-            columns = (fingerprint[key][column] for column in ("min", "median", "max"))
-            cells = (" × ".join(f"{v:.0f}" if v >= 100 else f"{v:.3g}" for v in column) for column in columns)
-            lines.append(f"| {name} | {' | '.join(cells)} |")
+    lengths = []
+    if fingerprint.get("unit") == "mm":
+        part = fingerprint.get("measured", fingerprint["scans"])
+        some = "" if part == fingerprint["scans"] else f" ({part} scans; that of the others is unknown)"
+        lengths = [("spacing", f"spacing, mm{some}"), ("extent", f"field of view, mm{some}")]
+    for key, name in (("size", "voxels"), *lengths):
+        columns = (fingerprint[key][column] for column in ("min", "median", "max"))
+        cells = (" × ".join(f"{v:.0f}" if v >= 100 else f"{v:.3g}" for v in column) for column in columns)
+        lines.append(f"| {name} | {' | '.join(cells)} |")
     return lines
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _listed(names: Sequence[str]) -> str:

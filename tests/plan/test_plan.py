@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from pipeline import plan
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_json
 from pipeline.core.plan import read_plan
+from pipeline.core.scan import FRONTAL_AFFINE
 from pipeline.core.splits import read_splits
 from pipeline.plan import rules
 from tests.train.studies import chest_picture, chest_study, head_study, head_volume, store
@@ -68,6 +70,26 @@ def test_the_fingerprint_describes_the_scans(tmp_path: Path) -> None:
     assert found["unit"] == "mm"
     assert found["zero_share"] == 0
     assert 0.4 < found["air_share"] < 0.8
+
+
+def test_millimetres_and_pixels_are_not_mixed(tmp_path: Path) -> None:
+    study, paths = chest_study(tmp_path, 2)
+    scans: dict[str, Any] = {}
+    for number in range(12):
+        scan, labels = chest_picture(number)
+        if number % 2:
+            pixels = FRONTAL_AFFINE.copy()
+            scan = replace(scan, affine=pixels, spacing_source="unknown")
+            labels = replace(labels, affine=pixels)
+        scans[f"x{number:02d}"] = (scan, labels)
+    store(paths, scans)
+    plan.run(study, paths)
+    found = read_json(paths.fingerprint)
+    assert (found["unit"], found["spacing"]["max"][:2]) == ("mm", [0.5, 0.5])
+    assert 0 < found["measured"] < found["scans"]
+    assert found["extent"]["median"][:2] == [36.0, 30.0]
+    for facts in found["organs"].values():
+        assert facts["volume"][4] <= 0.25 * facts["voxels"][4]
 
 
 def test_patients_stay_together_and_the_manifest_wins(tmp_path: Path) -> None:

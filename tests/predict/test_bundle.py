@@ -80,6 +80,11 @@ def test_the_card_can_be_read(tmp_path: Path) -> None:
     for said in ("## Intended use", "## Input", "## Trained on", "12 scans", "| 20 × 18 × 16 | 21 × 18 × 16 |", "100%"):
         assert said in text, said
     assert "None" not in text.replace("| none |", "")
+    assert "| spacing, mm |" in text
+    write_card(tmp_path / "card.md", study, one, plans, fingerprint | {"measured": 5}, quality)
+    assert "spacing, mm (5 scans; that of the others is unknown)" in (tmp_path / "card.md").read_text()
+    write_card(tmp_path / "card.md", study, one, plans, fingerprint | {"unit": "px"}, quality)
+    assert "spacing, " not in (tmp_path / "card.md").read_text()
     write_bundle(tmp_path, one, plans, fingerprint)
     metadata = json.loads((tmp_path / "configs" / "metadata.json").read_text())
     assert metadata["training_fingerprint"]["scans"] == 12
