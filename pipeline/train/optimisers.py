@@ -174,10 +174,11 @@ def orthogonal(matrices: Tensor) -> Tensor:
     one = torch.eye(x.shape[1], device=x.device, dtype=x.dtype)
     products = x @ x.mT
     whole = one
-    for _ in range(ITERATIONS):
+    for iteration in range(ITERATIONS):
         # With S = X Xᵗ, X becomes P X and S becomes P S P, where P = a + b S + c S² commutes with S.
         factor = a * one + b * products + c * products @ products
-        products = factor @ products @ factor
-        whole = factor @ whole
+        whole = factor @ whole if iteration else factor
+        if iteration < ITERATIONS - 1:
+            products = factor @ products @ factor
     x = whole @ x
     return x.mT if flipped else x

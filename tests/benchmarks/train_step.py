@@ -1,10 +1,11 @@
 """Time of a training step: the share of it outside forward and backward, and beside a plain MONAI training loop.
 
-``python tests/benchmarks/train_step.py [--dims 3] [--steps 10] [--threads 1] [--compile] [--monai]``: the default
-U-Net on random scans of the reference patch and batch, augmentation on. Times are CPU seconds, which a shared machine
-does not stretch; the whole step and its parts take turns. ``--monai`` adds, step by step in turn, a loop as MONAI's
-tutorials write it (CacheDataset, dictionary transforms, DiceCELoss, AdamW): once with our network, once with DynUNet as
-nnU-Net shapes it for this patch.
+``python tests/benchmarks/train_step.py [--dims 3] [--steps 10] [--threads 1] [--batch N] [--compile] [--monai]
+[--nnunet]``: the default U-Net on random scans of the reference patch and batch, augmentation on. Times are CPU
+seconds, which a shared machine does not stretch; the whole step and its parts take turns. ``--monai`` adds, step by
+step in turn, a loop as MONAI's tutorials write it (CacheDataset, dictionary transforms, DiceCELoss, AdamW): once with
+our network, once with DynUNet as nnU-Net shapes it for this patch. ``--nnunet`` trains nnU-Net's network at nnU-Net's
+batch with our engine, for what ``train_nnunet.py`` prints of nnU-Net's own trainer.
 """
 
 from __future__ import annotations
@@ -33,8 +34,12 @@ from pipeline.train.engine import Engine, Settings, drawn_network
 LARGEST = {2: (256, 256, 1), 3: (43, 59, 47)}
 
 
-def reference_plan(dims: int) -> Plan:
-    """The plan of the reference study."""
+#: Scans a batch as nnU-Net 2.8 plans it for our hippocampus patients.
+NNUNET_BATCH = 5
+
+
+def reference_plan(dims: int, batch: int | None = None, nnunet: bool = False) -> Plan:
+    """The plan of the reference study; with ``nnunet`` the network and the batch are nnU-Net's."""
     size = LARGEST[dims][:dims]
     sides, _ = rules.patch_sides([round(s * 0.85) for s in size] if dims == 3 else size, size, (1.0,) * dims, 96**3)
     shape = rules.topology(sides, (1.0,) * dims)
@@ -46,6 +51,10 @@ def reference_plan(dims: int) -> Plan:
         "skip": "add",
         "decoder_convs": 1,
     }
+    if nnunet:
+        network |= {"features": [min(32 * 2**level, 320) for level in range(len(shape.strides))]}
+        network |= {"skip": "concat", "decoder_convs": 2}
+        batch = batch or NNUNET_BATCH
     return Plan(
         model="unet",
         modality="mri" if dims == 3 else "xray",
@@ -55,7 +64,7 @@ def reference_plan(dims: int) -> Plan:
         spatial_dims=3 if dims == 3 else 2,
         normalisation={"name": "zscore_foreground"},
         patch=list(shape.patch),
-        batch=rules.batch_size(shape.patch, 100)[0],
+        batch=batch or rules.batch_size(shape.patch, 100)[0],
         network=network,
         loss={"name": "dice_ce"},
         augmentation={"preset": "mri" if dims == 3 else "xray"},
@@ -197,11 +206,13 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=10)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--compile", action="store_true")
+    parser.add_argument("--batch", type=int)
+    parser.add_argument("--nnunet", action="store_true", help="nnU-Net's network and batch in our engine")
     parser.add_argument("--monai", action="store_true", help="beside plain MONAI loops")
     given = parser.parse_args()
     os.environ["OMP_NUM_THREADS"] = str(given.threads)
     torch.set_num_threads(given.threads)
-    plan = reference_plan(given.dims)
+    plan = reference_plan(given.dims, given.batch, given.nnunet)
     cpu = torch.device("cpu")
     network = drawn_network(plan, lambda: build_for(plan))
     settings = Settings(1000, "fp32", plan.batch, given.compile)
