@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.losses import DiceCELoss
+from monai.losses import DiceCELoss, DiceLoss
 from monai.networks.nets import DynUNet
 from torch.nn import functional as nnf
 
@@ -31,7 +31,7 @@ os.environ.setdefault("ORGANSEG_TRACKING", "offline")
 
 from train_hippocampus import dice_of_test, interval, prepare_study
 
-from pipeline.core.files import read_table
+from pipeline.core.files import read_json, read_table
 from pipeline.core.paths import StudyPaths
 from pipeline.core.splits import by_part, fold_sides, read_splits
 from pipeline.core.study import Study
@@ -108,12 +108,18 @@ def make_network(dims: int, outputs: int) -> torch.nn.Module:
     )
 
 
+def dice_and_bce(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
+    """For organs that overlap: MONAI's DiceCELoss takes its cross entropy over the channels, one of which must be."""
+    overlap: torch.Tensor = DiceLoss(sigmoid=True)(logits, masks)
+    return overlap + nnf.binary_cross_entropy_with_logits(logits, masks)
+
+
 def train(study: Study, images: torch.Tensor, masks: torch.Tensor, seconds: float) -> tuple[torch.nn.Module, int]:
     """Train for some seconds; gives the averaged network and the steps taken."""
     torch.manual_seed(study.seed)
     dims, exclusive = images.ndim - 2, not study.overlapping
     network = make_network(dims, masks.shape[1] + exclusive)
-    loss = DiceCELoss(softmax=exclusive, sigmoid=not exclusive)
+    loss = DiceCELoss(softmax=True) if exclusive else dice_and_bce
     optimiser = torch.optim.AdamW(network.parameters(), 2e-3)
     average = torch.optim.swa_utils.AveragedModel(
         network, multi_avg_fn=torch.optim.swa_utils.get_ema_multi_avg_fn(0.99)
@@ -188,7 +194,10 @@ def main() -> None:
 def compare(organs: tuple[str, ...], other: Any, name: str, paths: StudyPaths, found: dict[str, Any]) -> None:
     """Print the Dice of another method, and the paired difference to ours where ours was trained."""
     ours = None
-    if (paths.model("unet", 0) / "model.json").is_file():
+    trained = paths.model("unet", 0) / "model.json"
+    if trained.is_file():
+        made = read_json(trained)
+        print(f"ours: {made['facts']['steps']} steps, budget {made['plan']['minutes'] or '-'} minutes")
         _, by_patient = dice_of_test(paths, "unet")
         ours = np.array([np.nanmean(by_patient[patient], axis=0) for patient in found])
     print(f"| organ | {name} | ours | ours − {name}, 95 % interval |\n|---|---|---|---|")
