@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pipeline.core.scan import Scan
     from pipeline.core.study import Study
     from pipeline.mechanics.champion import Champion
-    from pipeline.mechanics.predictor import Found, Predictor, Ready
+    from pipeline.mechanics.course import Course
+    from pipeline.mechanics.predictor import Predictor
 
 
 def predict_files(
@@ -70,7 +71,9 @@ def predict_files(
     if kept is not None and not as_json:
         say(f"corrections that were begun are kept in {kept}")
     outcomes = []
-    for outcome in table.follow(flow(inputs, steps.read, steps.predict, steps.write, large=steps.large), len(inputs)):
+    for outcome in table.follow(
+        flow(inputs, steps.read, steps.predict, steps.write, large=_is_large, threads=threads), len(inputs)
+    ):
         outcomes.append(outcome)
         table.show(outcome)
     rows = [row for outcome in outcomes for row in table_rows(outcome)]
@@ -145,13 +148,15 @@ def study_of(champion: Champion, formats: Sequence[str]) -> Study:
 
 @dataclass
 class _Under:
-    """A scan under way: what is known of it so far, and its outcome."""
+    """A scan under way, and its outcome."""
 
     source: Input
     outcome: Outcome
-    scan: Scan | None = None
-    ready: Ready | None = None
-    found: Found | None = None
+    course: Course | None = None
+
+
+def _is_large(under: _Under) -> bool:
+    return under.course is not None and under.course.large
 
 
 class _Steps:
@@ -166,52 +171,46 @@ class _Steps:
     def read(self, one: Input) -> _Under:
         """Read the scan, and bring it to the networks' grid unless it is to be alone in memory."""
         from pipeline.cli.outcomes import Outcome
+        from pipeline.mechanics.course import Course
 
         under = _Under(one, Outcome(one.name, one.source))
         with self._watched(under):
-            under.scan = one.read().canonical()
-            if not self.large(under):
-                under.ready = self.predictor.prepare(under.scan)
+            under.course = Course(self.predictor, one.read())
         return under
 
     def predict(self, under: _Under) -> _Under:
         """Run the networks."""
         with self._watched(under):
-            if under.scan is not None and not under.outcome.reason:
-                ready, under.ready = under.ready or self.predictor.prepare(under.scan), None
-                under.found = self.predictor.ask(ready)
+            if under.course is not None:
+                under.course.ask()
         return under
 
     def write(self, under: _Under) -> Outcome:
-        """Conclude, export, read back, judge, and put aside what is doubtful."""
+        """Conclude, export, read back, judge, and put aside what is doubtful; gives the outcome without any voxel."""
+        with self._watched(under):
+            if under.course is not None and not under.outcome.reason:
+                self._deliver(under, under.course)
+        under.course = None
+        return under.outcome
+
+    def _deliver(self, under: _Under, course: Course) -> None:
         from pipeline.cli.outcomes import organ_rows
         from pipeline.core.errors import InputError
         from pipeline.export.forms import export_scan
         from pipeline.formats.correction import FOLDER, put_aside
 
-        name, scan, out = under.source.name, under.scan, self.job.out
-        with self._watched(under):
-            if scan is None or under.found is None:
-                return under.outcome
-            prediction = self.predictor.conclude(under.found)
-            under.found = None
-            rows = export_scan(self.job, name, scan, prediction.labels)
-            failed = [row for row in rows if row["status"] == "failed"]
-            if failed:
-                raise InputError(str(failed[0]["reason"]))
-            if self.probabilities:
-                _write_probabilities(out / "probabilities" / f"{name}.nii.gz", scan, prediction.probabilities)
-            verdicts = self.judge(scan, prediction) if self.judge else {}
-            under.outcome.organs = organ_rows(scan, prediction.labels, verdicts)
-            if any(row["verdict"] in {"look", "fail"} for row in under.outcome.organs):
-                put_aside(out / FOLDER, name, scan, prediction.labels, self.job.study.values())
-        return under.outcome
-
-    def large(self, under: _Under) -> bool:
-        """Whether nothing else should be in memory beside the scan."""
-        from pipeline.mechanics.flow import is_large
-
-        return is_large(under.scan, self.predictor.plan.out_channels)
+        name, out, scan = under.source.name, self.job.out, course.scan
+        prediction = course.conclude()
+        rows = export_scan(self.job, name, scan, prediction.labels)
+        failed = [row for row in rows if row["status"] == "failed"]
+        if failed:
+            raise InputError(str(failed[0]["reason"]))
+        if self.probabilities:
+            _write_probabilities(out / "probabilities" / f"{name}.nii.gz", scan, prediction.probabilities)
+        verdicts = self.judge(scan, prediction) if self.judge else {}
+        under.outcome.organs = organ_rows(scan, prediction.labels, verdicts)
+        if any(row["verdict"] in {"look", "fail"} for row in under.outcome.organs):
+            put_aside(out / FOLDER, name, scan, prediction.labels, self.job.study.values())
 
     @contextmanager
     def _watched(self, under: _Under) -> Iterator[None]:

@@ -27,7 +27,9 @@ GREY = "its colour is a grey, which cannot be told from the scan's own"
 MATCH = 1.5  # of 255; rounding of a tinted channel
 #: Tiles a row of a contact sheet, side of a tile, of the gap around it and of the strip for its name, pixels.
 TILES, TILE, GAP, STRIP = 5, 256, 6, 18
-BLUR = 4.0  # of 255; mean difference of two ways to make a picture small, which is about 1
+#: Cells a side in which a tile is compared with its picture: finer, a row more or less and grain would count.
+CELLS = 32
+UNLIKE = 8.0  # of 255; mean difference of cells; drawn smaller by different rules they differ by about 1
 
 Masks = dict[str, NDArray[np.bool_]]
 Pair = tuple[dict[str, Measured], dict[str, Measured]]
@@ -170,22 +172,24 @@ def read_sheet(path: Path, pictures: Sequence[Path]) -> list[str]:
     """
     from skimage.transform import resize_local_mean
 
+    def coarse(picture: NDArray[np.float32]) -> NDArray[np.float32]:
+        return np.asarray(resize_local_mean(picture, (CELLS, CELLS), channel_axis=-1, preserve_range=True))
+
     sheet = _rgb_of(path).astype(np.float32)
     reasons = []
     for number, source in enumerate(pictures):
         whole = _rgb_of(source).astype(np.float32)
         shrink = min(TILE / whole.shape[0], TILE / whole.shape[1], 1)
         rows, columns = (max(round(side * shrink), 1) for side in whole.shape[:2])
-        small = resize_local_mean(whole, (rows, columns), channel_axis=-1, preserve_range=True)
         down, right = divmod(number, min(TILES, len(pictures)))
         top = GAP + down * (TILE + STRIP + GAP) + (TILE - rows) // 2
         left = GAP + right * (TILE + GAP) + (TILE - columns) // 2
-        tile = sheet[top : top + rows, left : left + columns, :3]
-        if tile.shape != small.shape:
+        tile = sheet[top : top + rows, left : left + columns]
+        if tile.shape[:2] != (rows, columns):
             reasons.append("the sheet ends before its tile")
-        else:
-            apart = float(np.abs(tile - small).mean())
-            reasons.append("" if apart <= BLUR else f"its tile differs by {apart:.0f} of 255 from its picture")
+            continue
+        apart = float(np.abs(coarse(tile) - coarse(whole)).mean())
+        reasons.append("" if apart <= UNLIKE else f"its tile differs by {apart:.0f} of 255 from its picture")
     return reasons
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from math import prod
 from typing import TypeVar
-
-from pipeline.core.scan import Scan
 
 Item = TypeVar("Item")
 Read = TypeVar("Read")
@@ -16,13 +14,7 @@ Done = TypeVar("Done")
 Result = TypeVar("Result")
 
 BEHIND = 4  # items at most that are written, or wait for it
-LARGE = 1 << 26  # bytes of a scan that nothing else should be in memory beside
-WRITERS = 4  # a write waits for the disk more than it computes
-
-
-def is_large(scan: Scan | None, channels: int) -> bool:
-    """Whether a scan, or the float32 probabilities of ``channels`` that come of it, leave no room for another."""
-    return scan is not None and (scan.voxels.nbytes > LARGE or 4 * channels * prod(scan.shape) > 4 * LARGE)
+MOST_WRITERS = 4
 
 
 def flow(
@@ -32,6 +24,7 @@ def flow(
     finish: Callable[[Done], Result],
     *,
     large: Callable[[Read], bool],
+    threads: int | None = None,
 ) -> Iterator[Result]:
     """Give ``finish(work(read(item)))`` of each item, in order.
 
@@ -44,13 +37,16 @@ def flow(
         work: Second step.
         finish: Last step; it may run in other threads, of several items at once.
         large: Whether what was read is too large to hold several of.
+        threads: Processor threads that were granted; by default those of the process.
     """
     if len(items) < 2:
         for item in items:
             yield finish(work(read(item)))
         return
+    # One more than there are threads, as a last step also waits for the disk.
+    count = min((threads or len(os.sched_getaffinity(0))) + 1, MOST_WRITERS)
     waiting: deque[Future[Result]] = deque()
-    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(WRITERS) as writers:
+    with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(count) as writers:
         coming: Future[Read] | None = None
         for number, item in enumerate(items, 1):
             got = read(item) if coming is None else coming.result()

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array, Scan
 from pipeline.mechanics.normalisation import full_scale_of, normalise
-from pipeline.mechanics.preprocessing import Prepared, prepare, prepared_shape, restore
+from pipeline.mechanics.preprocessing import Prepared, prepare, prepared_shape
 from pipeline.mechanics.resampling import axis_weights, resample, resampled_grid
 
 ROOM = 1 << 30  # bytes of float32 that one array may take in memory; longer ones lie in a file
@@ -93,8 +93,17 @@ def _resample_rows(array: Array, shape: tuple[int, int, int], rows: slice) -> ND
     return resample(mixed, (mixed.shape[1], *shape[1:]))
 
 
-def restore_rows(probabilities: Array, prepared: Prepared, rows: slice, room: int = ROOM) -> NDArray[np.float32]:
-    """Rows of :func:`~pipeline.mechanics.preprocessing.restore` along the first axis, ``(K, rows, Y, Z)``."""
+def restore_rows(
+    probabilities: Array, shape: tuple[int, int, int], rows: slice, room: int = ROOM
+) -> NDArray[np.float32]:
+    """Rows of :func:`~pipeline.mechanics.preprocessing.restore` along the first axis, ``(K, rows, Y, Z)``.
+
+    Args:
+        probabilities: ``(K, X', Y', Z')`` on the plan's grid.
+        shape: Shape of the scan.
+        rows: Which rows of the scan.
+        room: Bytes of probabilities beyond which only what the rows are made of is read.
+    """
     if probabilities.nbytes <= room:
-        return restore(probabilities, prepared, (rows, slice(None), slice(None)))
-    return _resample_rows(probabilities, prepared.source.shape, rows)
+        return resample(probabilities, shape, (rows, slice(None), slice(None)))
+    return _resample_rows(probabilities, shape, rows)

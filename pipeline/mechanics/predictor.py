@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 
 import numpy as np
@@ -20,8 +21,10 @@ from pipeline.mechanics.backends import gpu_present, installed, open_network
 from pipeline.mechanics.champion import BackendName, Champion, Precision, member_plan, read_champion
 from pipeline.mechanics.large import ROOM, chunks, prepare_within, restore_rows, space
 from pipeline.mechanics.postprocessing import OrganSteps, clean_labels
-from pipeline.mechanics.preprocessing import Prepared, decide
+from pipeline.mechanics.preprocessing import Prepared, decide, prepared_shape
 from pipeline.mechanics.sliding_window import Forward, slabs
+
+LARGE = 1 << 26  # bytes of a scan that nothing else should be in memory beside
 
 
 @dataclass(frozen=True)
@@ -61,14 +64,14 @@ class Found:
     """What the networks answered.
 
     Attributes:
-        ready: What they were asked.
+        scan: The scan, on canonical axes.
         probabilities: ``(K, …)`` float32: of one network on its plan's grid, of several their mean on the scan's.
-        votes: Of several networks, what each would have said alone, on the scan's grid.
+        agreement: As in :class:`Prediction`.
     """
 
-    ready: Ready
+    scan: Scan
     probabilities: Array
-    votes: list[NDArray[np.unsignedinteger]]
+    agreement: dict[str, float]
 
 
 class Predictor:
@@ -98,6 +101,16 @@ class Predictor:
         self.room = room
         self.plan = self.members[0][0]
 
+    def is_large(self, scan: Scan) -> bool:
+        """Whether a scan on canonical axes, or what the networks see and say of it, leaves no room for another.
+
+        Raises:
+            InputError: The scan would have too many voxels.
+        """
+        voxels = max(prod(scan.shape), *(prod(prepared_shape(scan.grid, plan)) for plan, _ in self.members))
+        channels = scan.voxels.shape[0] + self.plan.out_channels
+        return scan.voxels.nbytes > LARGE or 4 * channels * voxels > 4 * LARGE
+
     def predict(self, scan: Scan) -> Prediction:
         """Segment one scan.
 
@@ -118,44 +131,40 @@ class Predictor:
 
     def ask(self, ready: Ready) -> Found:
         """Second step: run the networks, and average what they say."""
+        scan = ready.scan
         if len(self.members) == 1:
             plan, forward = self.members[0]
-            return Found(ready, self.slide(forward, ready.prepared[plan.recipe_hash()], plan), [])
-        shape = ready.scan.shape
-        total = space((self.plan.out_channels, *shape), self.room)
-        votes: list[NDArray[np.unsignedinteger]] = []
+            return Found(scan, self.slide(forward, ready.prepared[plan.recipe_hash()], plan), {})
+        total = space((self.plan.out_channels, *scan.shape), self.room)
+        votes: list[LabelMap] = []
         for plan, forward in self.members:
-            prepared = ready.prepared[plan.recipe_hash()]
-            own = self.slide(forward, prepared, plan)
-            vote = np.empty(shape, LabelMap.dtype_for(len(plan.organs), plan.overlapping))
+            own = self.slide(forward, ready.prepared[plan.recipe_hash()], plan)
+            vote = np.empty(scan.shape, LabelMap.dtype_for(len(plan.organs), plan.overlapping))
             for rows in chunks(total):
-                part = restore_rows(own, prepared, rows, self.room)
+                part = restore_rows(own, scan.shape, rows, self.room)
                 total[:, rows] += part / np.float32(len(self.members))
                 vote[rows] = decide(part, plan)
-            votes.append(vote)
-        return Found(ready, total, votes)
+            votes.append(self._labels(vote, scan))
+        return Found(scan, total, _least_agreement(votes))
 
     def conclude(self, found: Found) -> Prediction:
         """Third step: bring the probabilities to the scan's grid, decide and clean up."""
-        scan, total = found.ready.scan, self._on_scan(found)
+        scan, total, agreement = found.scan, self._on_scan(found), found.agreement
+        del found  # what lies on the plan's grid is not needed beside the copies that the clean-up makes
         thresholds = {o: s.threshold for o, s in self.steps.items() if s.threshold is not None}
-        organs = self.plan.organs
-        data = np.empty(scan.shape, LabelMap.dtype_for(len(organs), self.plan.overlapping))
+        data = np.empty(scan.shape, LabelMap.dtype_for(len(self.plan.organs), self.plan.overlapping))
         for rows in chunks(total):
             data[rows] = decide(total[:, rows], self.plan, thresholds)
         raw = self._labels(data, scan)
-        certainty = expected_dice(total, raw)
-        agreement = _least_agreement([self._labels(vote, scan) for vote in found.votes])
-        return Prediction(clean_labels(raw, self.steps, scan.unit), total, certainty, agreement)
+        return Prediction(clean_labels(raw, self.steps, scan.unit), total, expected_dice(total, raw), agreement)
 
     def _on_scan(self, found: Found) -> Array:
-        shape = (self.plan.out_channels, *found.ready.scan.shape)
+        shape = (self.plan.out_channels, *found.scan.shape)
         if found.probabilities.shape == shape:
             return found.probabilities
         total = space(shape, self.room)
-        prepared = found.ready.prepared[self.plan.recipe_hash()]
         for rows in chunks(total):
-            total[:, rows] = restore_rows(found.probabilities, prepared, rows, self.room)
+            total[:, rows] = restore_rows(found.probabilities, found.scan.shape, rows, self.room)
         return total
 
     def _labels(self, data: NDArray[np.unsignedinteger], scan: Scan) -> LabelMap:

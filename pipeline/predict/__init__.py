@@ -20,8 +20,9 @@ from pipeline.core.splits import Part, by_part, read_splits
 from pipeline.core.study import Study
 from pipeline.formats.correction import FOLDER, clear, finish, put_aside
 from pipeline.formats.store import read_scan, write_labels
-from pipeline.mechanics.flow import flow, is_large
-from pipeline.mechanics.predictor import Found, Prediction, Predictor, Ready, open_champion, open_folds
+from pipeline.mechanics.course import Course
+from pipeline.mechanics.flow import flow
+from pipeline.mechanics.predictor import Prediction, Predictor, open_champion, open_folds
 from pipeline.mechanics.quality import Judge, Verdict, open_judge
 
 Row = dict[str, str]
@@ -57,7 +58,9 @@ def run(
     """
     out = paths.predictions(part, model)
     judge = open_judge(paths.champion) if model == "champion" else None
-    work = _Work(study, paths, out, model, keep=part == "oof" and model != "champion", judge=judge, say=say)
+    work = _Work(
+        study, paths, out, model, keep=part == "oof" and model != "champion", judge=judge, threads=threads, say=say
+    )
     for predictor, fold, scans in _assignments(study, paths, part, model, threads):
         work.predict(predictor, fold, scans)
     work.close()
@@ -92,9 +95,7 @@ class _Under:
     """A scan under way: what is known of it so far, and what went wrong."""
 
     scan: Row
-    image: Scan | None = None
-    ready: Ready | None = None
-    found: Found | None = None
+    course: Course | None = None
     verdicts: list[Row] = field(default_factory=list)
     aside: bool = False
     reason: str = ""
@@ -125,6 +126,7 @@ class _Work:
         *,
         keep: bool,
         judge: Judge | None,
+        threads: int | None,
         say: Callable[[str], None],
     ) -> None:
         self.study = study
@@ -133,6 +135,7 @@ class _Work:
         self.model = model
         self.keep = keep
         self.judge = judge
+        self.threads = threads
         self.say = say
         self.rows: list[Row] = []
         self.verdicts: list[Row] = []
@@ -150,30 +153,27 @@ class _Work:
         def read(scan: Row) -> _Under:
             under = _Under(scan)
             with under.watched():
-                under.image = read_scan(self.paths.scan(scan["shard"], scan["scan_id"]))
-                if not large(under):
-                    under.ready = predictor.prepare(under.image)
+                image = read_scan(self.paths.scan(scan["shard"], scan["scan_id"]))
+                under.course = Course(predictor, image)
             return under
 
         def work(under: _Under) -> _Under:
             with under.watched():
-                if under.image is not None and not under.reason:
-                    ready, under.ready = under.ready or predictor.prepare(under.image), None
-                    under.found = predictor.ask(ready)
+                if under.course is not None:
+                    under.course.ask()
             return under
 
         def finish(under: _Under) -> _Under:
             with under.watched():
-                if under.found is not None:
-                    prediction, under.found = predictor.conclude(under.found), None
-                    self._write(under, prediction)
-            under.image = None
+                if under.course is not None and not under.reason:
+                    self._write(under, under.course.scan, under.course.conclude())
+            under.course = None
             return under
 
         def large(under: _Under) -> bool:
-            return is_large(under.image, predictor.plan.out_channels)
+            return under.course is not None and under.course.large
 
-        for number, under in enumerate(flow(scans, read, work, finish, large=large), 1):
+        for number, under in enumerate(flow(scans, read, work, finish, large=large, threads=self.threads), 1):
             row = {name: under.scan[name] for name in ("scan_id", "patient_id")}
             row |= {"model": self.model, "fold": fold, "status": "failed" if under.reason else "ok"}
             row |= {"reason": under.reason, "seconds": f"{under.seconds:.3f}"}
@@ -185,15 +185,14 @@ class _Work:
             elif number % tenth == 0 and number < len(scans):
                 self.say(f"{self.model}: {number} of {len(scans)} scans")
 
-    def _write(self, under: _Under, prediction: Prediction) -> None:
+    def _write(self, under: _Under, image: Scan, prediction: Prediction) -> None:
         """Write what was found, judge it, and put aside what is doubtful."""
-        assert under.image is not None
         name = under.scan["scan_id"]
         if self.keep:
             write_probabilities(self.out / "probabilities" / f"{name}.npz", prediction)
         if self.judge is not None:
-            self._judge(self.judge, under, under.image.canonical(), prediction)
-        write_labels(self.out / f"{name}.nii.gz", prediction.labels, under.image.unit)
+            self._judge(self.judge, under, image, prediction)
+        write_labels(self.out / f"{name}.nii.gz", prediction.labels, image.unit)
 
     def _judge(self, judge: Judge, under: _Under, image: Scan, prediction: Prediction) -> None:
         """Note the verdicts; a doubtful scan that nobody labelled goes where a person corrects it."""

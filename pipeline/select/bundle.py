@@ -29,7 +29,7 @@ def write_bundle(
     """
     metadata = _metadata(champion, plans)
     if fingerprint is not None:
-        kept = ("scans", "unit", "size", "spacing", "extent")
+        kept = ("scans", "measured", "unit", "size", "spacing", "extent")
         metadata["training_fingerprint"] = {name: fingerprint[name] for name in kept if name in fingerprint}
     write_json(folder / "configs" / "metadata.json", metadata)
     write_json(folder / "configs" / "inference.json", _inference(champion, plans))

@@ -130,7 +130,7 @@ def main() -> None:
     inside = sum(watch.seconds for watch in watches)
     print(f"{count} scans in {seconds:.1f} s ({opened:.1f} s to open the model): {count / seconds:.1f} a second")
     print(f"processor: {spent:.1f} s; mirrored windows: {arguments.mirror or 'as evaluated'}")
-    print(f"in the networks: {inside:.1f} s, {inside / (seconds - opened):.0%} of the work")
+    print(f"in the networks, wall clock of their thread: {inside:.1f} s, {inside / (seconds - opened):.0%} of the work")
     if scores:
         print("Dice: " + ", ".join(f"{organ} {value:.4f}" for organ, value in scores.items()))
 

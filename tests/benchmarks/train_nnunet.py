@@ -6,7 +6,7 @@ ENVIRONMENT is a virtual environment that holds ``nnunetv2`` (it wants torchvisi
 torch, so it has one of its own: ``python -m venv ENVIRONMENT; ENVIRONMENT/bin/pip install torch==2.13.0 nnunetv2``).
 nnU-Net plans and preprocesses (not counted), then both train at once, each pinned to a core; ``nnUNetv2_predict`` then
 segments sixty volumes on one core, mirrored as by default and without: the test's, whose Dice stands beside ours, and
-others for the time alone. ``predict_folder.py`` gives ours.
+others for the time alone; ``organseg predict`` with the champion does the same.
 """
 
 from __future__ import annotations
@@ -42,7 +42,8 @@ DATASET = "Dataset004_hippocampus"
 def on_core(core: int, command: list[str], folder: Path, workers: int = 0) -> list[str]:
     """A command held to one core, with one thread and nnU-Net's folders."""
     folders = {f"nnUNet_{name}": str(folder / name) for name in ("raw", "preprocessed", "results")}
-    own = {**folders, "nnUNet_n_proc_DA": str(workers), "OMP_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+    # nnUNetv2_predict takes as many threads as the machine has, but no more than nnUNet_def_n_proc.
+    own = {**folders, "nnUNet_n_proc_DA": str(workers), "nnUNet_def_n_proc": "1", "OMP_NUM_THREADS": "1"}
     return ["env", *(f"{key}={value}" for key, value in own.items()), "taskset", "-c", str(core), *command]
 
 
@@ -72,11 +73,25 @@ def dice_of(out: Path, raw: Path, rows: list[dict[str, str]], organs: tuple[str,
 
 
 def predict(tools: Path, folder: Path, images: Path, out: Path, *, mirrored: bool) -> float:
-    """Segment a folder of images on one core as ``nnUNetv2_predict`` does by default; gives seconds of wall clock."""
+    """Segment a folder with ``nnUNetv2_predict``, all in one process on one core; gives seconds, its start included."""
     command = [str(tools / "nnUNetv2_predict"), "-i", str(images), "-o", str(out), "-d", DATASET[7:10]]
-    command += ["-c", "3d_fullres", "-f", "0", "-device", "cpu", "-npp", "1", "-nps", "1"]
+    command += ["-c", "3d_fullres", "-f", "0", "-device", "cpu", "-npp", "0", "-nps", "0"]
     start = time.perf_counter()
     subprocess.run(on_core(0, command + ([] if mirrored else ["--disable_tta"]), folder), check=True)
+    return time.perf_counter() - start
+
+
+def predict_ours(study: Study, paths: StudyPaths, images: Path, out: Path) -> float:
+    """Choose the champion, then segment the folder with ``organseg predict`` as :func:`predict` does."""
+    from pipeline import predict, select
+
+    predict.run(study, paths, "oof", "unet", threads=1, say=print)
+    select.run(study, paths, threads=1, say=print)
+    command = [sys.executable, "-m", "pipeline", "predict", str(images), "--model", str(paths.champion)]
+    command += ["--out", str(out), "--formats", "nifti", "--threads", "1"]
+    start = time.perf_counter()
+    # Scans that it judges doubtful are no failure; 3 would be.
+    subprocess.run(on_core(0, command, out), check=True, stdout=subprocess.DEVNULL, cwd=HERE.parents[1])
     return time.perf_counter() - start
 
 
@@ -95,6 +110,8 @@ def measure(given: Any, work: Path) -> None:
     """Do it all in a folder."""
     tools, folder = given.nnunet.resolve() / "bin", work / "nnunet"
     study, paths = prepare_study("hippocampus", work, "unet", {}, {"minutes": given.minutes})
+    if paths.model("unet", 0).exists():
+        sys.exit(f"{work} holds a trained model; nnU-Net would train alone, with the machine to itself")
     raw = folder / "raw" / DATASET
     if not (folder / "preprocessed" / DATASET / "nnUNetPlans.json").is_file():
         write_dataset(study, paths, folder)
@@ -111,6 +128,8 @@ def measure(given: Any, work: Path) -> None:
         sys.exit("a training failed")
     subprocess.run(on_core(0, [*loop, "time", DATASET, "5"], folder), check=True)
     images = sixty(raw)
+    seconds = predict_ours(study, paths, images, folder / "ours")
+    print(f"\nours, mirrored: {len(list(images.iterdir()))} volumes in {seconds:.1f} s on one core, start included")
     rows = by_part(read_table(paths.scans_csv), read_splits(paths.splits), "test")
     for mirrored in (True, False):
         out = folder / ("mirrored" if mirrored else "plain")

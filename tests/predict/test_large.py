@@ -50,7 +50,7 @@ def test_restored_rows_are_restored(size: tuple[int, int, int], factor: tuple[fl
     prepared = prepare(scan_of(size), plan)
     p = np.random.default_rng(0).uniform(size=(2, *prepared.grid.shape)).astype(np.float32)
     rows = slice(min(start, size[0] - 1), min(start + 3, size[0]))
-    np.testing.assert_allclose(restore_rows(p, prepared, rows, room=0), restore(p, prepared)[:, rows], atol=1e-5)
+    np.testing.assert_allclose(restore_rows(p, size, rows, room=0), restore(p, prepared)[:, rows], atol=1e-5)
 
 
 def test_chunks_cover_all_rows() -> None:

@@ -1,0 +1,91 @@
+"""A scan's steps in threads: one that is large goes alone, one that fails is one row, and nothing is held for long."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from typing import Any
+
+import numpy as np
+import pytest
+
+from pipeline import predict
+from pipeline.core.files import read_table
+from pipeline.core.paths import StudyPaths
+from pipeline.core.study import Study
+from pipeline.formats.store import read_scan
+from pipeline.mechanics import predictor as predictor_module
+from pipeline.mechanics.course import Course
+from pipeline.mechanics.predictor import Predictor, open_folds
+
+Made = tuple[Study, StudyPaths]
+
+
+def rows_of(paths: StudyPaths) -> dict[str, dict[str, str]]:
+    return {row["scan_id"]: row for row in read_table(paths.predictions("oof", "unet") / "predictions.csv")}
+
+
+@pytest.mark.parametrize("large", [False, True])
+def test_a_large_scan_is_not_prepared_beside_another(
+    volumes: Made, monkeypatch: pytest.MonkeyPatch, large: bool
+) -> None:
+    study, paths = volumes
+    threads: list[int] = []
+    prepare = Predictor.prepare
+
+    def noted(self: Predictor, scan: Any) -> Any:
+        threads.append(threading.get_ident())
+        return prepare(self, scan)
+
+    monkeypatch.setattr(Predictor, "prepare", noted)
+    if large:
+        monkeypatch.setattr(predictor_module, "LARGE", 0)
+    predict.run(study, paths, "oof", "unet")
+    assert len(threads) == 5
+    # The first scan of each fold is read here, as there is nothing to read it beside.
+    here = threads.count(threading.get_ident())
+    assert here == (5 if large else 2)
+
+
+def test_what_the_networks_see_counts_too(volumes: Made) -> None:
+    _, paths = volumes
+    scan = read_scan(paths.scan(0, "s0")).canonical()
+    one = open_folds([paths.model("unet", 0)], threads=1)
+    assert not one.is_large(scan)
+    plan, forward = one.members[0]
+    fine = plan.model_copy(update={"spacing": [0.02, 0.05, 0.05]})
+    assert Predictor([(fine, forward)]).is_large(scan)
+
+
+@pytest.mark.parametrize("step", ["prepare", "ask", "conclude"])
+def test_a_failing_step_is_one_row(volumes: Made, monkeypatch: pytest.MonkeyPatch, step: str) -> None:
+    study, paths = volumes
+    whole, calls = getattr(Predictor, step), []
+
+    def fails_once(self: Predictor, argument: Any) -> Any:
+        calls.append(step)
+        if len(calls) == 2:
+            raise MemoryError
+        return whole(self, argument)
+
+    monkeypatch.setattr(Predictor, step, fails_once)
+    predict.run(study, paths, "oof", "unet")
+    rows = rows_of(paths)
+    assert sorted(row["status"] for row in rows.values()) == ["failed", "ok", "ok", "ok", "ok"]
+    assert {row["reason"] for row in rows.values()} == {"", "MemoryError while predicting"}
+
+
+def test_each_step_lets_go_of_what_came_before(volumes: Made) -> None:
+    _, paths = volumes
+    course = Course(open_folds([paths.model("unet", 0)], threads=1), read_scan(paths.scan(0, "s0")))
+    assert course._ready is not None
+    image = weakref.ref(next(iter(course._ready.prepared.values())).image)
+    course.ask()
+    gc.collect()
+    assert image() is None
+    found = course.conclude()
+    assert course._found is None
+    np.testing.assert_array_equal(found.labels.data, course.predictor.predict(course.scan).labels.data)
+    with pytest.raises(ValueError, match="not asked"):
+        course.conclude()
