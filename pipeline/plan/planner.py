@@ -170,7 +170,7 @@ def _network(choices: Choices, network: str, dims: int, fingerprint: dict[str, A
         patch = [-(-side // multiple) * multiple for side in sides]
         if network.startswith("ternausnet"):
             value["batch_norm"] = True
-            why = "batch norm, because a VGG of drawn weights learns little without"
+            why = "batch norm, which keeps the scale of what passes through layers whose weights were drawn"
     choices.take("patch", patch, f"{reason}; rounded up for the network's halvings")
     choices.take("network", value, why)
     batch, reason = rules.batch_size(choices.values["patch"], fingerprint["scans"])
