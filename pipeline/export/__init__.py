@@ -62,7 +62,7 @@ def run(study: Study, paths: StudyPaths, *, say: Callable[[str], None] = lambda 
     say(f"{len(names)} scans exported as {', '.join(study.export.formats)}; {len(rows) - len(failed)} checks agree")
     if failed:
         raise InputError(
-            f"{len(failed)} of {len(rows)} checks found something else than was predicted when files were read back",
+            f"{len(failed)} of {len(rows)} checks differ from what was predicted when files are read back",
             where=str(out / "checks.csv"),
             remedy="Do not use these files.",
         )

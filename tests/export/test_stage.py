@@ -132,7 +132,7 @@ def test_a_flipped_file_is_caught(predicted: Make, monkeypatch: pytest.MonkeyPat
 
     monkeypatch.setattr(forms, "write_label_files", flipped)
     said: list[str] = []
-    with pytest.raises(InputError, match="2 of 12 organs differ"):
+    with pytest.raises(InputError, match="2 of 12 checks differ"):
         export.run(study, paths, say=said.append)
     rows = [row for row in read_table(paths.exports / "checks.csv") if row["status"] == "failed"]
     assert {(row["scan_id"], row["format"]) for row in rows} == {("s5", "nifti")}
