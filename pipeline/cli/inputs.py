@@ -13,7 +13,10 @@ from pipeline.core.files import read_table
 from pipeline.core.manifest import SCAN_ID
 from pipeline.core.scan import Modality, Scan
 from pipeline.core.study import Ingest
-from pipeline.formats.table import read_scan_file, read_scans, sniff
+from pipeline.formats.table import PASSED_OVER, read_scan_file, read_scans, sniff
+
+#: GiB that reading one scan may take at least, as in ingestion; where the machine has more free, that.
+LEAST_GIB = 4.0
 
 
 @dataclass
@@ -55,6 +58,7 @@ def _from_manifest(path: Path, modality: Modality) -> Iterator[Input]:
     for column in ("scan_id", "image"):
         if rows and column not in rows[0]:
             raise InputError(f"has no column {column!r}", where=str(path))
+    options = _options()
     roots = [path.parent, Path(os.environ.get("ORGANSEG_DATA") or "data")]
     for line, row in enumerate(rows, 2):
         if not SCAN_ID.fullmatch(row["scan_id"]):
@@ -64,23 +68,38 @@ def _from_manifest(path: Path, modality: Modality) -> Iterator[Input]:
         files = [root / name for name in names]
 
         def read(files: list[Path] = files) -> Scan:
-            return read_scan_file(files, modality, Ingest())
+            return read_scan_file(files, modality, options)
 
         yield Input(row["scan_id"], row["image"], read)
 
 
 def _from_files(path: Path, modality: Modality) -> Iterator[Input]:
-    for item in read_scans(path, modality, Ingest()):
+    for item in read_scans(path, modality, _options()):
         stem = re.sub(r"(\.nii)?(\.gz)?$", "", item.source.name, flags=re.IGNORECASE)
         stem = stem if stem != item.source.name else item.source.stem
         safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip("-._")[:80]
-        name = safe if safe and sniff(item.source) != "dicom" else "scan"
+        name = safe if safe and not (item.kind.startswith("DICOM") or _is_dicom(item.source)) else "scan"
         if item.read is not None:
             yield Input(name, str(item.source), item.read)
-        elif path.is_file():
+        elif path.is_file() or item.code not in PASSED_OVER:
             reason = item.reason
 
             def refuse(reason: str = reason) -> Scan:
                 raise InputError(reason)
 
             yield Input(name, str(item.source), refuse)
+
+
+def _is_dicom(path: Path) -> bool:
+    try:
+        return sniff(path) == "dicom"
+    except InputError:
+        return True  # a file that cannot be opened may be one, and its name a patient's
+
+
+def _options() -> Ingest:
+    """How to read: one scan is in memory at a time, so it may take what is free."""
+    with open("/proc/meminfo") as stream:
+        facts = dict(line.split(":") for line in stream)
+    free = int(facts["MemAvailable"].split()[0]) / 2**20
+    return Ingest(memory_gib=max(LEAST_GIB, free))

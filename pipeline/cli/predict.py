@@ -47,7 +47,7 @@ def predict_files(
         The exit code: 0, or 3 where a scan failed.
 
     Raises:
-        InputError: Nothing could be found to predict, or the model cannot be opened.
+        InputError: Nothing could be found to predict, the model cannot be opened, or a form or backend is unknown.
     """
     from pipeline.cli.console import say
     from pipeline.cli.inputs import find_inputs
@@ -59,6 +59,7 @@ def predict_files(
     from pipeline.mechanics.flow import flow
     from pipeline.mechanics.quality import open_judge
 
+    _check(formats, backend)
     predictor, champion, folder = open_model(model, threads, backend)
     inputs = list(find_inputs(scans, champion.modality))
     if not inputs:
@@ -84,6 +85,22 @@ def predict_files(
         table.document(champion.name, outcomes)
     write_json(out / "model.json", {"name": champion.name, "study": champion.study, "organs": champion.organs})
     return EXIT_SOME_FAILED if any(outcome.reason for outcome in outcomes) else EXIT_OK
+
+
+def _check(formats: Sequence[str], backend: str | None) -> None:
+    from typing import get_args
+
+    from pipeline.core.errors import InputError
+    from pipeline.export.forms import FORMS
+    from pipeline.mechanics.champion import BackendName
+
+    unknown = [form for form in formats if form not in FORMS]
+    if unknown:
+        remedy = f"Take some of {', '.join(FORMS)}; `organseg export` and a study write the others."
+        raise InputError(f"{', '.join(unknown)}: no such form of single scans", where="--formats", remedy=remedy)
+    if backend is not None and backend not in get_args(BackendName):
+        remedy = f"Take one of {', '.join(get_args(BackendName))}."
+        raise InputError(f"there is no backend {backend!r}", where="--backend", remedy=remedy)
 
 
 def open_model(model: str, threads: int | None, backend: Any = None) -> tuple[Predictor, Champion, Path]:
@@ -221,7 +238,7 @@ class _Steps:
             yield
         except InputError as error:
             under.outcome.reason = error.what
-        except (MemoryError, RuntimeError, ValueError, OSError) as error:
+        except Exception as error:  # whatever a damaged file sets off, the other scans go on
             under.outcome.reason = f"{type(error).__name__}: {error}"
         under.outcome.seconds += time.perf_counter() - start
 

@@ -37,7 +37,10 @@ def opened(name: str, *lock: object) -> Iterator[tuple[Study, StudyPaths]]:
     """Read a study and hold a lock on one piece of its work.
 
     A job may be started again while one that outlived its killed workflow is still at the same work: the second waits.
+    The processes of one distributed training are at it together: each after the first holds a lock of its own.
     """
+    import os
+
     from pipeline.cli.console import say
     from pipeline.core.locks import hold
     from pipeline.core.paths import StudyPaths
@@ -45,6 +48,8 @@ def opened(name: str, *lock: object) -> Iterator[tuple[Study, StudyPaths]]:
 
     study = load_study(name)
     paths = StudyPaths(name)
+    rank = os.environ.get("RANK", "0")
+    lock = lock if rank == "0" else (*lock, f"rank{rank}")
     with hold(paths.results / ".locks" / ("-".join(str(part) for part in lock) + ".lock"), say):
         yield study, paths
 

@@ -15,7 +15,7 @@ from pipeline.core.scan import Scan
 from pipeline.core.splits import read_splits
 from pipeline.core.study import Study
 from pipeline.export.checks import COLUMNS, Tolerance, compare, expected
-from pipeline.export.forms import Job, export_scan, export_tables
+from pipeline.export.forms import FORMS, Job, export_scan, export_tables, failed_row
 from pipeline.export.readers import read_nnunet_organs
 from pipeline.formats.store import read_labels, read_scan
 from pipeline.mechanics.champion import read_champion
@@ -32,7 +32,8 @@ def run(study: Study, paths: StudyPaths, *, say: Callable[[str], None] = lambda 
         say: Takes a line of progress.
 
     Raises:
-        InputError: Something that was read back differs from what was predicted. All else is written by then.
+        InputError: Not one file agrees with what was predicted. Otherwise what differs is moved to ``failed/`` and
+            said, and all else stands.
     """
     out = paths.exports
     if out.exists():
@@ -42,15 +43,24 @@ def run(study: Study, paths: StudyPaths, *, say: Callable[[str], None] = lambda 
     job = Job(study, champion.name, paths.study, out)
     predicted = read_table(paths.predictions("test", "champion") / "predictions.csv")
     places = {row["scan_id"]: row["shard"] for row in read_table(paths.scans_csv)}
-    names = [row["scan_id"] for row in predicted if row["status"] == "ok"]
+    names: list[str] = []
     rows: list[Row] = []
+
+    def both(name: str) -> tuple[Scan, LabelMap]:
+        scan = read_scan(paths.scan(places[name], name))
+        return scan, read_labels(paths.predictions("test", "champion") / f"{name}.nii.gz")
 
     def each() -> Iterator[tuple[str, Scan, LabelMap]]:
         for name in names:
-            scan = read_scan(paths.scan(places[name], name))
-            yield name, scan, read_labels(paths.predictions("test", "champion") / f"{name}.nii.gz")
+            yield name, *both(name)
 
-    for name, scan, labels in each():
+    for name in (row["scan_id"] for row in predicted if row["status"] == "ok"):
+        try:
+            scan, labels = both(name)
+        except InputError as error:
+            rows += [failed_row(name, form, error.what) for form in study.export.formats]
+            continue
+        names.append(name)
         rows += export_scan(job, name, scan, labels)
     rows += export_tables(job, each)
     if "nnunet" in study.export.formats:
@@ -61,11 +71,27 @@ def run(study: Study, paths: StudyPaths, *, say: Callable[[str], None] = lambda 
         say(f"{row['scan_id']}, {row['format']}: {row['reason']}")
     say(f"{len(names)} scans exported as {', '.join(study.export.formats)}; {len(rows) - len(failed)} checks agree")
     if failed:
+        _set_aside(out, failed)
+        say(f"{len(failed)} of {len(rows)} checks differ from what was predicted; these files lie in {out / 'failed'}")
+    if failed and len(failed) == len(rows):
         raise InputError(
             f"{len(failed)} of {len(rows)} checks differ from what was predicted when files are read back",
             where=str(out / "checks.csv"),
             remedy="Do not use these files.",
         )
+
+
+def _set_aside(out: Path, failed: list[Row]) -> None:
+    """Move files that failed to ``failed/``, so that nobody takes them for results; of shared files the whole form."""
+    folders = {"stl": "surfaces", "ply": "surfaces"}
+    for form, scan_id in sorted({(str(row["format"]), str(row["scan_id"])) for row in failed}):
+        folder = out / folders.get(form, form)
+        own = [path for path in folder.glob("*") if path.name == scan_id or path.name.startswith(f"{scan_id}.")]
+        for path in own if form in FORMS or form in folders else [folder]:
+            if path.exists():
+                target = out / "failed" / path.relative_to(out)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(path, target)
 
 
 def _write_nnunet(study: Study, paths: StudyPaths, out: Path, say: Callable[[str], None]) -> list[Row]:

@@ -52,8 +52,15 @@ def export_scan(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Ro
             try:
                 rows += write(job, scan_id, scan, labels)
             except InputError as error:
-                rows.append({"scan_id": scan_id, "format": form, "status": "failed", "reason": error.what})
+                rows.append(failed_row(scan_id, form, error.what))
+            except Exception as error:  # whatever a writer makes of an odd scan, the other scans and forms go on
+                rows.append(failed_row(scan_id, form, f"{type(error).__name__} while writing"))
     return rows
+
+
+def failed_row(scan_id: str, form: str, reason: str) -> Row:
+    """A row of a form that could not be written."""
+    return {"scan_id": scan_id, "format": form, "status": "failed", "reason": reason}
 
 
 def _nifti(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
@@ -131,6 +138,10 @@ FORMS: dict[str, Callable[[Job, str, Scan, LabelMap], list[Row]]] = {
     "overlays": _overlays,
     "spotlight": _spotlight,
 }
+
+
+#: Forms that hold all scans in one file.
+TABLES = ("rle", "coco")
 
 
 def write_png(path: Path, picture: Image.Image) -> None:

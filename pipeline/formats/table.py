@@ -33,6 +33,10 @@ _VR = {
 }  # fmt: skip
 
 
+#: Codes of what is passed over in a folder without being a failure.
+PASSED_OVER = {"not_an_image", "no_image", "not_a_scan", "copy"}
+
+
 @dataclass(frozen=True)
 class Found:
     """Something found in a path: a scan to read, or an object passed over.
@@ -168,7 +172,11 @@ def find_scans(files: Sequence[Path], modality: Modality | None, options: Ingest
     found: list[Found] = []
     dicom: list[Path] = []
     for file in files:
-        kind = sniff(file)
+        try:
+            kind = sniff(file)
+        except InputError as error:
+            found.append(Found(file, "file", reason=error.what, code="refused"))
+            continue
         if kind == "dicom":
             dicom.append(file)
         elif kind == "nifti":

@@ -16,14 +16,12 @@ from pipeline.core.files import write_table
 from pipeline.core.scan import Modality, Scan, permute, to_canonical
 from pipeline.core.study import Ingest, Study
 from pipeline.formats.store import write_scan
-from pipeline.formats.table import Found, find_scans, list_files
+from pipeline.formats.table import PASSED_OVER, Found, find_scans, list_files
 from pipeline.formats.worker import KilledError, Worker
 from pipeline.ingest import MEASURED, quiet
 from pipeline.ingest.quality import RejectedError, check_voxels, measure_scan, scan_findings
 from pipeline.ingest.reasons import scrub
 
-#: What is passed over in a folder without being a failure.
-PASSED_OVER = {"not_an_image", "no_image", "not_a_scan", "copy"}
 _PROBE_SECONDS = 10.0
 _SECONDS_A_FILE = 0.1
 #: More readers wait for the disk, not for processors; each has its own copy of the headers.

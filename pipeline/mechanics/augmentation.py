@@ -75,10 +75,18 @@ class Augmenter:
         Returns:
             Images and labels of the same shapes and dtypes; either may be the input itself where nothing changed.
         """
-        images, labels = self._move(images, labels, generator)
-        return self._change(images, generator), labels
+        images, labels, _ = self.augment(images, labels, generator)
+        return images, labels
 
-    def _move(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    @torch.no_grad()
+    def augment(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+        """As a call, and which scans changed sides, ``(B,)`` boolean on the CPU: there the organs of a pair traded
+        places, and so did what is known of them.
+        """
+        images, labels, mirrored = self._move(images, labels, generator)
+        return self._change(images, generator), labels, mirrored
+
+    def _move(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
         batch, spatial = images.shape[0], tuple(images.shape[2:])
         matrices, mirrored = self._matrices(batch, spatial, generator)
         elastic = _chosen(self.spec.elastic, batch, generator)
@@ -90,7 +98,7 @@ class Augmenter:
             draws = torch.randn(batch, self.dims, *points, generator=generator) * 2 * self.spec.elastic_size
             shifts = draws * elastic.view(-1, 1, *[1] * self.dims)
         if not bool(moved.any()):
-            return images, labels
+            return images, labels, mirrored
         some = None if bool(moved.all()) else moved.nonzero().flatten().to(images.device)
         part = moved if some is not None else slice(None)
         picked = (images, labels) if some is None else (images[some], labels[some])
@@ -104,8 +112,8 @@ class Augmenter:
         )
         new_labels = self._swap(self._sample_labels(picked[1], grid), mirrored[part].to(labels.device))
         if some is None:
-            return new_images, new_labels
-        return images.index_copy(0, some, new_images), labels.index_copy(0, some, new_labels)
+            return new_images, new_labels, mirrored
+        return images.index_copy(0, some, new_images), labels.index_copy(0, some, new_labels), mirrored
 
     def _matrices(self, batch: int, spatial: Sequence[int], generator: Generator) -> tuple[Tensor, Tensor]:
         """``(B, dims, dims + 1)`` from output to input in the sampler's coordinates, and which scans changed sides."""

@@ -109,7 +109,7 @@ class _Under:
             yield
         except InputError as error:
             self.reason = error.what
-        except (MemoryError, RuntimeError, ValueError, OSError) as error:
+        except Exception as error:  # whatever a damaged file sets off, the other scans go on
             self.reason = f"{type(error).__name__} while predicting"
         self.seconds += time.perf_counter() - start
 

@@ -106,5 +106,5 @@ def _quality(gathered: Gathered) -> Html:
     return paragraph(
         f"Each prediction is also judged without a reference. Out of fold, {bad} of {bad + good} organs were below "
         f"Dice {limit:g}; the verdicts found them with sensitivity {share('sensitivity')} and "
-        f"specificity {share('specificity')}."
+        f"specificity {share('specificity')}, and the AUROC of their risk was {share('auroc')}."
     )

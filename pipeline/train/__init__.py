@@ -93,7 +93,7 @@ def run(
         InputError: An earlier stage's files are missing, the loss is not finite, or one patch exceeds the memory.
         Stopped: SIGTERM came; a checkpoint was written.
     """
-    world = machine.join_world()
+    world = machine.join_world(device)
     if not world.leads:
         say = _silent
     granted = machine.use_threads(threads)

@@ -38,8 +38,15 @@ class Augmentation:
     def __call__(self, batch: Batch, step: int, member: int = 0) -> Batch:
         """Augment the part of a step's batch that begins at ``member``."""
         generator = torch.Generator().manual_seed(seed_for(self.seed, AUGMENT_STREAM, step, member))
-        images, labels = self.augmenter(batch.images, batch.labels, generator)
-        return Batch(images, labels, batch.annotated, batch.scans)
+        images, labels, mirrored = self.augmenter.augment(batch.images, batch.labels, generator)
+        return Batch(images, labels, self._known(batch.annotated, mirrored), batch.scans)
+
+    def _known(self, annotated: Tensor, mirrored: Tensor) -> Tensor:
+        """Which organs somebody looked for: in a mirrored scan, those of the other side."""
+        order = list(range(annotated.shape[1]))
+        for left, right in self.augmenter.swaps:
+            order[left], order[right] = right, left
+        return torch.where(mirrored[:, None], annotated[:, order], annotated)
 
 
 def targets_of(labels: Tensor, plan: Plan) -> Tensor:

@@ -48,14 +48,23 @@ class World:
         return self.rank == 0
 
 
-def join_world() -> World:
-    """Join the processes that ``torchrun`` started; alone without it."""
+def join_world(device: str | None = None) -> World:
+    """Join the processes that ``torchrun`` started; alone without it.
+
+    Args:
+        device: What was asked for; the processes of several cards take one each.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return World()
+    local = int(os.environ.get("LOCAL_RANK", "0"))
+    cards = torch.cuda.is_available() and not (device or "").startswith("cpu")
+    if cards:
+        # What processes tell each other goes through the current card, which would be the first for all of them.
+        torch.cuda.set_device(local % torch.cuda.device_count())
     if not torch.distributed.is_initialized():
-        torch.distributed.init_process_group("nccl" if torch.cuda.is_available() else "gloo")
-    return World(int(os.environ["RANK"]), size, int(os.environ.get("LOCAL_RANK", "0")))
+        torch.distributed.init_process_group("nccl" if cards else "gloo")
+    return World(int(os.environ["RANK"]), size, local)
 
 
 def leave_world(world: World) -> None:

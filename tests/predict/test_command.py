@@ -128,3 +128,53 @@ def test_no_torch_is_imported(chosen_volumes: Made, inputs: Path, tmp_path: Path
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"formats": ["nifti", "foo"]}, "foo: no such form"),
+        ({"formats": ["rle"]}, "rle: no such form"),
+        ({"backend": "anything"}, "no backend 'anything'"),
+    ],
+)
+def test_unknown_forms_and_backends_are_bad_calls(
+    chosen_volumes: Made, inputs: Path, tmp_path: Path, changes: dict, message: str
+) -> None:
+    _, paths = chosen_volumes
+    with pytest.raises(InputError, match=message):
+        predict_files([inputs], str(paths.champion), tmp_path / "out", **changes)
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_a_folder_holds_and_cannot_be_read_is_a_row(chosen_volumes: Made, inputs: Path, tmp_path: Path) -> None:
+    _, paths = chosen_volumes
+    (inputs / "series" / "8.dcm").unlink()
+    (inputs / "gone.png").symlink_to(inputs / "nowhere.png")
+    (inputs / "notes.txt").write_text("not an image")
+    assert predict_files([inputs], str(paths.champion), tmp_path / "out") == 3
+    rows = read_table(tmp_path / "out" / "predictions.csv")
+    failed = {row["scan_id"]: row["findings"] for row in rows if row["status"] == "failed"}
+    assert set(failed) == {"scan"}
+    assert failed["scan"]
+    assert {row["scan_id"] for row in rows if row["status"] == "ok"} == {"case-four"}
+
+
+def test_an_unforeseen_error_is_a_row(
+    chosen_volumes: Made, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from pipeline.mechanics.predictor import Predictor
+
+    prepare = Predictor.prepare
+
+    def odd(self: Predictor, scan: object) -> object:
+        if len(calls) == 1:
+            raise KeyError("odd")
+        return prepare(self, scan)  # type: ignore[arg-type]
+
+    calls: list[object] = []
+    monkeypatch.setattr(Predictor, "prepare", lambda self, scan: (calls.append(scan), odd(self, scan))[1])
+    _, paths = chosen_volumes
+    assert predict_files([inputs], str(paths.champion), tmp_path / "out") == 3
+    status = {row["scan_id"]: row["status"] for row in read_table(tmp_path / "out" / "predictions.csv")}
+    assert status == {"case-four": "failed", "scan": "ok"}

@@ -149,3 +149,24 @@ def test_augmentation_moves_image_and_labels_together() -> None:
     moved = Augmentation(plan)(batch, 5)
     assert not torch.equal(moved.labels, labels)
     assert ((moved.images[:, 0] > 0.5) != (moved.labels > 0)).float().mean() < 0.02
+
+
+@pytest.mark.parametrize("overlapping", [False, True])
+def test_in_a_mirror_the_other_side_is_known(overlapping: bool) -> None:
+    """Where only the right one was looked for, a mirrored scan shows a left one, and the right is unknown."""
+    plan = make_plan(
+        organs=["left", "right", "middle"],
+        overlapping=overlapping,
+        mirror_pairs=[("left", "right")],
+        mirror_axes=[0],
+        augmentation={"preset": "none", "mirror": "lateral", "mirror_p": 0.5},
+    )
+    labels = torch.zeros((32, 8, 8, 8), dtype=torch.uint8)
+    labels[:, 1:3, 2:6, 2:6] = 2  # the right one, as value and as bit
+    known = torch.tensor([False, True, True]).repeat(32, 1)
+    batch = Batch(torch.rand(32, 1, 8, 8, 8), labels, known, tuple("s" * 32))
+    moved = Augmentation(plan)(batch, 3)
+    shown = moved.labels.flatten(1).amax(1)
+    assert set(shown.tolist()) == {1, 2}
+    expected = torch.where((shown == 1)[:, None], torch.tensor([True, False, True]), known)
+    assert torch.equal(moved.annotated, expected)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import yaml
 
 from pipeline import plan, preprocess, train
 from pipeline.core.journal import read_journal
@@ -26,16 +27,6 @@ SMALL = {
     "validate_every": 3,
 }
 CHANGES: dict[str, Any] = {"models": {"unet": {"plan": SMALL}}, "budget": {"steps": STEPS}}
-SCRIPT = """
-import sys
-from pathlib import Path
-from pipeline import train
-from pipeline.core.paths import StudyPaths
-from tests.train.studies import chest_config
-from tests.train.test_distributed import CHANGES
-train.run(chest_config(**CHANGES), StudyPaths("chest", Path(sys.argv[1])), "unet", 0, threads=1, device="cpu",
-          say=lambda line: print(line, flush=True))
-"""
 
 
 @pytest.mark.slow
@@ -48,21 +39,14 @@ def test_two_processes_learn_what_one_does(tmp_path: Path, monkeypatch: pytest.M
         preprocess.run(study, paths, "unet", threads=1)
         places.append(paths)
     train.run(study, places[0], "unet", 0, threads=1)
-    script = tmp_path / "script.py"
-    script.write_text(SCRIPT)
-    here = Path(__file__).parents[2]
+    # Through the command, whose lock the second process must not wait for.
+    (tmp_path / "two" / "configs").mkdir()
+    (tmp_path / "two" / "configs" / "chest.yaml").write_text(yaml.safe_dump(study.model_dump(mode="json")))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "pipeline"]
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            "--nproc-per-node=2",
-            str(script),
-            str(tmp_path / "two"),
-        ],
-        env={**os.environ, "PYTHONPATH": str(here)},
-        cwd=here,
+        [*command, "train", "--study", "chest", "--threads", "1", "--device", "cpu"],
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        cwd=tmp_path / "two",
         capture_output=True,
         text=True,
         timeout=300,
