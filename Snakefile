@@ -1,7 +1,8 @@
 # The table of contents: a rule a stage, each the command that a person would type. `organseg --help` explains them.
-from pipeline.workflow import open_studies
+from pipeline.workflow import cards, open_studies
 
 STUDIES = open_studies(config.get("study", "demo_xray,demo_mri"), workflow.is_main_process)
+CARDS = cards(workflow.global_resources)
 
 
 wildcard_constraints:
@@ -130,7 +131,8 @@ rule train:
         "results/{study}/logs/train-{model}-{fold}.log",
     benchmark:
         "results/{study}/benchmarks/train-{model}-{fold}.tsv"
-    threads: max(1, workflow.cores - 1)
+    # Trainings that run side by side, a card each, share the cores.
+    threads: max(1, (workflow.cores - 1) // CARDS)
     resources:
         gpu=1,
     shell:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -116,6 +116,16 @@ QUIET_TOOLS = {
 }
 
 _held: list[int] = []
+
+
+def cards(resources: Mapping[str, Any]) -> int:
+    """How many trainings a run may do side by side: its resource ``gpu``, or one where that is not said.
+
+    Args:
+        resources: ``workflow.global_resources`` of Snakemake.
+    """
+    value = getattr(resources.get("gpu"), "value", None)
+    return max(value, 1) if isinstance(value, int) else 1
 
 
 def _hold(name: str) -> None:

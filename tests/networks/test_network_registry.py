@@ -85,8 +85,6 @@ def test_monai_family_says_what_is_wrong() -> None:
 @pytest.mark.parametrize("member", ["UNet", "AttentionUnet", "BasicUNet", "DynUNet", "SwinUNETR", "FlexibleUNet"])
 def test_monai_defaults_take_any_size(member: str) -> None:
     pytest.importorskip("monai")
-    if member == "SwinUNETR":
-        pytest.importorskip("einops")
     network = build({"name": f"monai:{member}"}, **SIZES).eval()
     with torch.no_grad():
         assert network(torch.randn(1, 1, 40, 25)).shape == (1, 2, 40, 25)

@@ -25,6 +25,7 @@ from pipeline.report.data import Figures, findings_of, gather
 from pipeline.report.gallery import chosen_scans
 from pipeline.report.html import figure_text, interval_text
 from pipeline.report.results import figures_table, thinned
+from pipeline.report.selection import selection_section
 from tests.report import studies
 
 
@@ -327,3 +328,9 @@ def test_many_points_are_thinned_and_that_is_said() -> None:
     assert 3000 <= len(some) <= 4000
     assert "One point in 3" in sentence
     assert thinned([{"x": 1}]) == ([{"x": 1}], "")
+
+
+def test_the_report_says_how_well_the_verdicts_find_bad_organs(finished: tuple[Study, StudyPaths]) -> None:
+    said = selection_section(gather(*finished))
+    assert "2 of 8 organs were below Dice 0.9" in said
+    assert "sensitivity 0.50 and specificity not defined, and the AUROC of their risk was 0.88" in said

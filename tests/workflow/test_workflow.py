@@ -72,3 +72,12 @@ def test_killed_and_run_again_it_ends_in_the_same_files(finished: Path, tmp_path
         process.stdout.close()  # type: ignore[union-attr]
     run(folder, "--config", "study=demo_xray")
     assert final_files(folder) == final_files(finished)
+
+
+def test_trainings_that_run_side_by_side_share_the_cores(tmp_path: Path) -> None:
+    folder = make_place(tmp_path / "study")
+    alone = run(folder, "--config", "study=demo_xray", "--dry-run", "--cores", "9")
+    two = run(folder, "--config", "study=demo_xray", "--dry-run", "--cores", "9", "--resources", "gpu=2")
+    assert "threads: 8" in alone
+    assert "threads: 4" in two
+    assert "threads: 8" not in two
