@@ -128,14 +128,16 @@ class Engine:
         )
         rate = float(spec["learning_rate"]) * factor
         set_rate(self.optimiser, rate)
+        # A forward pass already writes into the running statistics of batch norms.
+        before = [buffer.clone() for buffer in self.network.buffers()]
         loss = self._over_processes(self._gradients(batch, step))
         if not math.isfinite(loss):
-            self.optimiser.zero_grad(set_to_none=True)
+            self._undo(before)
             raise NotFiniteError(step, batch.scans, "the loss")
         self.scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.network.parameters(), float(spec.get("gradient_clip", math.inf)))
         if self.settings.precision != "fp16" and not bool(torch.isfinite(norm)):
-            self.optimiser.zero_grad(set_to_none=True)
+            self._undo(before)
             raise NotFiniteError(step, batch.scans, "the gradient")
         self.scaler.step(self.optimiser)
         self.scaler.update()
@@ -145,6 +147,13 @@ class Engine:
         for kept, value in zip(*self._counts, strict=True):
             kept.copy_(value)
         return loss
+
+    def _undo(self, buffers: Sequence[Tensor]) -> None:
+        """Forget a step that was not taken."""
+        self.optimiser.zero_grad(set_to_none=True)
+        with torch.no_grad():
+            for buffer, value in zip(self.network.buffers(), buffers, strict=True):
+                buffer.copy_(value)
 
     def _gradients(self, batch: Batch, step: int) -> float:
         """Accumulate the gradients of a batch, in smaller parts if memory runs out, and give its mean loss."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -116,6 +117,27 @@ def test_not_finite_stops_with_step_scans_and_checkpoint(
     monkeypatch.setenv("ORGANSEG_TRACKING", "offline")
     train.run(*made, "unet", 0, threads=1)
     assert (made[1].model("unet", 0) / "weights.safetensors").is_file()
+
+
+def test_a_broken_scan_leaves_no_trace_in_running_statistics(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With batch norm the forward pass alone writes into the network: the checkpoint must not have it."""
+    plan = {"size": [32, 32], "patch": [32, 32], "batch": 2, "network": {"features": [4, 8, 8, 8]}}
+    made = chest_study(tmp_path, 6, models={"unet_classic": {"plan": plan}}, budget={"steps": 5})
+    honest = Engine.batch
+
+    def broken(self: Engine, step: int) -> Any:
+        batch = honest(self, step)
+        return replace(batch, images=batch.images * float("nan")) if step == 3 else batch
+
+    monkeypatch.setattr(Engine, "batch", broken)
+    with pytest.raises(InputError, match="not finite"):
+        trained(made, "unet_classic")
+    monkeypatch.setattr(Engine, "batch", honest)
+    train.run(*made, "unet_classic", 0, threads=1)
+    network, _, _ = load_model(made[1].model("unet_classic", 0))
+    buffers = dict(network.named_buffers())
+    assert any("running" in name for name in buffers)
+    assert all(bool(torch.isfinite(value).all()) for value in buffers.values())
 
 
 def test_memory_that_runs_out_halves_the_micro_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
