@@ -41,10 +41,10 @@ def export_files(
     from pipeline.core.files import write_table
     from pipeline.core.study import Study
     from pipeline.export.checks import COLUMNS
-    from pipeline.export.forms import Job, export_scan, export_tables
+    from pipeline.export.forms import FORMS, TABLES, Job, check_forms, export_scan, export_tables
     from pipeline.formats.masks import read_masks
 
-    _check(formats)
+    check_forms(formats, [*FORMS, *TABLES])
     named, source = _organs(mask, organs)
     image = _read(scan, modality)
     study = Study.model_validate(
@@ -65,16 +65,6 @@ def export_files(
         raise InputError(str(failed[0]["reason"]), where=str(scan), remedy="Do not use the files written.")
     print(f"{out}: {', '.join(study.export.formats)}; {len(rows)} checks agree")
     return 0
-
-
-def _check(formats: Sequence[str]) -> None:
-    from pipeline.core.errors import InputError
-    from pipeline.export.forms import FORMS, TABLES
-
-    unknown = [form for form in formats if form not in {*FORMS, *TABLES}]
-    if unknown:
-        remedy = f"Take some of {', '.join([*FORMS, *TABLES])}; an nnU-Net folder is made of a whole study."
-        raise InputError(f"{', '.join(unknown)}: no such form of single scans", where="--formats", remedy=remedy)
 
 
 def _organs(mask: Path, organs: str | None) -> tuple[dict[str, Any], Path | Mapping[str, Path]]:

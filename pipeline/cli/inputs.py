@@ -13,9 +13,9 @@ from pipeline.core.files import read_table
 from pipeline.core.manifest import SCAN_ID
 from pipeline.core.scan import Modality, Scan
 from pipeline.core.study import Ingest
-from pipeline.formats.table import PASSED_OVER, read_scan_file, read_scans, sniff
+from pipeline.formats.table import PASSED_OVER, UNOPENED, read_scan_file, read_scans
 
-#: GiB that reading one scan may take at least, as in ingestion; where the machine has more free, that.
+#: GiB that reading one scan may take at least, as in ingestion; where the machine has more, that.
 LEAST_GIB = 4.0
 
 
@@ -43,9 +43,10 @@ def find_inputs(paths: Sequence[Path], modality: Modality) -> Iterator[Input]:
         InputError: A path does not exist, or a manifest cannot be read.
     """
     taken: set[str] = set()
+    options = _options()
     for path in paths:
         find = _from_manifest if path.suffix.lower() == ".csv" else _from_files
-        for one in find(path, modality):
+        for one in find(path, modality, options):
             name, number = one.name, 2
             while name in taken:
                 name, number = f"{one.name}-{number}", number + 1
@@ -53,12 +54,11 @@ def find_inputs(paths: Sequence[Path], modality: Modality) -> Iterator[Input]:
             yield Input(name, one.source, one.read)
 
 
-def _from_manifest(path: Path, modality: Modality) -> Iterator[Input]:
+def _from_manifest(path: Path, modality: Modality, options: Ingest) -> Iterator[Input]:
     rows = read_table(path)
     for column in ("scan_id", "image"):
         if rows and column not in rows[0]:
             raise InputError(f"has no column {column!r}", where=str(path))
-    options = _options()
     roots = [path.parent, Path(os.environ.get("ORGANSEG_DATA") or "data")]
     for line, row in enumerate(rows, 2):
         if not SCAN_ID.fullmatch(row["scan_id"]):
@@ -73,12 +73,13 @@ def _from_manifest(path: Path, modality: Modality) -> Iterator[Input]:
         yield Input(row["scan_id"], row["image"], read)
 
 
-def _from_files(path: Path, modality: Modality) -> Iterator[Input]:
-    for item in read_scans(path, modality, _options()):
+def _from_files(path: Path, modality: Modality, options: Ingest) -> Iterator[Input]:
+    for item in read_scans(path, modality, options):
         stem = re.sub(r"(\.nii)?(\.gz)?$", "", item.source.name, flags=re.IGNORECASE)
         stem = stem if stem != item.source.name else item.source.stem
         safe = re.sub(r"[^A-Za-z0-9_.-]+", "-", stem).strip("-._")[:80]
-        name = safe if safe and not (item.kind.startswith("DICOM") or _is_dicom(item.source)) else "scan"
+        # What could not be opened may be DICOM as well.
+        name = "scan" if not safe or item.kind.startswith(("DICOM", UNOPENED)) else safe
         if item.read is not None:
             yield Input(name, str(item.source), item.read)
         elif path.is_file() or item.code not in PASSED_OVER:
@@ -90,16 +91,10 @@ def _from_files(path: Path, modality: Modality) -> Iterator[Input]:
             yield Input(name, str(item.source), refuse)
 
 
-def _is_dicom(path: Path) -> bool:
-    try:
-        return sniff(path) == "dicom"
-    except InputError:
-        return True  # a file that cannot be opened may be one, and its name a patient's
-
-
 def _options() -> Ingest:
-    """How to read: one scan is in memory at a time, so it may take what is free."""
-    with open("/proc/meminfo") as stream:
-        facts = dict(line.split(":") for line in stream)
-    free = int(facts["MemAvailable"].split()[0]) / 2**20
-    return Ingest(memory_gib=max(LEAST_GIB, free))
+    """How to read: one scan is in memory at a time, so it may take the machine's, where the system says how much."""
+    try:
+        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
+    except ValueError:
+        there = 0.0
+    return Ingest(memory_gib=max(LEAST_GIB, there))

@@ -91,13 +91,10 @@ def _check(formats: Sequence[str], backend: str | None) -> None:
     from typing import get_args
 
     from pipeline.core.errors import InputError
-    from pipeline.export.forms import FORMS
+    from pipeline.export.forms import FORMS, check_forms
     from pipeline.mechanics.champion import BackendName
 
-    unknown = [form for form in formats if form not in FORMS]
-    if unknown:
-        remedy = f"Take some of {', '.join(FORMS)}; `organseg export` and a study write the others."
-        raise InputError(f"{', '.join(unknown)}: no such form of single scans", where="--formats", remedy=remedy)
+    check_forms(formats, FORMS)
     if backend is not None and backend not in get_args(BackendName):
         remedy = f"Take one of {', '.join(get_args(BackendName))}."
         raise InputError(f"there is no backend {backend!r}", where="--backend", remedy=remedy)

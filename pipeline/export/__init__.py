@@ -44,6 +44,7 @@ def run(study: Study, paths: StudyPaths, *, say: Callable[[str], None] = lambda 
     predicted = read_table(paths.predictions("test", "champion") / "predictions.csv")
     places = {row["scan_id"]: row["shard"] for row in read_table(paths.scans_csv)}
     names: list[str] = []
+    unread: list[Row] = []
     rows: list[Row] = []
 
     def both(name: str) -> tuple[Scan, LabelMap]:
@@ -58,20 +59,22 @@ def run(study: Study, paths: StudyPaths, *, say: Callable[[str], None] = lambda 
         try:
             scan, labels = both(name)
         except InputError as error:
-            rows += [failed_row(name, form, error.what) for form in study.export.formats]
+            unread += [failed_row(name, form, error.what) for form in study.export.formats]
             continue
         names.append(name)
         rows += export_scan(job, name, scan, labels)
-    rows += export_tables(job, each)
+    _set_aside(out, rows)  # before the sheets, which show what lies there
+    shared = export_tables(job, each)
     if "nnunet" in study.export.formats:
-        rows += _write_nnunet(study, paths, out, say)
+        shared += _write_nnunet(study, paths, out, say)
+    _set_aside(out, shared)
+    rows += shared + unread
     write_table(out / "checks.csv", rows, COLUMNS)
     failed = [row for row in rows if row["status"] == "failed"]
     for row in failed:
         say(f"{row['scan_id']}, {row['format']}: {row['reason']}")
     say(f"{len(names)} scans exported as {', '.join(study.export.formats)}; {len(rows) - len(failed)} checks agree")
     if failed:
-        _set_aside(out, failed)
         say(f"{len(failed)} of {len(rows)} checks differ from what was predicted; these files lie in {out / 'failed'}")
     if failed and len(failed) == len(rows):
         raise InputError(
@@ -81,10 +84,12 @@ def run(study: Study, paths: StudyPaths, *, say: Callable[[str], None] = lambda 
         )
 
 
-def _set_aside(out: Path, failed: list[Row]) -> None:
+def _set_aside(out: Path, rows: list[Row]) -> None:
     """Move files that failed to ``failed/``, so that nobody takes them for results; of shared files the whole form."""
-    folders = {"stl": "surfaces", "ply": "surfaces"}
-    for form, scan_id in sorted({(str(row["format"]), str(row["scan_id"])) for row in failed}):
+    folders: dict[str, str] = {"stl": "surfaces", "ply": "surfaces"}
+    for form, scan_id in sorted(
+        {(str(row["format"]), str(row["scan_id"])) for row in rows if row["status"] == "failed"}
+    ):
         folder = out / folders.get(form, form)
         own = [path for path in folder.glob("*") if path.name == scan_id or path.name.startswith(f"{scan_id}.")]
         for path in own if form in FORMS or form in folders else [folder]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -142,6 +142,19 @@ FORMS: dict[str, Callable[[Job, str, Scan, LabelMap], list[Row]]] = {
 
 #: Forms that hold all scans in one file.
 TABLES = ("rle", "coco")
+
+
+def check_forms(formats: Sequence[str], known: Iterable[str]) -> None:
+    """Refuse forms that a command for single scans does not write.
+
+    Raises:
+        InputError: One of ``formats`` is not among ``known``.
+    """
+    known = list(known)
+    unknown = [form for form in formats if form not in known]
+    if unknown:
+        remedy = f"Take some of {', '.join(known)}; the others are made of a whole study."
+        raise InputError(f"{', '.join(unknown)}: no such form of single scans", where="--formats", remedy=remedy)
 
 
 def write_png(path: Path, picture: Image.Image) -> None:

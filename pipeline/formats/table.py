@@ -35,6 +35,8 @@ _VR = {
 
 #: Codes of what is passed over in a folder without being a failure.
 PASSED_OVER = {"not_an_image", "no_image", "not_a_scan", "copy"}
+#: Kind of a file that could not even be opened.
+UNOPENED = "unopened file"
 
 
 @dataclass(frozen=True)
@@ -175,7 +177,7 @@ def find_scans(files: Sequence[Path], modality: Modality | None, options: Ingest
         try:
             kind = sniff(file)
         except InputError as error:
-            found.append(Found(file, "file", reason=error.what, code="refused"))
+            found.append(Found(file, UNOPENED, reason=error.what, code="refused"))
             continue
         if kind == "dicom":
             dicom.append(file)

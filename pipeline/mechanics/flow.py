@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
+
+from pipeline.mechanics.backends import usable_threads
 
 Item = TypeVar("Item")
 Read = TypeVar("Read")
@@ -44,7 +45,7 @@ def flow(
             yield finish(work(read(item)))
         return
     # One more than there are threads, as a last step also waits for the disk.
-    count = min((threads or len(os.sched_getaffinity(0))) + 1, MOST_WRITERS)
+    count = min((threads or usable_threads()) + 1, MOST_WRITERS)
     waiting: deque[Future[Result]] = deque()
     with ThreadPoolExecutor(1) as reader, ThreadPoolExecutor(count) as writers:
         coming: Future[Read] | None = None

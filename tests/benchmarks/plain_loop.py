@@ -148,7 +148,9 @@ def train(study: Study, images: torch.Tensor, masks: torch.Tensor, seconds: floa
 
 
 @torch.no_grad()
-def test_dice(network: torch.nn.Module, rows: list[dict[str, str]], paths: StudyPaths, study: Study) -> dict[str, Any]:
+def dice_by_patient(
+    network: torch.nn.Module, rows: list[dict[str, str]], paths: StudyPaths, study: Study
+) -> dict[str, Any]:
     """Dice of each organ on the scan's own grid, patient by patient."""
     dims = 3 if study.modality == "mri" else 2
     organs = study.organ_names()
@@ -183,7 +185,7 @@ def main() -> None:
     images = torch.stack([load_image(row, paths, dims) for row in trained])
     masks = torch.stack([load_mask(row, paths, organs, dims) for row in trained])
     network, steps = train(study, images, masks, given.minutes * 60)
-    found = test_dice(network, by_part(rows, splits, "test"), paths, study)
+    found = dice_by_patient(network, by_part(rows, splits, "test"), paths, study)
     plain = np.array([np.nanmean(scores, axis=0) for scores in found.values()])
     print(
         f"\nplain loop: {steps} steps in {given.minutes:g} minutes on {len(images)} scans, {len(plain)} test patients"

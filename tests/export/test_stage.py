@@ -178,3 +178,14 @@ def test_sheared_scans_fail_alone(predicted: Make) -> None:
     failed = {(r["scan_id"], r["format"]) for r in read_table(paths.exports / "checks.csv") if r["status"] == "failed"}
     assert failed == {("s4", "dicom_seg")}
     assert (paths.exports / "dicom_seg" / "s5" / "seg.dcm").is_file()
+
+
+def test_an_unreadable_scan_leaves_shared_files_alone(predicted: Make) -> None:
+    study, paths = predicted(formats=["nifti", "rle"])
+    (paths.predictions("test", "champion") / "s5.nii.gz").write_bytes(b"damaged")
+    said: list[str] = []
+    export.run(study, paths, say=said.append)
+    rows = read_table(paths.exports / "checks.csv")
+    assert {(r["scan_id"], r["format"]) for r in rows if r["status"] == "failed"} == {("s5", "nifti"), ("s5", "rle")}
+    assert (paths.exports / "rle" / "masks.csv").is_file()
+    assert not (paths.exports / "failed").exists()

@@ -178,3 +178,15 @@ def test_an_unforeseen_error_is_a_row(
     assert predict_files([inputs], str(paths.champion), tmp_path / "out") == 3
     status = {row["scan_id"]: row["status"] for row in read_table(tmp_path / "out" / "predictions.csv")}
     assert status == {"case-four": "failed", "scan": "ok"}
+
+
+@pytest.mark.parametrize(("gib", "code"), [(1e-5, 3), (4.0, 0)])
+def test_a_scan_may_take_the_memory_that_is_there(
+    chosen_volumes: Made, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gib: float, code: int
+) -> None:
+    from pipeline.cli import inputs as module
+
+    monkeypatch.setattr(module, "LEAST_GIB", 1e-6)
+    monkeypatch.setattr(module.os, "sysconf", {"SC_PHYS_PAGES": int(gib * 2**18) + 1, "SC_PAGE_SIZE": 4096}.get)
+    _, paths = chosen_volumes
+    assert predict_files([inputs / "case four.nii.gz"], str(paths.champion), tmp_path / "out") == code
