@@ -130,10 +130,14 @@ def train(
         str | None, typer.Option(help="cpu, cuda, cuda:1 …", show_default="a free GPU if there is one, else cpu")
     ] = None,
     deterministic: Annotated[
-        bool, typer.Option("--deterministic", help="Only deterministic kernels on a GPU; slower.")
+        bool,
+        typer.Option("--deterministic", help="Only deterministic kernels on a GPU; slower. The plan can say so too."),
     ] = False,
     compiled: Annotated[
-        bool, typer.Option("--compile", help="Compile the network first; pays in long trainings on a GPU.")
+        bool,
+        typer.Option(
+            "--compile", help="Compile the network first; pays in long trainings on a GPU. The plan can say so too."
+        ),
     ] = False,
 ) -> None:
     """Train a model; started again after a kill, it goes on where it was."""

@@ -56,6 +56,10 @@ class Plan(BaseModel):
     """Overlap of neighbouring windows in prediction."""
     mirror_axes: list[int] = []
     """Network axes mirrored at test time; the lateral one only where all organs know their mirror."""
+    deterministic: bool = False
+    """Allow only deterministic kernels on a GPU; slower. On a CPU they all are."""
+    compile: bool = False
+    """Compile the network before the first step."""
     seed: int = 0
     init_from: str | None = None
     reasons: dict[str, str] = {}

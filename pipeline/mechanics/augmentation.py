@@ -1,4 +1,4 @@
-"""Augmentation of whole batches on the device; a batch is a function of its inputs and of one generator's state.
+"""Augmentation of whole batches on the device; each scan's is a function of itself and of one seed.
 
 All changes of place are composed into one sampling grid, which image and labels share.
 """
@@ -10,11 +10,12 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Generator, Tensor
+from torch import Tensor
 from torch.nn import functional
 
 from pipeline.core.errors import InputError
 from pipeline.mechanics.augmentation_presets import AugmentationSpec, augmentation_spec
+from pipeline.mechanics.draws import Draws
 from pipeline.mechanics.splines import smooth_field
 
 
@@ -64,39 +65,40 @@ class Augmenter:
         return () if self.lateral_axis is None else (self.lateral_axis,)
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor]:
+    def __call__(self, images: Tensor, labels: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
         """Augment a batch; the inputs stay as they are.
 
         Args:
             images: ``(B, C, *spatial)`` float, on any device.
             labels: ``(B, *spatial)`` integers (values, or bits where organs overlap), or ``(B, K, *spatial)`` uint8.
-            generator: On the CPU, seeded by the run's seed and the step.
+            seeds: One a scan: what is drawn for a scan does not depend on the others.
 
         Returns:
             Images and labels of the same shapes and dtypes; either may be the input itself where nothing changed.
         """
-        images, labels, _ = self.augment(images, labels, generator)
+        images, labels, _ = self.augment(images, labels, seeds)
         return images, labels
 
     @torch.no_grad()
-    def augment(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def augment(self, images: Tensor, labels: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """As a call, and which scans changed sides, ``(B,)`` boolean on the CPU: there the organs of a pair traded
         places, and so did what is known of them.
         """
-        images, labels, mirrored = self._move(images, labels, generator)
-        return self._change(images, generator), labels, mirrored
+        draws = Draws(seeds)
+        images, labels, mirrored = self._move(images, labels, draws)
+        return self._change(images, draws), labels, mirrored
 
-    def _move(self, images: Tensor, labels: Tensor, generator: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    def _move(self, images: Tensor, labels: Tensor, draws: Draws) -> tuple[Tensor, Tensor, Tensor]:
         batch, spatial = images.shape[0], tuple(images.shape[2:])
-        matrices, mirrored = self._matrices(batch, spatial, generator)
-        elastic = _chosen(self.spec.elastic, batch, generator)
+        matrices, mirrored = self._matrices(batch, spatial, draws)
+        elastic = draws.chosen(self.spec.elastic)
         moved = (matrices != torch.eye(self.dims, self.dims + 1)).flatten(1).any(1) | elastic
         shifts = None
         if bool(elastic.any()):
             points = (self.spec.elastic_points,) * self.dims
+            shifts = torch.zeros(batch, self.dims, *points)
             # A share of the side is twice as much in the sampler's coordinates, which run from -1 to 1.
-            draws = torch.randn(batch, self.dims, *points, generator=generator) * 2 * self.spec.elastic_size
-            shifts = draws * elastic.view(-1, 1, *[1] * self.dims)
+            shifts[elastic] = draws.of(elastic).normal(self.dims, *points) * 2 * self.spec.elastic_size
         if not bool(moved.any()):
             return images, labels, mirrored
         some = None if bool(moved.all()) else moved.nonzero().flatten().to(images.device)
@@ -115,25 +117,23 @@ class Augmenter:
             return new_images, new_labels, mirrored
         return images.index_copy(0, some, new_images), labels.index_copy(0, some, new_labels), mirrored
 
-    def _matrices(self, batch: int, spatial: Sequence[int], generator: Generator) -> tuple[Tensor, Tensor]:
+    def _matrices(self, batch: int, spatial: Sequence[int], draws: Draws) -> tuple[Tensor, Tensor]:
         """``(B, dims, dims + 1)`` from output to input in the sampler's coordinates, and which scans changed sides."""
         spec, dims = self.spec, self.dims
         linear = torch.eye(dims).repeat(batch, 1, 1)
         offset = torch.zeros(batch, dims)
         if spec.affine > 0:
-            on = _chosen(spec.affine, batch, generator).float()
-            angles = _uniform(-1, 1, (batch, dims * (dims - 1) // 2), generator) * math.radians(spec.rotation)
-            zoom = _log_uniform(spec.scale, (batch, 1), generator)
-            zoom = zoom * (1 + spec.scale_axes * _uniform(-1, 1, (batch, dims), generator))
-            shear = torch.eye(dims) + (1 - torch.eye(dims)) * spec.shear * _uniform(
-                -1, 1, (batch, dims, dims), generator
-            )
-            offset = 2 * spec.shift * _uniform(-1, 1, (batch, dims), generator) * on.view(-1, 1)
+            on = draws.chosen(spec.affine).float()
+            angles = draws.uniform(-1, 1, dims * (dims - 1) // 2) * math.radians(spec.rotation)
+            zoom = draws.log_uniform(spec.scale, 1)
+            zoom = zoom * (1 + spec.scale_axes * draws.uniform(-1, 1, dims))
+            shear = torch.eye(dims) + (1 - torch.eye(dims)) * spec.shear * draws.uniform(-1, 1, dims, dims)
+            offset = 2 * spec.shift * draws.uniform(-1, 1, dims) * on.view(-1, 1)
             drawn = _rotation(angles * on.view(-1, 1), dims) @ shear @ torch.diag_embed(1 / zoom)
             linear = torch.where(on.view(-1, 1, 1) > 0, drawn, linear)
         side = torch.zeros(batch, dtype=torch.bool)
         for axis in self.mirror_axes:
-            flip = _chosen(spec.mirror_p, batch, generator)
+            flip = draws.chosen(spec.mirror_p)
             linear[:, :, axis] *= 1 - 2 * flip.float().view(-1, 1)
             if axis == self.lateral_axis:
                 side = flip
@@ -166,33 +166,33 @@ class Augmenter:
                 swapped[labels == b + 1] = a + 1
         return torch.where(mirrored.view(-1, *[1] * (labels.ndim - 1)), swapped, labels)
 
-    def _change(self, images: Tensor, generator: Generator) -> Tensor:
+    def _change(self, images: Tensor, draws: Draws) -> Tensor:
         """Intensities, in the order in which they are spoiled: field, window, curve, level, blur, noise."""
-        spec, batch = self.spec, images.shape[0]
-        images = _apply(images, _chosen(spec.bias_field, batch, generator), lambda x: self._bias_field(x, generator))
-        images = _apply(images, _chosen(spec.window, batch, generator), lambda x: _window(x, spec, generator))
-        images = _apply(images, _chosen(spec.gamma, batch, generator), lambda x: _gamma(x, spec, generator))
-        images = self._levels(images, generator)
-        images = _apply(images, _chosen(spec.blur, batch, generator), lambda x: _blur(x, spec, generator))
-        images = _apply(images, _chosen(spec.low_resolution, batch, generator), lambda x: _coarsen(x, spec, generator))
-        return _apply(images, _chosen(spec.noise, batch, generator), lambda x: _noise(x, spec, generator))
+        spec = self.spec
+        images = _apply(images, spec.bias_field, draws, self._bias_field)
+        images = _apply(images, spec.window, draws, lambda x, own: _window(x, spec, own))
+        images = _apply(images, spec.gamma, draws, lambda x, own: _gamma(x, spec, own))
+        images = self._levels(images, draws)
+        images = _apply(images, spec.blur, draws, lambda x, own: _blur(x, spec, own))
+        images = _apply(images, spec.low_resolution, draws, lambda x, own: _coarsen(x, spec, own))
+        return _apply(images, spec.noise, draws, lambda x, own: _noise(x, spec, own))
 
-    def _bias_field(self, x: Tensor, generator: Generator) -> Tensor:
-        draws = torch.randn(x.shape[0], 1, *[4] * self.dims, generator=generator) * self.spec.bias_field_size
-        field = smooth_field(draws.to(x.device), x.shape[2:]).exp_().to(x.dtype)
+    def _bias_field(self, x: Tensor, draws: Draws) -> Tensor:
+        points = draws.normal(1, *[4] * self.dims) * self.spec.bias_field_size
+        field = smooth_field(points.to(x.device), x.shape[2:]).exp_().to(x.dtype)
         low = _low(x)
         return torch.addcmul(low, x - low, field)
 
-    def _levels(self, images: Tensor, generator: Generator) -> Tensor:
+    def _levels(self, images: Tensor, draws: Draws) -> Tensor:
         """Brightness, contrast and gain, as one multiplication and addition."""
-        spec, batch = self.spec, images.shape[0]
+        spec = self.spec
         if max(spec.brightness, spec.contrast, spec.gain) == 0:
             return images
-        shape = (batch, 1, *[1] * self.dims)
+        shape = (-1, 1, *[1] * self.dims)
 
         def drawn(probability: float, low: float, high: float, neutral: float) -> Tensor:
-            values = _uniform(low, high, (batch,), generator)
-            on = _chosen(probability, batch, generator)
+            values = draws.uniform(low, high)
+            on = draws.chosen(probability)
             return torch.where(on, values, torch.full_like(values, neutral)).view(shape).to(images)
 
         add = drawn(spec.brightness, -spec.brightness_size, spec.brightness_size, 0.0)
@@ -203,18 +203,6 @@ class Augmenter:
         if spec.gain > 0:
             add = add * gain + _low(images) * (1 - gain)
         return torch.addcmul(add, images, contrast * gain)
-
-
-def _chosen(probability: float, batch: int, generator: Generator) -> Tensor:
-    return torch.rand(batch, generator=generator) < probability
-
-
-def _uniform(low: float, high: float, shape: Sequence[int], generator: Generator) -> Tensor:
-    return torch.rand(tuple(shape), generator=generator) * (high - low) + low
-
-
-def _log_uniform(bounds: tuple[float, float], shape: Sequence[int], generator: Generator) -> Tensor:
-    return _uniform(math.log(bounds[0]), math.log(bounds[1]), shape, generator).exp()
 
 
 def _rotation(angles: Tensor, dims: int) -> Tensor:
@@ -229,42 +217,43 @@ def _rotation(angles: Tensor, dims: int) -> Tensor:
     return result
 
 
-def _apply(images: Tensor, chosen: Tensor, change: Callable[[Tensor], Tensor]) -> Tensor:
-    """Change the chosen scans of a batch only."""
+def _apply(images: Tensor, probability: float, draws: Draws, change: Callable[[Tensor, Draws], Tensor]) -> Tensor:
+    """Change some scans of a batch, each with a probability."""
+    chosen = draws.chosen(probability)
     if not bool(chosen.any()):
         return images
     if bool(chosen.all()):
-        return change(images)
+        return change(images, draws)
     rows = chosen.nonzero().flatten().to(images.device)
-    return images.index_copy(0, rows, change(images[rows]))
+    return images.index_copy(0, rows, change(images[rows], draws.of(chosen)))
 
 
 def _low(x: Tensor) -> Tensor:
     return x.amin(tuple(range(2, x.ndim)), keepdim=True)
 
 
-def _window(x: Tensor, spec: AugmentationSpec, generator: Generator) -> Tensor:
+def _window(x: Tensor, spec: AugmentationSpec, draws: Draws) -> Tensor:
     """Cut off what is darkest and what is brightest, each by its own share; mean and spread stay."""
     axes = tuple(range(2, x.ndim))
-    cut = _uniform(*spec.window_range, (2, x.shape[0], 1, *[1] * len(axes)), generator).to(x)
+    cut = draws.uniform(*spec.window_range, 2, 1, *[1] * len(axes)).to(x)
     low, high = _low(x), x.amax(axes, keepdim=True)
     span = high - low
-    kept = torch.minimum(torch.maximum(x, low + cut[0] * span), high - cut[1] * span)
+    kept = torch.minimum(torch.maximum(x, low + cut[:, 0] * span), high - cut[:, 1] * span)
     spread, mean = torch.std_mean(x, axes, keepdim=True)
     own_spread, own_mean = torch.std_mean(kept, axes, keepdim=True)
     return torch.addcmul(mean, kept - own_mean, spread / own_spread.clamp_min(1e-6))
 
 
-def _gamma(x: Tensor, spec: AugmentationSpec, generator: Generator) -> Tensor:
-    power = _log_uniform(spec.gamma_range, (x.shape[0], 1, *[1] * (x.ndim - 2)), generator).to(x)
+def _gamma(x: Tensor, spec: AugmentationSpec, draws: Draws) -> Tensor:
+    power = draws.log_uniform(spec.gamma_range, 1, *[1] * (x.ndim - 2)).to(x)
     low = _low(x)
     span = (x.amax(tuple(range(2, x.ndim)), keepdim=True) - low).clamp_min(1e-6)
     return torch.addcmul(low, ((x - low) / span).clamp_(0, 1).pow_(power), span)
 
 
-def _blur(x: Tensor, spec: AugmentationSpec, generator: Generator) -> Tensor:
+def _blur(x: Tensor, spec: AugmentationSpec, draws: Draws) -> Tensor:
     """Gaussian blur, one width a scan, along one axis after another."""
-    sigma = _uniform(*spec.blur_range, (x.shape[0], 1), generator).clamp_min(1e-3)
+    sigma = draws.uniform(*spec.blur_range, 1).clamp_min(1e-3)
     radius = max(1, math.ceil(2.5 * spec.blur_range[1]))
     offsets = torch.arange(-radius, radius + 1)
     kernels = torch.softmax(-0.5 * (offsets / sigma) ** 2, 1).to(x)
@@ -279,10 +268,10 @@ def _blur(x: Tensor, spec: AugmentationSpec, generator: Generator) -> Tensor:
     return x
 
 
-def _coarsen(x: Tensor, spec: AugmentationSpec, generator: Generator) -> Tensor:
+def _coarsen(x: Tensor, spec: AugmentationSpec, draws: Draws) -> Tensor:
     """Keep a share of the voxels, then interpolate, as of a scan of lower resolution."""
     mode = "bilinear" if x.ndim == 4 else "trilinear"
-    shares = _uniform(*spec.low_resolution_range, (x.shape[0],), generator).tolist()
+    shares = draws.uniform(*spec.low_resolution_range).tolist()
     rows = []
     for row, share in zip(x.split(1), shares, strict=True):
         coarse = [max(1, round(size * share)) for size in x.shape[2:]]
@@ -291,9 +280,6 @@ def _coarsen(x: Tensor, spec: AugmentationSpec, generator: Generator) -> Tensor:
     return torch.cat(rows)
 
 
-def _noise(x: Tensor, spec: AugmentationSpec, generator: Generator) -> Tensor:
-    sigma = _uniform(*spec.noise_range, (x.shape[0], 1, *[1] * (x.ndim - 2)), generator).to(x)
-    seed = int(torch.randint(2**62, (), generator=generator))
-    # As many values as voxels are too many to send to a GPU: they are drawn there, from a seed drawn here.
-    there = Generator(x.device).manual_seed(seed)
-    return torch.addcmul(x, torch.randn(x.shape, generator=there, device=x.device, dtype=x.dtype), sigma)
+def _noise(x: Tensor, spec: AugmentationSpec, draws: Draws) -> Tensor:
+    sigma = draws.uniform(*spec.noise_range, 1, *[1] * (x.ndim - 2)).to(x)
+    return torch.addcmul(x, draws.normal_like(x), sigma)

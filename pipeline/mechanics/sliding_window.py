@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.core.errors import InputError
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array
 
@@ -207,12 +208,34 @@ def torch_forward(network: torch.nn.Module, overlapping: bool, device: Any = "cp
         overlapping: Sigmoid rather than softmax.
         device: Where the network is.
         precision: ``fp32``, or ``bf16`` for autocast.
+
+    Returns:
+        The function; where memory runs out, it sees a batch in smaller parts. If a single window is more than the
+        memory holds, it raises an :class:`~pipeline.core.errors.InputError`.
     """
     import torch
+
+    from pipeline.mechanics.memory import out_of_memory
 
     where = torch.device(device)
 
     def forward(batch: Array) -> Array:
+        try:
+            return whole(batch)
+        except RuntimeError as error:
+            if not out_of_memory(error):
+                raise
+        if len(batch) == 1:
+            raise InputError(
+                "one window is more than the memory of the device holds",
+                where=f"{where}, window {' × '.join(str(side) for side in batch.shape[2:])}",
+                remedy="Free memory there, or predict on another device.",
+            )
+        if where.type == "cuda":
+            torch.cuda.empty_cache()
+        return np.concatenate([forward(part) for part in np.array_split(batch, 2)])
+
+    def whole(batch: Array) -> Array:
         with torch.inference_mode(), torch.autocast(where.type, torch.bfloat16, enabled=precision == "bf16"):
             logits = network(torch.from_numpy(batch).to(where)).float()
             probabilities = torch.sigmoid(logits) if overlapping else torch.softmax(logits, 1)

@@ -206,8 +206,12 @@ def _training(choices: Choices, study: Study, network: str, dims: int, fingerpri
     choices.take("foreground_share", share, "half of the patches show an organ for certain, organs taking turns")
     steps = choices.values["steps"]
     every = max(round(steps / 4), 1) if steps else 250
-    choices.take("validate_every", every, "four times a training, for the curve; the last weights are the result")
+    often = "four times a training" if steps else "every 250 steps, eight times a training at most"
+    choices.take("validate_every", every, f"{often}, for the curve; the last weights are the result")
     choices.take("overlap", 0.5, "neighbouring windows share half, so no organ is seen at a border only")
+    kernels = "on a GPU the fastest kernels may differ in the last bits from run to run; on a CPU none do"
+    choices.take("deterministic", False, kernels)
+    choices.take("compile", False, "compiling takes a minute or more, which only long trainings on a GPU win back")
 
 
 def _optimiser(network: str, options: dict[str, Any]) -> tuple[dict[str, Any], str]:

@@ -33,7 +33,7 @@ from pipeline.train.validation import score_case, segment_case, spread
 __all__ = ["Status", "Stopped", "run"]
 
 #: Changes whenever the same inputs would be trained on in another way.
-VERSION = 2
+VERSION = 3
 
 
 @dataclass(frozen=True)
@@ -84,8 +84,8 @@ def run(
         fold: The fold that validates.
         threads: CPU threads granted; by default all that this process may use.
         device: ``cpu``, ``cuda``, ``cuda:1`` …; by default a GPU if there is one.
-        deterministic: Allow only deterministic kernels on a GPU.
-        compiled: Compile the network first; it pays in long trainings on a GPU.
+        deterministic: Allow only deterministic kernels on a GPU, whatever the plan says.
+        compiled: Compile the network first, whatever the plan says; it pays in long trainings on a GPU.
         say: Takes plain lines about progress.
         progress: Takes a status every few steps.
 
@@ -97,9 +97,15 @@ def run(
     if not world.leads:
         say = _silent
     granted = machine.use_threads(threads)
-    machine.use_determinism(deterministic)
     task = read_task(paths, model, fold)
     folder = paths.checkpoints(task.key)
+    kept = machine.agreed(read_settings(folder), world)
+    wanted = kept or Settings(
+        0, compiled=compiled or task.plan.compile, deterministic=deterministic or task.plan.deterministic
+    )
+    if deterministic and not wanted.deterministic:
+        say(f"{model}, fold {fold} began without --deterministic, and goes on so")
+    machine.use_determinism(wanted.deterministic)
     with ExitStack() as stack:
         where = stack.enter_context(machine.chosen_device(world, device, say))
         began = time.perf_counter()  # waiting for a card is no part of the budget
@@ -108,12 +114,11 @@ def run(
         validation = load_cases(task.prepared, task.validation, task.plan, torch.device("cpu"))
         batches = Batches(training, task.plan, where, rank=world.rank, world=world.size)
 
-        def make(settings: Settings) -> Engine:
-            return _engine(task, batches, settings, world, say)
+        def make(settings: Settings, alone: bool = False) -> Engine:
+            return _engine(task, batches, settings, machine.World() if alone else world, say)
 
         stack.callback(machine.leave_world, world)
-        kept = machine.agreed(read_settings(folder), world)
-        settings = kept or _settle(task, make, validation, world, where, began, say, deterministic, compiled)
+        settings = kept or _settle(task, make, validation, world, where, began, say, wanted)
         if world.leads and kept is None:
             write_settings(folder, settings)
         engine = make(settings)
@@ -187,21 +192,20 @@ def _engine(
 
 def _settle(
     task: Task,
-    make: Callable[[Settings], Engine],
+    make: Callable[..., Engine],
     validation: list[Case],
     world: machine.World,
     where: torch.device,
     began: float,
     say: Callable[[str], None],
-    deterministic: bool,
-    compiled: bool,
+    wanted: Settings,
 ) -> Settings:
     """Measure what is to be measured before the first step; all processes settle on the same."""
     plan = task.plan
     patches = -(-plan.batch // world.size)
     steps = plan.steps or 1_000_000
-    settings = Settings(steps, "fp32", patches, compiled, deterministic)
-    settings, seconds = machine.settle(plan, make, settings, where, say)
+    settings = replace(wanted, steps=steps, micro_batch=patches)
+    settings, seconds = machine.settle(plan, make, settings, where, say, world)
     if plan.minutes is not None and seconds is not None:
         each = _validation_seconds(make(settings), validation[:1]) if validation else 0.0
         # Validation times are of all scans at the end, and of a few on the way.

@@ -1,6 +1,8 @@
-"""Augmentation as a plan wants it, drawn anew for every step from the seed and the step alone."""
+"""Augmentation as a plan wants it, drawn anew for every patch from the seed, the step and its place in the batch."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -35,10 +37,11 @@ class Augmentation:
             None if plan.spacing is None else [plan.spacing[axis] for axis in axes],
         )
 
-    def __call__(self, batch: Batch, step: int, member: int = 0) -> Batch:
-        """Augment the part of a step's batch that begins at ``member``."""
-        generator = torch.Generator().manual_seed(seed_for(self.seed, AUGMENT_STREAM, step, member))
-        images, labels, mirrored = self.augmenter.augment(batch.images, batch.labels, generator)
+    def __call__(self, batch: Batch, step: int, members: Sequence[int] | None = None) -> Batch:
+        """Augment a step's batch, or the part of it that has the places ``members``; the draws are the same."""
+        places = range(len(batch.scans)) if members is None else members
+        seeds = [seed_for(self.seed, AUGMENT_STREAM, step, place) for place in places]
+        images, labels, mirrored = self.augmenter.augment(batch.images, batch.labels, seeds)
         return Batch(images, labels, self._known(batch.annotated, mirrored), batch.scans)
 
     def _known(self, annotated: Tensor, mirrored: Tensor) -> Tensor:

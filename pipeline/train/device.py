@@ -194,28 +194,36 @@ def _wait(device: torch.device) -> None:
 
 def settle(
     plan: Plan,
-    make: Callable[[Settings], Engine],
+    make: Callable[[Settings, bool], Engine],
     settings: Settings,
     device: torch.device,
     say: Callable[[str], None],
+    world: World,
 ) -> tuple[Settings, float | None]:
     """Choose the precision and the micro-batch by trial, where there is a choice.
 
+    Several processes first try a batch each without the others, and agree on what fits all of them.
+
     Args:
         plan: The plan.
-        make: Makes an engine for settings.
+        make: Makes an engine for settings, alone or with the other processes.
         settings: Settings to start from; ``precision`` is what is measured against.
         device: The device.
         say: Takes lines.
+        world: The processes of this training.
 
     Returns:
         The settings, and the seconds of a step where they were measured.
     """
     seconds: float | None = None
     for precision in precisions_of(device):
+        if world.size > 1:
+            fits = torch.tensor(make(replace(settings, precision=precision), True).fit(0), device=device)
+            torch.distributed.all_reduce(fits, torch.distributed.ReduceOp.MIN)
+            settings = replace(settings, micro_batch=int(fits.item()))
         if device.type == "cpu" and plan.minutes is None and len(precisions_of(device)) == 1:
             break
-        engine = make(replace(settings, precision=precision))
+        engine = make(replace(settings, precision=precision), False)
         try:
             measured = step_seconds(engine)
         except NotFiniteError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from pipeline.core.errors import InputError
 from pipeline.core.plan import Plan
 from pipeline.mechanics.losses import make_loss
+from pipeline.mechanics.memory import out_of_memory
 from pipeline.mechanics.schedule import ema_decay, rate_factor
 from pipeline.train.augment import Augmentation, targets_of
 from pipeline.train.data import Batch, Batches
@@ -40,12 +42,6 @@ class Settings:
     micro_batch: int = 1
     compiled: bool = False
     deterministic: bool = False
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """Whether an error says that the device, or the machine, has no memory left."""
-    text = str(error).lower()
-    return isinstance(error, torch.OutOfMemoryError) or "allocate memory" in text or "out of memory" in text
 
 
 class NotFiniteError(Exception):
@@ -97,6 +93,9 @@ class Engine:
         self.micro_batch = settings.micro_batch
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
         wrapped = wrap(network)
+        self._alone = wrapped is network
+        # Processes tell each other their gradients once a batch, not with every part of it.
+        self._in_private: Callable[[], AbstractContextManager[None]] = getattr(wrapped, "no_sync", nullcontext)
         self.forward: Callable[..., Any] = torch.compile(wrapped) if settings.compiled else wrapped
         self._floats = self._paired(floating=True)
         self._counts = self._paired(floating=False)
@@ -113,7 +112,7 @@ class Engine:
 
     def batch(self, step: int) -> Batch:
         """The augmented batch of a step."""
-        return self.augmentation(self.batches.at(step), step, self.batches.members.start)
+        return self.augmentation(self.batches.at(step), step, self.batches.members)
 
     def step(self, step: int) -> float:
         """Take step ``step`` (0 is the first) and give its loss.
@@ -155,13 +154,21 @@ class Engine:
             for buffer, value in zip(self.network.buffers(), buffers, strict=True):
                 buffer.copy_(value)
 
+    def fit(self, step: int) -> int:
+        """Find how many patches fit at a time, by the gradients of a batch, without a step; gives their number."""
+        before = [buffer.clone() for buffer in self.network.buffers()]
+        self._gradients(self.batch(step), step)
+        self._undo(before)
+        return self.micro_batch
+
     def _gradients(self, batch: Batch, step: int) -> float:
         """Accumulate the gradients of a batch, in smaller parts if memory runs out, and give its mean loss."""
         while True:
             try:
                 return self._accumulate(batch, step)
             except RuntimeError as error:
-                if not out_of_memory(error) or self.batches.world > 1:
+                # Others would wait for this process in the midst of a batch: they agreed on what fits before.
+                if not out_of_memory(error) or not self._alone:
                     raise
             self.optimiser.zero_grad(set_to_none=True)
             if self.micro_batch == 1:
@@ -186,10 +193,11 @@ class Engine:
             images, share = batch.images[part], len(batch.scans[part]) / count
             if self._form is not None:
                 images = images.contiguous(memory_format=self._form)
-            with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
-                logits = self.forward(images)
-            loss = self.loss(logits, targets[part], batch.annotated[part]) * share
-            self.scaler.scale(loss).backward()
+            with nullcontext() if first + self.micro_batch >= count else self._in_private():
+                with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+                    logits = self.forward(images)
+                loss = self.loss(logits, targets[part], batch.annotated[part]) * share
+                self.scaler.scale(loss).backward()
             total += float(loss.detach())
         return total
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from pipeline.core.errors import InputError
 from pipeline.core.plan import Plan
 from pipeline.mechanics.champion import FILE, member_plan, read_champion
-from pipeline.mechanics.model_files import FACTS, WEIGHTS, load_model
+from pipeline.mechanics.model_files import FACTS, WEIGHTS, build_for, load_model
 
 
 def earlier_model(folder: Path, plan: Plan) -> Path:
@@ -36,8 +35,8 @@ def earlier_model(folder: Path, plan: Plan) -> Path:
 def start_from(network: nn.Module, plan: Plan, folder: Path, say: Callable[[str], None] = lambda line: None) -> int:
     """Copy the weights of an earlier model as far as they fit.
 
-    Tensors are matched by name. Where a tensor has one row an output channel, rows are matched by organ, so that organs
-    which both models know keep their head. What does not fit keeps its drawn weights.
+    Tensors are matched by name. In the heads, which have one row an output channel, rows are matched by organ, so that
+    organs which both models know keep theirs. What does not fit keeps its drawn weights.
 
     Args:
         network: The new network; its weights are changed.
@@ -53,14 +52,14 @@ def start_from(network: nn.Module, plan: Plan, folder: Path, say: Callable[[str]
     """
     earlier, before, _ = load_model(folder)
     theirs = earlier.state_dict()
-    rows = _matching_rows(before, plan)
+    rows, heads = _matching_rows(before, plan), _heads(plan)
     taken = 0
     own = network.state_dict()
     for name, value in own.items():
         other = theirs.get(name)
         if other is None:
             continue
-        if _is_head(other, value, before, plan):
+        if name in heads and other.shape[1:] == value.shape[1:]:
             for old, new in rows:
                 value[new] = other[old]
             taken += bool(rows)
@@ -83,9 +82,8 @@ def _matching_rows(before: Plan, plan: Plan) -> list[tuple[int, int]]:
     return [(old.index(organ), index) for index, organ in enumerate(new) if organ in old]
 
 
-def _is_head(other: Tensor, value: Tensor, before: Plan, plan: Plan) -> bool:
-    """Whether both tensors have a row an output channel: a 1×1 convolution to the logits, or its bias."""
-    if other.ndim == 0 or other.shape[0] != before.out_channels or value.shape[0] != plan.out_channels:
-        return False
-    points = value.ndim == 1 or bool(torch.tensor(value.shape[2:]).eq(1).all())
-    return other.shape[1:] == value.shape[1:] and points
+def _heads(plan: Plan) -> set[str]:
+    """Names of the tensors with one row an output channel: those that have one more in a network of one more organ."""
+    more = plan.model_copy(update={"organs": [*plan.organs, "one more"]})
+    own, other = (build_for(one, pretrained=False).state_dict() for one in (plan, more))
+    return {name for name, value in own.items() if value.shape != other[name].shape}
