@@ -131,6 +131,8 @@ rule train:
         "results/{study}/logs/train-{model}-{fold}.log",
     benchmark:
         "results/{study}/benchmarks/train-{model}-{fold}.tsv"
+    params:
+        start=lambda w: STUDIES[w.study].start(w.model),
     # Trainings that run side by side, a card each, share the cores.
     threads: max(1, (workflow.cores - 1) // CARDS)
     resources:

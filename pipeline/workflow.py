@@ -12,7 +12,7 @@ from typing import Any
 
 from pipeline.core.disk import estimate, say_size
 from pipeline.core.errors import EXIT_BAD_INPUT, InputError
-from pipeline.core.files import digest_of, sweep_parts
+from pipeline.core.files import digest_of, sha256_of, sweep_parts
 from pipeline.core.manifest import load_manifest, manifest_path
 from pipeline.core.paths import StudyPaths
 from pipeline.core.shards import write_shards
@@ -67,6 +67,14 @@ class WorkflowStudy:
         """Hash of the config's values that a stage reads."""
         values: dict[str, Any] = self.study.model_dump(mode="json", include=set(SETTINGS[stage]))
         return digest_of(values)
+
+    def start(self, model: str) -> str:
+        """Hash of the weights that a model's training starts from: once they are others, it is trained again."""
+        given = self.study.models[model].init_from
+        folder = Path(given) if given else None
+        if folder is None or not folder.is_dir():
+            return ""
+        return digest_of({file.name: sha256_of(file) for file in sorted(folder.rglob("*.safetensors"))})
 
     def evidence(self, tables: Iterable[str]) -> list[str]:
         """What ``select`` reads: out-of-fold figures, or no more than the scans where a model is only applied."""

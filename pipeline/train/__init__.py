@@ -170,9 +170,16 @@ def read_task(paths: StudyPaths, model: str, fold: int) -> Task:
         for side in fold_sides(rows, splits, fold)
     )
     init_from = earlier_model(paths.root / plan.init_from, plan) if plan.init_from else None
-    start = None if init_from is None else sha256_of(init_from / WEIGHTS)
+    start = given_weights(plan) if init_from is None else sha256_of(init_from / WEIGHTS)
     key = digest_of([VERSION, plan.digest(), made["digest"], training, validation, fold, start])
     return Task(plan, fold, training, validation, paths.preprocessed(made["recipe"]), init_from, key)
+
+
+def given_weights(plan: Plan) -> str | None:
+    """Hash of the file of weights that the plan's network names, if it names one that is there."""
+    weights = plan.network.get("weights")
+    path = Path(weights).expanduser() if isinstance(weights, str) else None
+    return sha256_of(path) if path is not None and path.is_file() else None
 
 
 def _engine(

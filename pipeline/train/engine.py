@@ -138,14 +138,27 @@ class Engine:
         if self.settings.precision != "fp16" and not bool(torch.isfinite(norm)):
             self._undo(before)
             raise NotFiniteError(step, batch.scans, "the gradient")
-        self.scaler.step(self.optimiser)
-        self.scaler.update()
+        self._advance()
         self.optimiser.zero_grad(set_to_none=True)
         decay = ema_decay(step, float(spec.get("ema", 0.0)))
         torch._foreach_lerp_(self._floats[0], self._floats[1], 1 - decay)
         for kept, value in zip(*self._counts, strict=True):
             kept.copy_(value)
         return loss
+
+    def _advance(self) -> None:
+        try:
+            self.scaler.step(self.optimiser)
+        except RuntimeError as error:
+            # Its moments are made in the first step.
+            if not out_of_memory(error):
+                raise
+            raise InputError(
+                "the optimiser's moments are more than the memory of the device holds beside the network",
+                where=self.plan.model,
+                remedy="Set fewer features in models.<name>.plan.network.",
+            ) from None
+        self.scaler.update()
 
     def _undo(self, buffers: Sequence[Tensor]) -> None:
         """Forget a step that was not taken."""

@@ -87,6 +87,17 @@ def test_a_batch_is_a_function_of_the_seed(seed: int, preset: str) -> None:
     assert torch.equal(labels, kept[1])
 
 
+@given(seed=st.integers(0, 2**31), preset=st.sampled_from(list(PRESETS)), dims=st.sampled_from([2, 3]))
+@settings(max_examples=20, deadline=None)
+def test_who_shares_the_batch_changes_nothing(seed: int, preset: str, dims: int) -> None:
+    images, labels = torch.randn(5, 1, *SIDES[dims], generator=Generator().manual_seed(seed)), blob(dims, 5)
+    whole = augmenter(preset, dims)(images, labels, seeds(seed, images))
+    for place in (slice(0, 1), slice(1, 5, 2)):
+        part = augmenter(preset, dims)(images[place], labels[place], seeds(seed, images)[place])
+        torch.testing.assert_close(part[0], whole[0][place], atol=1e-5, rtol=1e-5)
+        assert torch.equal(part[1], whole[1][place])
+
+
 def test_another_seed_is_another_batch() -> None:
     images, labels = torch.randn(2, 1, *SIDES[2]), blob(2, 2)
     aug = augmenter("mri")

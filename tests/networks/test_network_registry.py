@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -189,3 +190,35 @@ def test_dynamo_export_has_a_dynamic_batch() -> None:
     program = torch.export.export(network, (torch.randn(2, 1, 16, 16),), dynamic_shapes=({0: batch},))
     x = torch.randn(5, 1, 16, 16)
     torch.testing.assert_close(program.module()(x), network(x), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "features", "dropout"),
+    [("unet_classic", [64, 128, 256, 512], 0.3), ("unet_tutorial", [8, 16, 32, 64, 128], 0.0)],
+)
+def test_textbook_networks_are_as_the_textbook_has_them(name: str, features: list[int], dropout: float) -> None:
+    network = build({"name": name}, spatial_dims=2, in_channels=1, out_channels=3)
+    kernels = [tuple(m.weight.shape) for m in network.down.modules() if isinstance(m, torch.nn.Conv2d)]
+    expected = [(into, out) for into, out in zip([1, *features], features, strict=False)]
+    assert kernels == [(out, i, 3, 3) for into, out in expected for i in (into, out)]
+    norms = [m.num_features for m in network.down.modules() if isinstance(m, torch.nn.BatchNorm2d)]
+    assert norms == [count for count in features for _ in range(2)]
+    ups = [tuple(m.weight.shape) for m in network.up.modules() if isinstance(m, torch.nn.ConvTranspose2d)]
+    assert ups == [(below, here, 2, 2) for here, below in pairwise(features)]
+    assert network.dropout.p == dropout
+    assert network.head.weight.shape == (3, features[0], 1, 1)
+    assert network.train()(torch.randn(2, 1, 32, 32)).shape == (2, 3, 32, 32)
+
+
+@pytest.mark.parametrize(
+    ("name", "convolutions"),
+    [
+        ("ternausnet11", [64, 128, 256, 256, 512, 512, 512, 512]),
+        ("ternausnet16", [64, 64, 128, 128, 256, 256, 256, 512, 512, 512, 512, 512, 512]),
+    ],
+)
+def test_ternausnets_encoder_is_vggs(name: str, convolutions: list[int]) -> None:
+    network = build({"name": name}, spatial_dims=2, in_channels=3, out_channels=1)
+    kernels = [tuple(m.weight.shape) for m in network.features.modules() if isinstance(m, torch.nn.Conv2d)]
+    assert kernels == [(out, into, 3, 3) for into, out in pairwise([3, *convolutions])]
+    assert sum(isinstance(m, MaxPool | torch.nn.MaxPool2d) for m in network.features.modules()) >= 4

@@ -232,3 +232,68 @@ def test_short_budgets_take_small_networks() -> None:
     assert rules.is_short(500, None)
     assert rules.is_short(None, 3)
     assert not rules.is_short(501, None)
+
+
+def _like(tmp_path: Path, **changes: Any) -> dict[str, Any]:
+    """The fingerprint of a study of volumes with some of its figures changed."""
+    study, paths = head_study(tmp_path)
+    plan.run(study, paths)
+    return read_json(paths.fingerprint) | changes
+
+
+@pytest.mark.parametrize(
+    ("shares", "region", "said"),
+    [((0.4, 0.5), "nonzero", "40%"), ((0.0, 0.5), "head", "50%"), ((0.0, 0.0), "all", "next to no air")],
+)
+def test_mri_is_normalised_where_the_patient_is(
+    tmp_path: Path, shares: tuple[float, float], region: str, said: str
+) -> None:
+    fingerprint = _like(tmp_path, zero_share=shares[0], air_share=shares[1])
+    made = plan.make_plan(head_study(tmp_path)[0], "unet", fingerprint)
+    assert made.normalisation == {"name": "zscore_foreground", "region": region, "clip": [0.5, 99.5]}
+    assert said in made.reasons["normalisation"]
+
+
+def test_ct_takes_the_hounsfield_units_of_its_organs(tmp_path: Path) -> None:
+    fingerprint = _like(tmp_path)
+    made = plan.make_plan(head_study(tmp_path, modality="ct")[0], "unet", fingerprint)
+    assert made.normalisation == {"name": "ct_window", **fingerprint["organ_intensity"][0]}
+    assert (made.augmentation["preset"], made.augmentation["bias_field"], made.augmentation["gamma"]) == ("mri", 0, 0)
+
+
+def test_colour_takes_the_encoders_statistics_and_mirrors(tmp_path: Path) -> None:
+    study, paths = chest_study(tmp_path)
+    plan.run(study, paths)
+    fingerprint = read_json(paths.fingerprint) | {"channels": 3}
+    made = plan.make_plan(chest_study(tmp_path, modality="photo")[0], "unet", fingerprint)
+    assert made.normalisation == {"name": "encoder"}
+    assert (made.in_channels, made.mirror_axes, made.augmentation["preset"]) == (3, [0], "photo")
+
+
+def test_the_plan_says_how_often_it_validates_and_on_which_kernels(tmp_path: Path) -> None:
+    fingerprint = _like(tmp_path)
+    counted = plan.make_plan(head_study(tmp_path, budget={"steps": 400})[0], "unet", fingerprint)
+    timed = plan.make_plan(head_study(tmp_path, budget={"minutes": 4})[0], "unet", fingerprint)
+    assert (counted.validate_every, timed.validate_every) == (100, 250)
+    assert "four times" in counted.reasons["validate_every"]
+    assert "every 250 steps" in timed.reasons["validate_every"]
+    models = {"unet": {"plan": {"deterministic": True}}}
+    asked = plan.make_plan(head_study(tmp_path, models=models)[0], "unet", fingerprint)
+    assert (counted.deterministic, asked.deterministic) == (False, True)
+    assert asked.reasons["deterministic"] == "set in the study's config"
+
+
+def test_patients_are_spread_by_the_organs_that_they_show(tmp_path: Path) -> None:
+    """Every third head has no tumour: each fold, and the test, gets its share of them."""
+    study, paths = head_study(tmp_path, 30, split={"folds": 4, "test_fraction": 0.2})
+    plan.run(study, paths)
+    splits = read_splits(paths.splits)
+    parts: dict[Any, list[bool]] = {}
+    for patient, place in splits.items():
+        parts.setdefault("test" if place.split == "test" else place.fold, []).append(
+            int(patient.removeprefix("p-h")) % 3 == 0
+        )
+    assert sorted(parts, key=str) == [0, 1, 2, 3, "test"]
+    for shown in parts.values():
+        assert len(shown) == 6
+        assert sum(shown) == 2

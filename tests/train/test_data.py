@@ -71,6 +71,12 @@ def test_processes_share_a_batch_without_overlap() -> None:
     parts = [Batches(cases, plan, CPU, rank=rank, world=2).at(9) for rank in range(2)]
     assert torch.equal(whole.images[0::2], parts[0].images)
     assert torch.equal(whole.images[1::2], parts[1].images)
+    augment = Augmentation(plan)
+    changed = augment(whole, 9)
+    for rank in range(2):
+        own = augment(parts[rank], 9, range(rank, plan.batch, 2))
+        torch.testing.assert_close(own.images, changed.images[rank::2], atol=1e-5, rtol=1e-5)
+        assert torch.equal(own.labels, changed.labels[rank::2])
     with pytest.raises(InputError, match="cannot be shared"):
         Batches(cases, plan, CPU, world=3)
 

@@ -14,6 +14,7 @@ import torch
 import yaml
 
 from pipeline import plan, preprocess, train
+from pipeline.core.files import read_json
 from pipeline.core.journal import read_journal
 from pipeline.mechanics.model_files import load_model
 from tests.train.studies import chest_study
@@ -23,14 +24,32 @@ SMALL = {
     "size": [32, 32],
     "batch": 4,
     "network": {"features": [8, 16, 32]},
-    "augmentation": {"preset": "none"},
     "validate_every": 3,
 }
+#: The second process has memory for one patch at a time; the command is the same.
+NARROW = """
+import os, sys
+import torch
+from pipeline.train.engine import Engine
+
+honest = Engine._accumulate
+
+def narrow(self, batch, step):
+    if os.environ["RANK"] == "1" and self.micro_batch > 1:
+        raise torch.OutOfMemoryError("out of memory")
+    return honest(self, batch, step)
+
+Engine._accumulate = narrow
+from pipeline.cli import main
+sys.argv[0] = "organseg"
+main()
+"""
 CHANGES: dict[str, Any] = {"models": {"unet": {"plan": SMALL}}, "budget": {"steps": STEPS}}
 
 
 @pytest.mark.slow
-def test_two_processes_learn_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("memory", ["enough", "short in one of them"])
+def test_two_processes_learn_what_one_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, memory: str) -> None:
     monkeypatch.setenv("ORGANSEG_TRACKING", "offline")
     places = []
     for name in ("one", "two"):
@@ -42,7 +61,12 @@ def test_two_processes_learn_what_one_does(tmp_path: Path, monkeypatch: pytest.M
     # Through the command, whose lock the second process must not wait for.
     (tmp_path / "two" / "configs").mkdir()
     (tmp_path / "two" / "configs" / "chest.yaml").write_text(yaml.safe_dump(study.model_dump(mode="json")))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "pipeline"]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    if memory == "enough":
+        command += ["-m", "pipeline"]
+    else:
+        (tmp_path / "narrow.py").write_text(NARROW)
+        command += [str(tmp_path / "narrow.py")]
     done = subprocess.run(
         [*command, "train", "--study", "chest", "--threads", "1", "--device", "cpu"],
         env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
@@ -52,6 +76,9 @@ def test_two_processes_learn_what_one_does(tmp_path: Path, monkeypatch: pytest.M
         timeout=300,
     )
     assert done.returncode == 0, done.stderr[-3000:]
+    key = train.read_task(places[1], "unet", 0).key
+    kept = read_json(places[1].checkpoints(key) / "settings.json")
+    assert kept["micro_batch"] == (2 if memory == "enough" else 1)
     losses, dices = [], []
     for paths in places:
         events = list(read_journal(paths.model("unet", 0) / "journal.jsonl"))

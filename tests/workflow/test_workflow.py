@@ -10,6 +10,9 @@ import pytest
 from place import final_files, make_place, run, start
 from traces import secrets_of, traces
 
+from pipeline.core.study import parse_study
+from pipeline.workflow import WorkflowStudy
+
 pytestmark = pytest.mark.slow
 
 
@@ -81,3 +84,20 @@ def test_trainings_that_run_side_by_side_share_the_cores(tmp_path: Path) -> None
     assert "threads: 8" in alone
     assert "threads: 4" in two
     assert "threads: 8" not in two
+
+
+def test_a_model_is_trained_again_where_the_weights_it_starts_from_are_others(tmp_path: Path) -> None:
+    weights = tmp_path / "earlier" / "unet" / "weights.safetensors"
+    weights.parent.mkdir(parents=True)
+    weights.write_bytes(b"one")
+    values = {
+        "modality": "mri",
+        "organs": ["a"],
+        "models": {"unet": {}, "next": {"init_from": str(tmp_path / "earlier")}},
+    }
+    named = WorkflowStudy("heads", parse_study(values, "heads"))
+    assert named.start("unet") == ""
+    before = named.start("next")
+    assert before == named.start("next") != ""
+    weights.write_bytes(b"other")
+    assert named.start("next") != before
