@@ -14,6 +14,7 @@ from pipeline.core.manifest import SCAN_ID
 from pipeline.core.scan import Modality, Scan
 from pipeline.core.study import Ingest
 from pipeline.formats.table import PASSED_OVER, UNOPENED, read_scan_file, read_scans
+from pipeline.mechanics.champion import Reading
 
 #: GiB that reading one scan may take at least, as in ingestion; where the machine has more, that.
 LEAST_GIB = 4.0
@@ -34,16 +35,17 @@ class Input:
     read: Callable[[], Scan]
 
 
-def find_inputs(paths: Sequence[Path], modality: Modality) -> Iterator[Input]:
+def find_inputs(paths: Sequence[Path], modality: Modality, reading: Reading | None = None) -> Iterator[Input]:
     """Every scan in files, folders and manifests, under names that are told apart and say nothing of a patient.
 
     A picture or volume keeps its file's name; DICOM objects, whose files may be named after patients, are numbered.
+    They are read as ``reading`` says, which a model knows of the scans that it was trained on.
 
     Raises:
         InputError: A path does not exist, or a manifest cannot be read.
     """
     taken: set[str] = set()
-    options = _options()
+    options = _options(reading or Reading())
     for path in paths:
         find = _from_manifest if path.suffix.lower() == ".csv" else _from_files
         for one in find(path, modality, options):
@@ -91,10 +93,10 @@ def _from_files(path: Path, modality: Modality, options: Ingest) -> Iterator[Inp
             yield Input(name, str(item.source), refuse)
 
 
-def _options() -> Ingest:
+def _options(reading: Reading) -> Ingest:
     """How to read: one scan is in memory at a time, so it may take the machine's, where the system says how much."""
     try:
         there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
     except ValueError:
         there = 0.0
-    return Ingest(memory_gib=max(LEAST_GIB, there))
+    return reading.options(memory_gib=max(LEAST_GIB, there))

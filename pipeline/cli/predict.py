@@ -61,7 +61,7 @@ def predict_files(
 
     _check(formats, backend)
     predictor, champion, folder = open_model(model, threads, backend)
-    inputs = list(find_inputs(scans, champion.modality))
+    inputs = list(find_inputs(scans, champion.modality, champion.ingest))
     if not inputs:
         raise InputError("holds no scan", where=", ".join(map(str, scans)))
     job = Job(study_of(champion, formats), champion.name, champion.study, out)
@@ -107,7 +107,7 @@ def open_model(model: str, threads: int | None, backend: Any = None) -> tuple[Pr
         InputError: There is no such model.
     """
     from pipeline.core.errors import InputError
-    from pipeline.mechanics.champion import FILE, MODEL, Champion, Member, member_plan
+    from pipeline.mechanics.champion import FILE, MODEL, Champion, Member, member_plan, member_reading
     from pipeline.mechanics.predictor import open_champion, open_folds
 
     if model.startswith(("models:/", "runs:/")):
@@ -136,6 +136,7 @@ def open_model(model: str, threads: int | None, backend: Any = None) -> tuple[Pr
         overlapping=plan.overlapping,
         colors=colors,
         mirror_pairs=plan.mirror_pairs,
+        ingest=member_reading(folder),
         members=[Member(model=plan.model, fold=0, folder=".")],
     )
     return open_folds([folder], threads=threads), alone, folder

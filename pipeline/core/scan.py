@@ -174,9 +174,28 @@ class Scan:
             stored=self.stored or self.grid,
         )
 
-    def to_stored(self, array: Array) -> Array:
-        """Bring an array ``(…, X, Y, Z)`` on this scan's grid back to the axis order of the file it came from."""
-        if self.stored is None or self.is_flat:
+    def to_stored(self, array: Array, fill: float = 0) -> Array:
+        """Bring an array ``(…, X, Y, Z)`` on this scan's grid back to the file it came from.
+
+        That is the axis order of a volume's file, and the whole size of a picture whose borders were cut off.
+
+        Args:
+            array: What lies on this scan's grid.
+            fill: Value of what was cut off.
+        """
+        if self.stored is None:
             return array
+        if self.is_flat:
+            return self._widened(array, self.stored, fill)
         axes, flips = to_canonical(self.stored)
         return np.ascontiguousarray(unpermute(array, axes, flips))
+
+    def _widened(self, array: Array, whole: Grid, fill: float) -> Array:
+        """A picture's array with what was cut off around it, at its place on the grid of the file."""
+        if whole.shape == self.shape:
+            return array
+        origin = np.linalg.inv(np.asarray(whole.affine, float)) @ self.affine[:, 3]
+        before = [round(float(origin[axis])) for axis in (0, 1)]
+        after = [whole.shape[axis] - self.shape[axis] - before[axis] for axis in (0, 1)]
+        lead = [(0, 0)] * (array.ndim - 3)
+        return np.pad(array, [*lead, (before[0], after[0]), (before[1], after[1]), (0, 0)], constant_values=fill)

@@ -118,6 +118,11 @@ def compare(
     return rows
 
 
+def failed_row(scan_id: str, form: str, reason: str) -> dict[str, object]:
+    """A row of a form that could not be written or read."""
+    return {"scan_id": scan_id, "format": form, "status": "failed", "reason": reason}
+
+
 def unread(scan_id: str, form: str, organs: Iterable[str], reason: str) -> list[dict[str, object]]:
     """A row for each organ that a form shows and that nothing can read back from it."""
     return [

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
 from pipeline.export import checks, readers
-from pipeline.export.checks import Tolerance
+from pipeline.export.checks import Tolerance, failed_row
+from pipeline.formats.borders import uncropped
 from pipeline.formats.nifti_labels import write_label_files
 from pipeline.formats.png import png
+from pipeline.formats.rle.volume import on_stored_grid
 from pipeline.mechanics.pictures import HEAD, contact_sheet, overlay, rgb, spotlight
 
 Row = dict[str, Any]
@@ -45,8 +47,16 @@ class Job:
 
 
 def export_scan(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
-    """Write one scan in every format that has files of its own; what cannot be written becomes a failed row."""
+    """Write one scan in every format that has files of its own; what cannot be written becomes a failed row.
+
+    A picture whose borders were cut off is written in the size of its file.
+    """
     rows: list[Row] = []
+    if scan.is_flat:
+        try:
+            scan, labels = _whole(scan, labels)
+        except InputError as error:
+            return [failed_row(scan_id, form, error.what) for form in FORMS if form in job.study.export.formats]
     for form, write in FORMS.items():
         if form in job.study.export.formats:
             try:
@@ -58,9 +68,18 @@ def export_scan(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Ro
     return rows
 
 
-def failed_row(scan_id: str, form: str, reason: str) -> Row:
-    """A row of a form that could not be written."""
-    return {"scan_id": scan_id, "format": form, "status": "failed", "reason": reason}
+def _whole(scan: Scan, labels: LabelMap) -> tuple[Scan, LabelMap]:
+    """A picture and its organs in the size of its file, each organ where it was.
+
+    Raises:
+        InputError: An organ is elsewhere.
+    """
+    wide = on_stored_grid(scan, labels)
+    rows = checks.compare("", "", checks.expected(labels), checks.expected(wide), wide, Tolerance())
+    moved = [str(row["reason"]) for row in rows if row["status"] == "failed"]
+    if moved:
+        raise InputError(f"with its borders put back: {moved[0]}")
+    return uncropped(scan), wide
 
 
 def _nifti(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
@@ -163,33 +182,14 @@ def write_png(path: Path, picture: Image.Image) -> None:
 
 
 def export_tables(job: Job, each: Each) -> list[Row]:
-    """Write the formats that hold all scans in one file."""
-    from pipeline.formats.rle import write_masks
-    from pipeline.formats.rle.volume import on_stored_grid
+    """Write the formats that hold all scans in one file, and the sheets of pictures."""
+    from pipeline.export.shared import write_shared
 
-    formats = job.study.export.formats
-    organs = job.study.organ_names()
     rows: list[Row] = []
-
-    def items() -> Iterator[tuple[str, LabelMap, str]]:
-        for name, scan, labels in each():
-            # On the grid of the scan's own file, as the NIfTI export is.
-            yield name, on_stored_grid(scan, labels), scan.unit
-
-    if "rle" in formats:
-        dialect = job.study.export.rle_dialect
-        path = job.out / "rle" / "masks.csv"
-        write_masks(path, items(), dialect, organs=organs)
-        for name, labels, _ in items():
-            read = readers.read_rle_organs(path, name, labels, dialect, organs)
-            rows += checks.compare(name, "rle", checks.expected(labels), read, labels, Tolerance())
-    if "coco" in formats:
-        path = job.out / "coco" / "annotations.json"
-        write_masks(path, items(), "coco", organs=organs)
-        for name, labels, _ in items():
-            read = readers.read_coco_organs(path, name, labels)
-            rows += checks.compare(name, "coco", checks.expected(labels), read, labels, Tolerance())
-    if "overlays" in formats:
+    for form in TABLES:
+        if form in job.study.export.formats:
+            rows += write_shared(job.study, job.out, form, each)
+    if "overlays" in job.study.export.formats:
         rows += _write_sheets(job, sorted((job.out / "overlays").glob("*.png")))
     return rows
 
@@ -202,7 +202,12 @@ def _write_sheets(job: Job, pictures: list[Path]) -> list[Row]:
         shown = pictures[start : start + SHEET]
         path = job.out / "contact_sheets" / f"{number:03d}.png"
         write_png(path, contact_sheet([(picture.stem, Image.open(picture)) for picture in shown]))
-        for picture, reason in zip(shown, read_sheet(path, shown), strict=True):
+        reasons = read_sheet(path, shown)
+        for picture, reason in zip(shown, reasons, strict=True):
             status = "failed" if reason else "ok"
             rows.append({"scan_id": picture.stem, "format": "contact_sheets", "status": status, "reason": reason})
+        if any(reasons):
+            aside = job.out / "failed" / "contact_sheets" / path.name
+            aside.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(aside)
     return rows

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
+from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array
 from pipeline.export.checks import ABSENT, Measured, measured
@@ -68,8 +70,12 @@ def read_seg_organs(path: Path, labels: LabelMap) -> dict[str, Measured]:
     """Organs of a DICOM segmentation object, from its frames' bits and places.
 
     Args:
-        path: The object.
-        labels: Gives places to the pixels of pictures, whose instances have none.
+        path: The object, with its source instances beside it.
+        labels: Gives a place to pictures, whose instances have none: their pixels are as large as the source instance
+            says, and run to the sides of the patient that the object names.
+
+    Raises:
+        InputError: A picture's rows or columns run to another side of the patient.
     """
     import pydicom
 
@@ -79,15 +85,17 @@ def read_seg_organs(path: Path, labels: LabelMap) -> dict[str, Measured]:
     stack = bits[: frames * rows * columns].reshape(frames, rows, columns)
     names = {int(item.SegmentNumber): str(item.SegmentLabel) for item in seg.SegmentSequence}
     shared = seg.SharedFunctionalGroupsSequence[0]
+    placed = all("PlanePositionSequence" in own for own in seg.PerFrameFunctionalGroupsSequence)
+    flat = None if placed else _picture_place(path, seg, labels)
     points: dict[str, list[Array]] = {}
     sizes: dict[str, float] = {}
     for frame, own in zip(stack, seg.PerFrameFunctionalGroupsSequence, strict=True):
         organ = names[int(own.SegmentIdentificationSequence[0].ReferencedSegmentNumber)]
         row, column = np.nonzero(frame)
-        if "PlanePositionSequence" not in own:
+        if flat is not None:
             ends = np.stack([column, row, np.zeros_like(row), np.ones_like(row)])
-            places = (np.asarray(labels.affine) @ ends)[:3].T
-            voxel = float(np.prod(labels.grid.spacing[:2]))
+            places = (flat @ ends)[:3].T
+            voxel = float(np.prod(np.linalg.norm(flat[:3, :2], axis=0)))
         else:
             measures = shared.PixelMeasuresSequence[0]
             down, right = (float(value) for value in measures.PixelSpacing)
@@ -105,55 +113,24 @@ def read_seg_organs(path: Path, labels: LabelMap) -> dict[str, Measured]:
     return found
 
 
+def _picture_place(path: Path, seg: Any, labels: LabelMap) -> Array:
+    """Pixel index → RAS+ mm of a picture, with the spacing and the sides of the patient that the files say."""
+    import pydicom
+    from nibabel.orientations import aff2axcodes
+
+    affine = np.array(labels.affine, float)
+    said = "".join(seg.get("PatientOrientation") or [])
+    meant = "".join({"S": "H", "I": "F"}.get(letter, letter) for letter in aff2axcodes(affine)[:2])
+    if said and said != meant:
+        raise InputError(f"read back, rows and columns run to {said} of the patient, not {meant}")
+    source = pydicom.dcmread(path.parent / "source" / "0001.dcm", stop_before_pixels=True)
+    steps = source.get("PixelSpacing") or source.get("ImagerPixelSpacing")
+    if steps:
+        affine[:3, :2] *= np.array([float(steps[1]), float(steps[0])]) / np.linalg.norm(affine[:3, :2], axis=0)
+    return affine
+
+
 def _slice_step(seg: object) -> float:
     """Distance between neighbouring slices that the object says."""
     measures = seg.SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0]  # type: ignore[attr-defined]
     return float(measures.get("SpacingBetweenSlices") or measures.SliceThickness)
-
-
-def read_coco_organs(path: Path, scan_id: str, labels: LabelMap) -> dict[str, Measured]:
-    """Organs of one scan in a COCO annotation file with run lengths."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    names = {item["id"]: item["name"] for item in content["categories"]}
-    images = {item["id"]: Path(item["file_name"]).stem for item in content["images"]}
-    masks: dict[str, Array] = {}
-    for item in content["annotations"]:
-        name = images[item["image_id"]]
-        if name != scan_id and not name.startswith(f"{scan_id}_slice_"):
-            continue
-        height, width = item["segmentation"]["size"]
-        counts = item["segmentation"]["counts"]
-        runs = _coco_counts(counts) if isinstance(counts, str) else counts
-        flat = np.repeat(np.arange(len(runs)) % 2, runs).astype(bool)
-        picture = flat.reshape(width, height)
-        index = int(name.removeprefix(f"{scan_id}_slice_")) - 1 if name != scan_id else 0
-        masks.setdefault(names[item["category_id"]], np.zeros(labels.data.shape, bool))[:, :, index] |= picture
-    return {organ: measured(mask, labels.affine) for organ, mask in masks.items()}
-
-
-def _coco_counts(text: str) -> list[int]:
-    """COCO's compressed counts: five bits a character, differences to the count before the last from the fourth on."""
-    counts: list[int] = []
-    position = 0
-    while position < len(text):
-        value, shift, more = 0, 0, True
-        while more:
-            letter = ord(text[position]) - 48
-            value |= (letter & 0x1F) << shift
-            more = bool(letter & 0x20)
-            position += 1
-            shift += 5
-            if not more and letter & 0x10:
-                value |= -1 << shift
-        counts.append(value + (counts[-2] if len(counts) > 2 else 0))
-    return counts
-
-
-def read_rle_organs(
-    path: Path, scan_id: str, labels: LabelMap, dialect: str, organs: Sequence[str]
-) -> dict[str, Measured]:
-    """Organs of one scan in a table of run lengths, by the reader that knows every dialect."""
-    from pipeline.formats.rle import read_mask
-
-    masks = read_mask(path, scan_id, organs, labels.grid.shape, dialect)
-    return {organ: measured(mask, labels.affine) for organ, mask in masks.items()}

@@ -17,7 +17,8 @@ _KEPT = 0.5
 def crop_borders(scan: Scan) -> Scan:
     """Cut lines off the picture's edges while they are one flat grey, black or white.
 
-    ``notes["cropped"]`` then holds ``[left, top, right, bottom]`` in pixels; ``stored`` keeps the uncut grid.
+    ``notes["cropped"]`` then holds ``[left, top, right, bottom]`` in pixels, ``notes["border"]`` the grey of each;
+    ``stored`` keeps the uncut grid.
     """
     picture = scan.voxels[0, :, :, 0].astype(np.float64)
     low, high = np.percentile(picture, [1, 99])
@@ -38,7 +39,35 @@ def cropped(scan: Scan, edges: list[int]) -> Scan:
     affine = scan.affine.copy()
     affine[:3, 3] += affine[:3, 0] * left + affine[:3, 1] * top
     voxels = scan.voxels[:, left : width - right, top : height - bottom]
-    return replace(scan, voxels=np.ascontiguousarray(voxels), affine=affine, notes={**scan.notes, "cropped": edges})
+    notes = {**scan.notes, "cropped": edges, "border": [_grey(part) for part in _bands(scan.voxels, edges)]}
+    return replace(scan, voxels=np.ascontiguousarray(voxels), affine=affine, notes=notes)
+
+
+def uncropped(scan: Scan) -> Scan:
+    """The scan as its file shows it: the borders that were cut off are there again, each of them in one grey."""
+    edges = scan.notes.get("cropped")
+    if edges is None or scan.stored is None:
+        return scan
+    voxels = scan.to_stored(scan.voxels).copy()
+    # Scans that were ingested before their borders' greys were noted get the darkest one.
+    greys = scan.notes.get("border", [float(scan.voxels.min())] * 4)
+    for part, grey in zip(_bands(voxels, edges), greys, strict=True):
+        part[...] = grey
+    notes = {name: value for name, value in scan.notes.items() if name not in {"cropped", "border"}}
+    return replace(scan, voxels=voxels, affine=scan.stored.affine, notes=notes)
+
+
+def _bands(voxels: Array, edges: list[int]) -> list[Array]:
+    """Views of what lies left, above, right and below, without the corners twice; ``voxels`` are uncut."""
+    left, top, right, bottom = edges
+    _, width, height, _ = voxels.shape
+    middle = voxels[:, left : width - right]
+    return [voxels[:, :left], middle[:, :, :top], voxels[:, width - right :], middle[:, :, height - bottom :]]
+
+
+def _grey(band: Array) -> float:
+    """The median, as a value that occurs in the picture; 0 where there is no band."""
+    return float(np.percentile(band, 50, method="nearest")) if band.size else 0.0
 
 
 def _flat_ends(picture: Array, low: float, high: float, span: float) -> tuple[int, int]:

@@ -16,6 +16,7 @@ from PIL import Image
 from pipeline.core.files import whole_file
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Scan
+from pipeline.formats.borders import uncropped
 from pipeline.formats.nifti_labels import stored_grid, write_label_files, write_nifti
 
 FOLDER, IMAGES, MASKS = "correction", "images", "masks"
@@ -57,15 +58,16 @@ def put_aside(folder: Path, name: str, scan: Scan, labels: LabelMap, values: Map
         labels: Its organs, on the scan's grid.
         values: Organ → value in the file, as :func:`~pipeline.formats.nifti_labels.write_label_files` takes them.
     """
-    picture = _as_picture(scan)
+    whole = uncropped(scan)
+    picture = _as_picture(whole)
     if picture is not None:
         with whole_file(folder / IMAGES / f"{name}.png") as part:
             picture.save(part, "PNG")
     else:
-        several = scan.voxels.shape[0] > 1
-        for number, channel in enumerate(scan.voxels):
+        several = whole.voxels.shape[0] > 1
+        for number, channel in enumerate(whole.voxels):
             path = folder / IMAGES / (f"{name}_{number:04d}.nii.gz" if several else f"{name}.nii.gz")
-            write_nifti(path, scan.to_stored(channel), stored_grid(scan).affine, scan.unit)
+            write_nifti(path, whole.to_stored(channel), stored_grid(whole).affine, whole.unit)
     write_label_files(folder / MASKS, name, scan, labels, values)
 
 

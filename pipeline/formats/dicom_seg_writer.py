@@ -238,6 +238,13 @@ def _flat_spacing(instance: Dataset, scan: Scan) -> None:
         instance.ImagerPixelSpacing = spacing
 
 
+def _towards(affine: Array) -> list[str]:
+    """The patient's sides that a picture's rows and columns run to, as PatientOrientation wants them."""
+    directions = np.asarray(affine, float)[:3, :2].T
+    axes = np.abs(directions).argmax(axis=1)
+    return [("LR", "PA", "FH")[axis][int(one[axis] > 0)] for axis, one in zip(axes, directions, strict=True)]
+
+
 def _stored_values(frames: Array, scan: Scan) -> tuple[Array, float, float]:
     """Pixels as 16-bit integers, and the slope and intercept that bring them back."""
     values = np.nan_to_num(np.asarray(frames, np.float64))
@@ -271,7 +278,7 @@ def _instance(scan_id: str, scan: Scan, key: str, index: int) -> Dataset:
     one.StudyID, one.SeriesNumber, one.InstanceNumber = "1", 1, index + 1
     one.Modality = modality
     one.Manufacturer = ""
-    one.PatientOrientation = ["L", "F"] if scan.modality == "xray" else ""
+    one.PatientOrientation = _towards(scan.affine) if scan.modality == "xray" else ""
     one.ImageType = ["DERIVED", "SECONDARY"] + (
         ["OTHER"] if modality == "MR" else ["AXIAL"] if modality == "CT" else []
     )

@@ -15,8 +15,8 @@ from pipeline.formats.packing import write_packed
 
 
 def stored_grid(scan: Scan) -> Grid:
-    """The grid of the file that a scan came in; that of the picture as shown where the scan is flat."""
-    return scan.grid if scan.stored is None or scan.is_flat else scan.stored
+    """The grid of the file that a scan came in."""
+    return scan.stored or scan.grid
 
 
 def write_nifti(path: Path, data: Array, affine: Array, unit: Literal["mm", "px"]) -> None:

@@ -5,6 +5,7 @@ Source: the documentation of nnU-Net v2, "dataset format" and "region-based trai
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 from pipeline.core.files import write_json
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Scan
+from pipeline.formats.borders import uncropped
 from pipeline.formats.nifti_labels import stored_grid, write_nifti
 
 
@@ -33,22 +35,40 @@ class NnunetFolder:
         self.organs = tuple(organs)
         self.overlapping = overlapping
         self._channels: tuple[str, ...] = ()
-        self._training = 0
+        self._files: dict[str, list[Path]] = {}
+        self._training: set[str] = set()
         self._ignores = False
         self._combinations: dict[int, int] = {}
 
     def add(self, scan_id: str, scan: Scan, labels: LabelMap | None, *, training: bool) -> None:
         """Write a scan, a file a channel, and its mask where it has one."""
+        files = self._files.setdefault(scan_id, [])
         kind = "Tr" if training else "Ts"
         affine = stored_grid(scan).affine
-        for channel, voxels in enumerate(scan.voxels):
-            path = self.folder / f"images{kind}" / f"{scan_id}_{channel:04d}.nii.gz"
-            write_nifti(path, scan.to_stored(voxels), affine, scan.unit)
+        whole = uncropped(scan)
+        for channel, voxels in enumerate(whole.voxels):
+            files.append(self.folder / f"images{kind}" / f"{scan_id}_{channel:04d}.nii.gz")
+            write_nifti(files[-1], whole.to_stored(voxels), affine, scan.unit)
         self._channels = self._channels or scan.channels or tuple(str(i) for i in range(scan.voxels.shape[0]))
         if labels is not None:
             data = self._values(labels)
-            write_nifti(self.folder / f"labels{kind}" / f"{scan_id}.nii.gz", scan.to_stored(data), affine, scan.unit)
-        self._training += training
+            files.append(self.folder / f"labels{kind}" / f"{scan_id}.nii.gz")
+            write_nifti(files[-1], scan.to_stored(data), affine, scan.unit)
+        if training:
+            self._training.add(scan_id)
+
+    def images(self, scan_id: str) -> list[Path]:
+        """The files of a scan's channels, in order."""
+        return [path for path in self._files.get(scan_id, []) if path.parent.name.startswith("images")]
+
+    def take_out(self, scan_id: str, folder: Path) -> None:
+        """Move what there is of a scan to another folder; ``dataset.json`` is to be written after that."""
+        for path in self._files.pop(scan_id, []):
+            if path.exists():
+                target = folder / path.relative_to(self.folder)
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(path, target)
+        self._training.discard(scan_id)
 
     def _values(self, labels: LabelMap) -> Array:
         ignored = labels.ignored()
@@ -64,12 +84,12 @@ class NnunetFolder:
         return values
 
     def close(self) -> None:
-        """Write ``dataset.json``."""
+        """Write ``dataset.json``; again, where scans were taken out since."""
         labels: dict[str, Any] = {"background": 0}
         content: dict[str, Any] = {
             "channel_names": dict(enumerate(self._channels)),
             "labels": labels,
-            "numTraining": self._training,
+            "numTraining": len(self._training),
             "file_ending": ".nii.gz",
         }
         if self.overlapping:

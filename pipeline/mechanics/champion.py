@@ -11,7 +11,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import read_json, read_yaml, write_yaml
 from pipeline.core.plan import Plan, parse_plan
 from pipeline.core.scan import Modality
-from pipeline.core.study import explain
+from pipeline.core.study import Ingest, explain
 from pipeline.mechanics.postprocessing import OrganSteps
 
 FILE = "champion.yaml"
@@ -56,6 +56,30 @@ class Backend(Part):
     """Member's folder → largest difference found."""
 
 
+class Reading(Part):
+    """How the study read its scans: whatever else the networks are to see is read the same way."""
+
+    channels: list[str] = []
+    """Names of a scan's channels, in their order."""
+    window: Literal["none", "voi"] | tuple[float, float] = "none"
+    """Grey window of radiographs, as in a study's ``ingest.window``."""
+    crop_borders: bool = False
+    """Cut off burned-in collimation borders of radiographs."""
+
+    @classmethod
+    def of(cls, ingest: Ingest) -> Reading:
+        """What a study's section ``ingest`` says of it."""
+        return cls(channels=ingest.channels, window=ingest.window, crop_borders=ingest.crop_borders)
+
+    def options(self, **bounds: float) -> Ingest:
+        """As the readers of scans take it.
+
+        Args:
+            bounds: ``seconds`` and ``memory_gib``, where they are not the ordinary ones.
+        """
+        return Ingest.model_validate({**self.model_dump(), **bounds})
+
+
 class Champion(Part):
     """``champion.yaml``."""
 
@@ -69,6 +93,8 @@ class Champion(Part):
     codes: dict[str, str] = {}
     """Organ → SNOMED CT code, where the study gives one."""
     mirror_pairs: list[tuple[str, str]] = []
+    ingest: Reading = Reading()
+    """How scans are read before the networks see them."""
     members: list[Member] = Field(min_length=1)
     """Their probabilities are averaged."""
     mirror: bool = False
@@ -113,8 +139,22 @@ def member_plan(folder: Path) -> Plan:
     Raises:
         InputError: The folder holds no trained model.
     """
+    return parse_plan(_facts(folder)["plan"], str(folder / MODEL))
+
+
+def member_reading(folder: Path) -> Reading:
+    """How the scans were read that a network was trained on; the ordinary way where its folder does not say.
+
+    Raises:
+        InputError: The folder holds no trained model.
+    """
+    facts = _facts(folder).get("facts")
+    return Reading.model_validate(facts.get("ingest", {}) if isinstance(facts, dict) else {})
+
+
+def _facts(folder: Path) -> dict[str, Any]:
     path = folder / MODEL
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("plan"), dict):
         raise InputError("is not a trained model's", where=str(path), remedy="`organseg train` writes it.")
-    return parse_plan(content["plan"], str(path))
+    return content

@@ -17,7 +17,7 @@ from pipeline.formats.store import read_labels, read_scan
 def run(study: Study, paths: StudyPaths, *, say: Callable[[str], None] = lambda line: None) -> Path:
     """Write ``results/<study>/masks.rle.csv`` in the dialect that the study names.
 
-    Volumes are cut along the axes of the files that the scans came in.
+    Volumes are cut along the axes of the files that the scans came in; pictures have their files' size.
 
     Args:
         study: The study's config.
@@ -38,7 +38,7 @@ def run(study: Study, paths: StudyPaths, *, say: Callable[[str], None] = lambda 
     def items() -> Iterator[tuple[str, LabelMap, str]]:
         for row, path in masks:
             labels = read_labels(path)
-            if labels.grid.shape[2] > 1:
+            if labels.grid.shape[2] > 1 or study.ingest.crop_borders:
                 labels = on_stored_grid(read_scan(paths.scan(row["shard"], row["scan_id"])), labels)
             yield row["scan_id"], labels, "px" if row["spacing_source"] == "unknown" else "mm"
 

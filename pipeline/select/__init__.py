@@ -25,6 +25,7 @@ from pipeline.mechanics.champion import (
     BackendName,
     Champion,
     Member,
+    Reading,
     member_plan,
     read_champion,
 )
@@ -81,6 +82,7 @@ def run(
         colors=study.colors(),
         codes={organ: about.snomed for organ, about in study.organs.items() if about.snomed},
         mirror_pairs=study.mirror_pairs(),
+        ingest=Reading.of(study.ingest),
         members=members,
         mirror=any(plan.mirror_axes for plan in plans),
         postprocessing=steps,
@@ -132,6 +134,14 @@ def _adopt(study: Study, paths: StudyPaths, model: str) -> Champion:
         )
     if study.modality != champion.modality:
         raise InputError(f"the model is for {champion.modality}, the study is of {study.modality}", where="model")
+    for name in ("window", "crop_borders"):
+        own, theirs = getattr(study.ingest, name), getattr(champion.ingest, name)
+        if own != theirs:
+            raise InputError(
+                f"the model was trained on scans read with {name}: {theirs}, and the study's are read with {own}",
+                where=f"ingest.{name}",
+                remedy=f"Give the study the model's ingest.{name}.",
+            )
     _start_folder(paths.champion)
     shutil.copytree(source, paths.champion, dirs_exist_ok=True)
     return champion

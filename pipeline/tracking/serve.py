@@ -76,15 +76,18 @@ class Segmenter:
 
     def _segment(self, number: int, scan: Scan) -> Iterable[dict[str, Any]]:
         from pipeline.formats.rle.codec import encode
+        from pipeline.formats.rle.volume import on_stored_grid
         from pipeline.mechanics.postprocessing import voxel_size
 
         found = self.predictor.predict(scan)
-        x, y, z = found.labels.data.shape
+        # A picture whose borders were cut off is answered in its whole size.
+        labels = on_stored_grid(scan, found.labels) if scan.is_flat else found.labels
+        x, y, z = labels.data.shape
         size = voxel_size(scan.canonical().grid, scan.unit)
         unit = ("px" if z == 1 else "voxels") if scan.unit == "px" else "cm²" if z == 1 else "mL"
         scale = 1 if scan.unit == "px" else 100 if z == 1 else 1000
-        for organ in found.labels.organs:
-            mask = found.labels.mask(organ)
+        for organ in labels.organs:
+            mask = labels.mask(organ)
             count = int(np.count_nonzero(mask))
             yield {
                 "scan": number,
@@ -133,7 +136,6 @@ def scan_of(given: Mapping[str, Any], champion: Champion) -> Scan:
         InputError: It holds neither a readable file nor an array of 2 to 4 axes.
     """
     from pipeline.core.errors import InputError
-    from pipeline.core.study import Ingest
     from pipeline.formats.table import read_scan_file
 
     image, voxels = given.get("image"), given.get("voxels")
@@ -143,7 +145,7 @@ def scan_of(given: Mapping[str, Any], champion: Champion) -> Scan:
             path = Path(folder) / "scan"
             path.write_bytes(data)
             try:
-                return read_scan_file([path], champion.modality, Ingest())
+                return read_scan_file([path], champion.modality, champion.ingest.options())
             except InputError as error:
                 # The name of the temporary file tells a caller nothing.
                 raise InputError(f"image: {error.what}", remedy=error.remedy) from None

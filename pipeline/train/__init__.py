@@ -18,6 +18,7 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.plan import Plan, read_plan
 from pipeline.core.splits import fold_sides, read_splits
 from pipeline.core.study import Study
+from pipeline.mechanics.champion import Reading
 from pipeline.mechanics.model_files import WEIGHTS, build_for
 from pipeline.mechanics.schedule import validation_steps
 from pipeline.tracking import follow
@@ -137,7 +138,8 @@ def run(
         loop.run(stop)
         if journal is not None:
             journal.write("end", step=settings.steps, seconds=round(loop.at.seconds, 1), reason="finished")
-            write_results(paths.model(model, fold), task_facts(task, settings), engine, study.colors(), folder)
+            facts = {**task_facts(task, settings), "ingest": Reading.of(study.ingest).model_dump(mode="json")}
+            write_results(paths.model(model, fold), facts, engine, study.colors(), folder)
             say(f"{model}, fold {fold}: {settings.steps} steps in {loop.at.seconds:.0f} s")
 
 

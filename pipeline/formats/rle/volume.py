@@ -153,11 +153,11 @@ def checksums(entries: Sequence[Entry]) -> list[str]:
 
 
 def on_stored_grid(scan: Scan, labels: LabelMap) -> LabelMap:
-    """A label map in the axis order of the file that its scan came in; pictures stay as they are shown.
+    """A label map in the axis order of the file that its scan came in; a picture in its whole size.
 
     Slices are counted as whoever has that file sees them, which is how ingestion reads them back.
     """
-    if scan.is_flat or scan.stored is None:
+    if scan.stored is None:
         return labels
     return replace(labels, data=scan.to_stored(labels.data), affine=np.asarray(scan.stored.affine, float))
 
