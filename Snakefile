@@ -173,6 +173,8 @@ rule predict_champion:
     threads: 2
     resources:
         gpu=1,
+    params:
+        probabilities=lambda w: STUDIES[w.study].keeps_probabilities,
     shell:
         "organseg predict --study {wildcards.study} --part test --model champion --threads {threads} > {log} 2>&1"
 

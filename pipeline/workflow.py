@@ -63,6 +63,11 @@ class WorkflowStudy:
         """The folds of each model."""
         return list(range(self.study.split.folds))
 
+    @property
+    def keeps_probabilities(self) -> bool:
+        """Whether the champion's probabilities are to be exported, for which ``predict`` must keep them."""
+        return "probabilities" in self.study.export.formats
+
     def settings(self, stage: str) -> str:
         """Hash of the config's values that a stage reads."""
         values: dict[str, Any] = self.study.model_dump(mode="json", include=set(SETTINGS[stage]))

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from pipeline.cli.inputs import Input
     from pipeline.cli.outcomes import Outcome
-    from pipeline.core.scan import Scan
     from pipeline.core.study import Study
     from pipeline.mechanics.champion import Champion
     from pipeline.mechanics.course import Course
@@ -59,6 +58,8 @@ def predict_files(
     from pipeline.mechanics.flow import flow
     from pipeline.mechanics.quality import open_judge
 
+    probabilities = probabilities or "probabilities" in formats
+    formats = [form for form in formats if form != "probabilities"]
     _check(formats, backend)
     predictor, champion, folder = open_model(model, threads, backend)
     inputs = list(find_inputs(scans, champion.modality, champion.ingest))
@@ -212,16 +213,20 @@ class _Steps:
         from pipeline.cli.outcomes import organ_rows
         from pipeline.core.errors import InputError
         from pipeline.export.forms import export_scan
+        from pipeline.export.probabilities import check_probabilities
         from pipeline.formats.correction import FOLDER, put_aside
+        from pipeline.formats.nifti_labels import write_probabilities
 
         name, out, scan = under.source.name, self.job.out, course.scan
         prediction = course.conclude()
         rows = export_scan(self.job, name, scan, prediction.labels)
+        if self.probabilities:
+            path, maps = out / "probabilities" / f"{name}.nii.gz", prediction.probabilities
+            write_probabilities(path, scan, maps, overlapping=prediction.labels.overlapping)
+            rows += check_probabilities(path, name, scan, prediction.labels, self.predictor.steps, maps)
         failed = [row for row in rows if row["status"] == "failed"]
         if failed:
             raise InputError(str(failed[0]["reason"]))
-        if self.probabilities:
-            _write_probabilities(out / "probabilities" / f"{name}.nii.gz", scan, prediction.probabilities)
         verdicts = self.judge(scan, prediction) if self.judge else {}
         under.outcome.organs = organ_rows(scan, prediction.labels, verdicts)
         if any(row["verdict"] in {"look", "fail"} for row in under.outcome.organs):
@@ -239,28 +244,6 @@ class _Steps:
         except Exception as error:  # whatever a damaged file sets off, the other scans go on
             under.outcome.reason = f"{type(error).__name__}: {error}"
         under.outcome.seconds += time.perf_counter() - start
-
-
-def _write_probabilities(path: Path, scan: Scan, probabilities: Any) -> None:
-    """Write ``(X, Y, Z, K)`` float32 in the grid of the scan's file, and read it back.
-
-    Raises:
-        InputError: The probabilities of an organ do not lie where they did.
-    """
-    import numpy as np
-
-    from pipeline.core.errors import InputError
-    from pipeline.export.readers import mass, read_probabilities
-    from pipeline.formats.nifti_labels import stored_grid, write_nifti
-
-    write_nifti(path, np.moveaxis(scan.to_stored(probabilities), 0, -1), stored_grid(scan).affine, scan.unit)
-    voxel = min(scan.spacing)
-    for number, (source, read) in enumerate(
-        zip([mass(one, scan.affine) for one in probabilities], read_probabilities(path), strict=True)
-    ):
-        apart = float(np.linalg.norm(source.centroid - read.centroid)) if source.size else 0.0
-        if not (apart <= 0.02 * voxel and abs(source.size - read.size) <= 1e-3 * source.size):
-            raise InputError(f"read back, the probabilities of channel {number} are other than those written")
 
 
 def _list_doubtful(folder: Path, rows: Sequence[dict[str, Any]]) -> None:

@@ -13,6 +13,8 @@ from pipeline.core.study import Study
 #: predictions and exports. Compressed sources unpack to about four times their size.
 PER_SOURCE_BYTE = 12
 PER_MODEL = 400 * 2**20  # weights, optimiser state and exported forms of one model and fold
+#: Bytes of probabilities for each byte of source and organ: two voxels, as compressed sources hold them, of float32.
+PER_PROBABILITY = 8
 SAMPLE = 200
 
 
@@ -27,6 +29,9 @@ def estimate(study: Study, manifest: Manifest, data: Path) -> int:
     source = sum(sizes) / max(len(sizes), 1) * len(manifest.rows)
     trained = 0 if study.model else len(study.models) * study.split.folds
     need = int(source * PER_SOURCE_BYTE + trained * PER_MODEL)
+    if "probabilities" in study.export.formats:
+        channels = len(study.organs) + (not study.overlapping)
+        need += int(source * _predicted(study, manifest) * channels * PER_PROBABILITY)
     free = shutil.disk_usage(Path()).free
     if free < need:
         raise InputError(
@@ -34,6 +39,12 @@ def estimate(study: Study, manifest: Manifest, data: Path) -> int:
             remedy="Free some space, or run where there is more.",
         )
     return need
+
+
+def _predicted(study: Study, manifest: Manifest) -> float:
+    """Share of the scans that the champion predicts: the test's, about, and those without masks."""
+    labelled = sum(row.labelled for row in manifest.rows) / max(len(manifest.rows), 1)
+    return 1.0 if study.model else 1 - labelled * (1 - study.split.test_fraction)
 
 
 def _size(path: Path) -> int:

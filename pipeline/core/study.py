@@ -149,13 +149,10 @@ class Select(Section):
 class Export(Section):
     """Which files the champion's predictions become."""
 
-    formats: list[Literal["nifti", "rle", "dicom_seg", "overlays", "spotlight", "surfaces", "coco", "nnunet"]] = [
-        "nifti",
-        "rle",
-        "dicom_seg",
-        "overlays",
-    ]
-    """Forms to write."""
+    formats: list[
+        Literal["nifti", "rle", "dicom_seg", "overlays", "spotlight", "surfaces", "coco", "nnunet", "probabilities"]
+    ] = ["nifti", "rle", "dicom_seg", "overlays"]
+    """Forms to write. ``probabilities`` are float32 volumes of each organ, which take much disk."""
     rle_dialect: str = "organseg"
     """Dialect of the RLE CSV files, of the masks' too."""
     identity: Literal["hashed"] = "hashed"

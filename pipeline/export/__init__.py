@@ -13,6 +13,7 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
+from pipeline.export import probabilities
 from pipeline.export.checks import COLUMNS, failed_row
 from pipeline.export.forms import Job, export_scan, export_tables
 from pipeline.export.nnunet import write_nnunet
@@ -42,7 +43,8 @@ def run(study: Study, paths: StudyPaths, *, say: Callable[[str], None] = lambda 
     out.mkdir(parents=True)
     champion = read_champion(paths.champion_yaml)
     job = Job(study, champion.name, paths.study, out)
-    predicted = read_table(paths.predictions("test", "champion") / "predictions.csv")
+    found = paths.predictions("test", "champion")
+    predicted = read_table(found / "predictions.csv")
     places = {row["scan_id"]: row["shard"] for row in read_table(paths.scans_csv)}
     names: list[str] = []
     unread: list[Row] = []
@@ -50,7 +52,7 @@ def run(study: Study, paths: StudyPaths, *, say: Callable[[str], None] = lambda 
 
     def both(name: str) -> tuple[Scan, LabelMap]:
         scan = read_scan(paths.scan(places[name], name))
-        return scan, read_labels(paths.predictions("test", "champion") / f"{name}.nii.gz")
+        return scan, read_labels(found / f"{name}.nii.gz")
 
     def each() -> Iterator[tuple[str, Scan, LabelMap]]:
         for name in names:
@@ -65,6 +67,12 @@ def run(study: Study, paths: StudyPaths, *, say: Callable[[str], None] = lambda 
             continue
         names.append(name)
         rows += export_scan(job, name, scan, labels)
+        if probabilities.FORM in study.export.formats:
+            kept = found / probabilities.FORM / f"{name}.nii.gz"
+            try:
+                rows += probabilities.export_probabilities(out, kept, name, scan, labels, champion.postprocessing)
+            except InputError as error:
+                rows.append(failed_row(name, probabilities.FORM, error.what))
     _set_aside(out, rows)  # before the sheets, which show what lies there
     rows += export_tables(job, each)
     if "nnunet" in study.export.formats:

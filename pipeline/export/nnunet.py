@@ -15,7 +15,7 @@ from pipeline.core.scan import Scan
 from pipeline.core.splits import read_splits
 from pipeline.core.study import Study
 from pipeline.export.checks import Tolerance, compare, expected, failed_row
-from pipeline.export.readers import read_nnunet_organs
+from pipeline.export.readers import on_grid, read_nnunet_organs
 from pipeline.formats.borders import uncropped
 from pipeline.formats.nnunet_raw import NnunetFolder
 from pipeline.formats.rle.volume import on_stored_grid
@@ -23,7 +23,6 @@ from pipeline.formats.store import read_labels, read_scan
 
 Row = dict[str, Any]
 FORM = "nnunet"
-PLACE = 0.02  # voxels that a corner of an image may be off: the header rounds to 32 bits
 
 
 def write_nnunet(study: Study, paths: StudyPaths, out: Path, say: Callable[[str], None]) -> list[Row]:
@@ -100,23 +99,13 @@ def check_images(files: list[Path], scan: Scan) -> None:
         InputError: An image lies elsewhere, or holds other values.
     """
     import nibabel as nib
-    from nibabel import orientations
 
     if len(files) != len(scan.voxels):
         raise InputError(f"read back, the scan has {len(files)} images for {len(scan.voxels)} channels")
     for number, (path, channel) in enumerate(zip(files, scan.voxels, strict=True)):
         image = nib.Nifti1Image.from_filename(path)
-        # Voxels of the file → voxels of the scan: the same axes, turned, or else it is another grid.
-        turn = np.linalg.inv(scan.affine) @ image.affine
-        order = orientations.io_orientation(turn)
-        values = orientations.apply_orientation(np.asanyarray(image.dataobj), order)
-        if values.shape != scan.shape:
-            raise InputError(f"read back, image {number} is {values.shape}, and the scan {scan.shape}")
-        placed = turn @ orientations.inv_ornt_aff(order, image.shape)
-        corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], float)
-        corners[:, :3] *= np.array(scan.shape) - 1
-        apart = float(np.linalg.norm(corners @ (placed - np.eye(4)).T, axis=1).max())
-        if apart > PLACE:
-            raise InputError(f"read back, image {number} lies {apart:.3g} voxels away")
+        if sorted(image.shape) != sorted(scan.shape):
+            raise InputError(f"read back, image {number} is {image.shape}, and the scan {scan.shape}")
+        values = on_grid(np.asanyarray(image.dataobj), image.affine, scan.grid)
         if not np.array_equal(values, channel, equal_nan=channel.dtype.kind == "f"):
             raise InputError(f"read back, image {number} holds other values than the scan")

@@ -12,10 +12,12 @@ import numpy as np
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
-from pipeline.core.scan import Array
+from pipeline.core.scan import Array, Grid
 from pipeline.export.checks import ABSENT, Measured, measured
 
 TO_RAS = np.diag([-1.0, -1.0, 1.0])
+ROUNDING = 1e-4  # by which a mean of probabilities may leave 0 … 1
+PLACE = 0.02  # voxels that a corner of a file may be off: its header rounds to 32 bits
 
 
 def read_nifti_organs(files: Mapping[str, tuple[Path, int]]) -> dict[str, Measured]:
@@ -41,20 +43,41 @@ def _nifti(path: Path) -> tuple[Array, Array]:
     return np.frombuffer(content, kind, int(np.prod(shape.astype(int))), start).reshape(shape, order="F"), affine
 
 
-def read_probabilities(path: Path) -> list[Measured]:
-    """Each channel of a NIfTI file of probabilities ``(X, Y, Z, K)``: its centre of mass, and its sum."""
+def read_probabilities(path: Path, grid: Grid) -> Array:
+    """Probabilities of a NIfTI file ``(X, Y, Z, K)``, brought to the grid of a scan.
+
+    Raises:
+        InputError: They do not lie on the grid, or are no probabilities.
+    """
     data, affine = _nifti(path)
-    return [mass(data[..., channel], affine) for channel in range(data.shape[3])]
+    if data.ndim != 4 or not (np.isfinite(data).all() and data.min() >= -ROUNDING and data.max() <= 1 + ROUNDING):
+        raise InputError("read back, the file holds something else than probabilities")
+    return on_grid(data, affine, grid)
 
 
-def mass(values: Array, affine: Array) -> Measured:
-    """Centre of mass, RAS+ mm, and sum of ``(X, Y, Z)`` values."""
-    total = float(values.sum(dtype=np.float64))
-    if total <= 0:
-        return ABSENT
-    sums = [values.sum(axis=tuple(i for i in range(3) if i != axis), dtype=np.float64) for axis in range(3)]
-    where = [float(one @ np.arange(len(one))) / total for one in sums]
-    return Measured((np.asarray(affine, float) @ [*where, 1])[:3], total)
+def on_grid(values: Array, affine: Array, grid: Grid) -> Array:
+    """Values ``(X, Y, Z, …)`` of a file, turned to the axes of a scan's grid and cut to it.
+
+    Raises:
+        InputError: The file's voxels are not the scan's, or do not cover it.
+    """
+    from nibabel import orientations
+
+    turn = np.linalg.inv(np.asarray(grid.affine, float)) @ affine
+    order = orientations.io_orientation(turn)
+    placed = turn @ orientations.inv_ornt_aff(order, values.shape[:3])
+    values = orientations.apply_orientation(values, order)
+    start = np.rint(-placed[:3, 3]).astype(int)
+    shift = np.eye(4)
+    shift[:3, 3] = -start
+    corners = np.array([[i, j, k, 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)], float)
+    corners[:, :3] *= np.array(values.shape[:3]) - 1
+    apart = float(np.linalg.norm(corners @ (placed - shift).T, axis=1).max())
+    if apart > PLACE:
+        raise InputError(f"read back, the voxels lie {apart:.3g} of a voxel off the scan's")
+    if (start < 0).any() or (start + grid.shape > values.shape[:3]).any():
+        raise InputError("read back, the file does not cover the scan")
+    return np.asarray(values[tuple(slice(a, a + n) for a, n in zip(start, grid.shape, strict=True))])
 
 
 def read_nnunet_organs(folder: Path, scan_id: str) -> dict[str, Measured]:

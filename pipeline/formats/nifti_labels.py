@@ -62,3 +62,18 @@ def write_label_files(
     path = folder / f"{scan_id}.nii.gz"
     write_nifti(path, scan.to_stored(data), grid.affine, scan.unit)
     return {organ: (path, values[organ]) for organ in labels.organs}
+
+
+def write_probabilities(path: Path, scan: Scan, probabilities: Array, *, overlapping: bool) -> None:
+    """Write probabilities in the grid of the scan's file, ``(X, Y, Z, K)`` float32.
+
+    Args:
+        path: The file.
+        scan: The scan, for its stored grid.
+        probabilities: ``(K, X, Y, Z)`` on the scan's grid: the background first, where organs exclude each other.
+        overlapping: Whether they do not. Borders that were cut off a picture are background.
+    """
+    stored = scan.to_stored(probabilities)
+    if scan.is_flat and not overlapping and stored is not probabilities:
+        stored[0] = scan.to_stored(probabilities[0], fill=1)
+    write_nifti(path, np.moveaxis(stored, 0, -1), stored_grid(scan).affine, scan.unit)

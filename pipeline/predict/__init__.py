@@ -19,6 +19,7 @@ from pipeline.core.scan import Scan
 from pipeline.core.splits import Part, by_part, read_splits
 from pipeline.core.study import Study
 from pipeline.formats.correction import FOLDER, clear, finish, put_aside
+from pipeline.formats.nifti_labels import write_probabilities
 from pipeline.formats.store import read_scan, write_labels
 from pipeline.mechanics.course import Course
 from pipeline.mechanics.flow import flow
@@ -26,6 +27,7 @@ from pipeline.mechanics.predictor import Prediction, Predictor, open_champion, o
 from pipeline.mechanics.quality import Judge, Verdict, open_judge
 
 Row = dict[str, str]
+PROBABILITIES = "probabilities"
 QUALITY_COLUMNS = ("scan_id", "organ", "verdict", "risk", "dice", "dice_low", "dice_high", "reasons")
 COLUMNS = ("scan_id", "patient_id", "model", "fold", "status", "reason", "seconds")
 
@@ -42,8 +44,8 @@ def run(
     """Predict one part of a study's scans with one model.
 
     Writes a label map a scan (on the scan's canonical grid), ``predictions.csv`` with a row a scan, and for ``oof`` the
-    probabilities, from which ``select`` reads ensembles and thresholds. A scan that cannot be predicted is a row with
-    its reason.
+    probabilities, from which ``select`` reads ensembles and thresholds. The champion's are kept as they are to be
+    exported, where the study asks for that form. A scan that cannot be predicted is a row with its reason.
 
     Args:
         study: The study.
@@ -134,6 +136,7 @@ class _Work:
         self.out = out
         self.model = model
         self.keep = keep
+        self.form = model == "champion" and "probabilities" in study.export.formats
         self.judge = judge
         self.threads = threads
         self.say = say
@@ -189,7 +192,10 @@ class _Work:
         """Write what was found, judge it, and put aside what is doubtful."""
         name = under.scan["scan_id"]
         if self.keep:
-            write_probabilities(self.out / "probabilities" / f"{name}.npz", prediction)
+            keep_probabilities(self.out / PROBABILITIES / f"{name}.npz", prediction)
+        if self.form:
+            path = self.out / PROBABILITIES / f"{name}.nii.gz"
+            write_probabilities(path, image, prediction.probabilities, overlapping=self.study.overlapping)
         if self.judge is not None:
             self._judge(self.judge, under, image, prediction)
         write_labels(self.out / f"{name}.nii.gz", prediction.labels, image.unit)
@@ -209,14 +215,14 @@ class _Work:
             InputError: Not one scan could be predicted.
         """
         self.rows.sort(key=lambda row: row["scan_id"])
-        _drop_others(self.out, {row["scan_id"] for row in self.rows if row["status"] == "ok"})
+        done = {row["scan_id"] for row in self.rows if row["status"] == "ok"}
+        _drop_others(self.out, done, wanted=self.keep or self.form)
         if self.judge is not None:
             self.verdicts.sort(key=lambda row: row["scan_id"])
             write_table(self.out / "quality.csv", self.verdicts, QUALITY_COLUMNS)
         write_table(self.out / "predictions.csv", self.rows, COLUMNS)
         failed = [row for row in self.rows if row["status"] != "ok"]
-        done = len(self.rows) - len(failed)
-        self.say(f"{self.model}: {done} scans predicted" + (f", {len(failed)} failed" if failed else ""))
+        self.say(f"{self.model}: {len(done)} scans predicted" + (f", {len(failed)} failed" if failed else ""))
         if self.aside:
             finish(self.correction)
             self.say(f"{self.aside} doubtful scans without masks lie in {self.correction}, to be corrected")
@@ -242,18 +248,18 @@ def quality_rows(scan_id: str, verdicts: Mapping[str, Verdict]) -> list[Row]:
     return rows
 
 
-def write_probabilities(path: Path, prediction: Prediction) -> None:
-    """Write probabilities in 255 steps."""
+def keep_probabilities(path: Path, prediction: Prediction) -> None:
+    """Write probabilities in 255 steps, for ``select`` to read."""
     with whole_file(path) as part:
         np.savez_compressed(part, probabilities=np.rint(prediction.probabilities * 255).astype(np.uint8))
 
 
-def _drop_others(out: Path, names: set[str]) -> None:
-    """Remove what an earlier run left of scans that are gone."""
+def _drop_others(out: Path, names: set[str], *, wanted: bool) -> None:
+    """Remove what an earlier run left of scans that are gone, and probabilities that are not wanted."""
     kept = {f"{name}.nii.gz" for name in names}
     for path in out.glob("*.nii.gz"):
         if path.name not in kept:
             path.unlink()
-    for path in (out / "probabilities").glob("*.npz"):
-        if path.stem not in names:
+    for path in (out / PROBABILITIES).glob("*"):
+        if path.name.removesuffix(".npz").removesuffix(".nii.gz") not in names or not wanted:
             path.unlink()

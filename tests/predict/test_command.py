@@ -85,6 +85,14 @@ def test_a_manifest(chosen_volumes: Made, inputs: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(np.asarray(probabilities.dataobj).sum(-1), 1, atol=1e-3)
 
 
+def test_probabilities_are_a_form_too(chosen_volumes: Made, inputs: Path, tmp_path: Path) -> None:
+    _, paths = chosen_volumes
+    scan = inputs / "case four.nii.gz"
+    assert predict_files([scan], str(paths.champion), tmp_path / "out", formats=["probabilities"]) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} >= {"probabilities", "predictions.csv"}
+    assert not (tmp_path / "out" / "nifti").exists()
+
+
 def test_wrong_probabilities_fail_the_scan(
     chosen_volumes: Made, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

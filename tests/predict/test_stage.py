@@ -184,3 +184,19 @@ def test_doubtful_scans_without_masks_are_put_aside(chosen_volumes: Made, monkey
         found = sorted(str(path.relative_to(folder)) for path in folder.rglob("*.nii.gz"))
         assert found == (["images/s6.nii.gz", "masks/s6.nii.gz"] if verdict is doubt else [])
     assert sum("to be corrected" in line for line in said) == 1
+
+
+@pytest.mark.parametrize("which", ["chosen_volumes", "chosen_pictures"])
+def test_probabilities_are_kept_for_a_study_that_exports_them(which: str, request: pytest.FixtureRequest) -> None:
+    from pipeline import export
+
+    study, paths = request.getfixturevalue(which)
+    assert not (paths.predictions("test", "champion") / "probabilities").exists()
+    asks = Study.model_validate({**study.model_dump(), "export": {"formats": ["nifti", "probabilities"]}})
+    predict.run(asks, paths, "test", "champion")
+    export.run(asks, paths)
+    rows = [row for row in read_table(paths.exports / "checks.csv") if row["format"] == "probabilities"]
+    assert {row["scan_id"] for row in rows} == {"s4", "s5", "s6"}
+    assert {row["status"] for row in rows} == {"ok"}, rows
+    predict.run(study, paths, "test", "champion")
+    assert not list((paths.predictions("test", "champion") / "probabilities").iterdir())

@@ -1,0 +1,104 @@
+"""The form ``probabilities``: what the champion thinks of each voxel, in the grid of the scan's file, read back."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from pipeline.core.errors import InputError
+from pipeline.core.labels import LabelMap
+from pipeline.core.scan import Array, Scan
+from pipeline.export.checks import Tolerance, compare, expected
+from pipeline.export.readers import read_probabilities
+from pipeline.mechanics.postprocessing import OrganSteps, clean_labels
+
+Row = dict[str, Any]
+FORM = "probabilities"
+SUM = 1e-3  # how far the probabilities of organs that exclude each other may be from 1 together
+
+
+def export_probabilities(
+    out: Path, kept: Path, scan_id: str, scan: Scan, labels: LabelMap, steps: Mapping[str, OrganSteps]
+) -> list[Row]:
+    """Put the file that ``predict`` kept among the exports, and check it.
+
+    Args:
+        out: Folder of the exports.
+        kept: The file. It is linked where the disk can do that, and else copied.
+        scan_id: The scan.
+        scan: The scan.
+        labels: The organs that were found in it.
+        steps: The champion's clean-up.
+
+    Raises:
+        InputError: The file is not there, or does not hold the scan's probabilities.
+    """
+    if not kept.is_file():
+        raise InputError("predict kept no probabilities of it", remedy="Run predict with the champion again.")
+    path = out / FORM / f"{scan_id}.nii.gz"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        os.link(kept, path)
+    except OSError:  # another disk, or one without links
+        shutil.copyfile(kept, path)
+    return check_probabilities(path, scan_id, scan, labels, steps)
+
+
+def check_probabilities(
+    path: Path,
+    scan_id: str,
+    scan: Scan,
+    labels: LabelMap,
+    steps: Mapping[str, OrganSteps],
+    source: Array | None = None,
+) -> list[Row]:
+    """Read probabilities back: decided and cleaned up, they are the organs that were found.
+
+    Args:
+        path: The file.
+        scan_id: The scan.
+        scan: The scan, on canonical axes.
+        labels: The organs that were found in it.
+        steps: The champion's clean-up.
+        source: ``(K, X, Y, Z)``, what was to be written, where it is at hand.
+
+    Returns:
+        A row an organ.
+
+    Raises:
+        InputError: The file lies elsewhere, or holds no probabilities, or others than the source.
+    """
+    values = np.moveaxis(read_probabilities(path, scan.grid), -1, 0)
+    channels = len(labels.organs) + (not labels.overlapping)
+    if len(values) != channels:
+        raise InputError(f"read back, there are {len(values)} probabilities a voxel, not {channels}")
+    if not labels.overlapping and np.abs(values.sum(axis=0) - 1).max() > SUM:
+        raise InputError("read back, the probabilities of a voxel do not add up to 1")
+    if source is not None:
+        for number, (read, one) in enumerate(zip(values, source, strict=True)):
+            if not np.array_equal(read, one):
+                raise InputError(f"read back, the probabilities of channel {number} are other than those written")
+    found = clean_labels(_decided(values, labels, steps), steps, scan.unit)
+    return compare(scan_id, FORM, expected(labels), expected(found), labels, Tolerance())
+
+
+def _decided(values: Array, labels: LabelMap, steps: Mapping[str, OrganSteps]) -> LabelMap:
+    """Organs by their probabilities alone, each with its threshold."""
+    least = {organ: steps[organ].threshold for organ in labels.organs if organ in steps}
+    if labels.overlapping:
+        masks = {
+            organ: one >= np.float32(least.get(organ) or 0.5) for organ, one in zip(labels.organs, values, strict=True)
+        }
+    else:
+        best = values[0].copy()
+        winner = np.zeros(best.shape, int)
+        for number, (organ, one) in enumerate(zip(labels.organs, values[1:], strict=True), 1):
+            wins = (one > best) & (one >= np.float32(least.get(organ) or 0))
+            best[wins], winner[wins] = one[wins], number
+        masks = {organ: winner == number for number, organ in enumerate(labels.organs, 1)}
+    return LabelMap.from_masks(masks, labels.affine, labels.organs, overlapping=labels.overlapping)
