@@ -215,14 +215,15 @@ class _Work:
             InputError: Not one scan could be predicted.
         """
         self.rows.sort(key=lambda row: row["scan_id"])
-        done = {row["scan_id"] for row in self.rows if row["status"] == "ok"}
-        _drop_others(self.out, done, wanted=self.keep or self.form)
+        found = {row["scan_id"] for row in self.rows if row["status"] == "ok"}
+        _drop_others(self.out, found, wanted=self.keep or self.form)
         if self.judge is not None:
             self.verdicts.sort(key=lambda row: row["scan_id"])
             write_table(self.out / "quality.csv", self.verdicts, QUALITY_COLUMNS)
         write_table(self.out / "predictions.csv", self.rows, COLUMNS)
         failed = [row for row in self.rows if row["status"] != "ok"]
-        self.say(f"{self.model}: {len(done)} scans predicted" + (f", {len(failed)} failed" if failed else ""))
+        done = len(self.rows) - len(failed)
+        self.say(f"{self.model}: {done} scans predicted" + (f", {len(failed)} failed" if failed else ""))
         if self.aside:
             finish(self.correction)
             self.say(f"{self.aside} doubtful scans without masks lie in {self.correction}, to be corrected")

@@ -1,6 +1,6 @@
-"""What the champion's MONAI bundle runs: MONAI's inferers over our networks, preparation and clean-up.
+"""What the champion's MONAI bundle predicts with: MONAI's inferers over our networks, preparation and clean-up.
 
-``configs/inference.json`` in the champion's folder names these functions; ``python -m monai.bundle run`` calls them.
+``configs/inference.json`` in the champion's folder names the networks; :mod:`pipeline.cli.bundle` runs them over files.
 """
 
 from __future__ import annotations
@@ -14,10 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array
-from pipeline.core.study import Ingest
-from pipeline.formats.nifti_labels import write_label_files
-from pipeline.formats.table import read_scans
-from pipeline.mechanics.champion import read_champion
+from pipeline.mechanics.champion import Champion
 from pipeline.mechanics.model_files import load_model
 from pipeline.mechanics.predictor import Predictor
 from pipeline.mechanics.preprocessing import Prepared
@@ -51,43 +48,18 @@ class Probabilities(nn.Module):
         return total / len(self.flips)
 
 
-class BundleRun:
-    """Segments every scan in a file or folder.
+def bundle_predictor(
+    champion: Champion, networks: Sequence[Probabilities], inferers: Sequence[Callable[..., Any]]
+) -> Predictor:
+    """What predicts as the champion does, with MONAI's inferers.
 
     Args:
-        bundle_root: The champion's folder.
+        champion: The champion.
         networks: Its members, in order.
         inferers: A MONAI inferer for each.
-        images: File or folder of scans.
-        output_dir: Folder for the masks, as ``organseg export`` writes NIfTI.
     """
-
-    def __init__(
-        self,
-        bundle_root: str,
-        networks: Sequence[Probabilities],
-        inferers: Sequence[Callable[..., Any]],
-        images: str,
-        output_dir: str,
-    ) -> None:
-        self.champion = read_champion(Path(bundle_root))
-        self.images = Path(images)
-        self.out = Path(output_dir)
-        members = [(n.plan, _whole(n, i)) for n, i in zip(networks, inferers, strict=True)]
-        self.predictor = _Inferred(members, steps=self.champion.postprocessing)
-
-    def run(self) -> list[str]:
-        """Predict and write; gives the names of the scans."""
-        values = {organ: index for index, organ in enumerate(self.champion.organs, 1)}
-        names = []
-        for item in read_scans(self.images, self.champion.modality, Ingest()):
-            if item.read is None:
-                continue
-            scan = item.read().canonical()
-            name = item.source.name.split(".")[0]
-            write_label_files(self.out, name, scan, self.predictor.predict(scan).labels, values)
-            names.append(name)
-        return names
+    members = [(n.plan, _whole(n, i)) for n, i in zip(networks, inferers, strict=True)]
+    return _Inferred(members, steps=champion.postprocessing)
 
 
 class _Inferred(Predictor):

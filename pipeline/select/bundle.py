@@ -74,7 +74,7 @@ def _metadata(champion: Champion, plans: Sequence[Plan]) -> dict[str, Any]:
                     "dtype": "float32",
                     "value_range": [],
                     "is_patch_data": True,
-                    "channel_def": {str(index): "image" for index in range(plan.in_channels)},
+                    "channel_def": {str(index): name for index, name in enumerate(_channels(champion, plan))},
                 }
             },
             "outputs": {
@@ -93,6 +93,12 @@ def _metadata(champion: Champion, plans: Sequence[Plan]) -> dict[str, Any]:
     }
 
 
+def _channels(champion: Champion, plan: Plan) -> list[str]:
+    """What the study calls its channels; else they are all ``image``."""
+    names = champion.ingest.channels
+    return names if len(names) == plan.in_channels else ["image"] * plan.in_channels
+
+
 def _inference(champion: Champion, plans: Sequence[Plan]) -> dict[str, Any]:
     return {
         "bundle_root": ".",
@@ -108,7 +114,7 @@ def _inference(champion: Champion, plans: Sequence[Plan]) -> dict[str, Any]:
         ],
         "inferers": [_inferer(plan) for plan in plans],
         "work": {
-            "_target_": "pipeline.predict.bundle.BundleRun",
+            "_target_": "pipeline.cli.bundle.BundleRun",
             "bundle_root": "@bundle_root",
             "networks": "@networks",
             "inferers": "@inferers",

@@ -1,0 +1,98 @@
+"""``python -m monai.bundle run`` on a champion's folder: what ``organseg predict`` does, with MONAI's inferers.
+
+``configs/inference.json`` in the folder names :class:`BundleRun`, which MONAI makes and runs.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pipeline.core.errors import EXIT_BAD_INPUT, EXIT_SOME_FAILED, InputError
+
+if TYPE_CHECKING:
+    from pipeline.cli.inputs import Input
+    from pipeline.cli.outcomes import Outcome
+    from pipeline.predict.bundle import Probabilities
+
+
+class BundleRun:
+    """Segments every scan in a file or folder.
+
+    Args:
+        bundle_root: The champion's folder.
+        networks: Its members, in order.
+        inferers: A MONAI inferer for each.
+        images: File or folder of scans, or a manifest.
+        output_dir: Folder for ``nifti/`` and ``predictions.csv``, as ``organseg predict`` writes them.
+    """
+
+    def __init__(
+        self,
+        bundle_root: str,
+        networks: Sequence[Probabilities],
+        inferers: Sequence[Callable[..., Any]],
+        images: str,
+        output_dir: str,
+    ) -> None:
+        from pipeline.cli.predict import study_of
+        from pipeline.export.forms import Job
+        from pipeline.mechanics.champion import read_champion
+        from pipeline.predict.bundle import bundle_predictor
+
+        self.champion = read_champion(Path(bundle_root))
+        self.images = Path(images)
+        self.job = Job(study_of(self.champion, ["nifti"]), self.champion.name, self.champion.study, Path(output_dir))
+        self.predictor = bundle_predictor(self.champion, networks, inferers)
+
+    def run(self) -> list[str]:
+        """Predict, write and read back; gives the names of the scans.
+
+        Raises:
+            SystemExit: 2 where there is nothing to predict, 3 where a scan failed, as ``organseg predict`` ends: MONAI
+                would bury any other error in its own.
+        """
+        from pipeline.cli.inputs import find_inputs
+        from pipeline.cli.outcomes import COLUMNS, Table, table_rows
+        from pipeline.core.files import write_table
+
+        try:
+            inputs = list(find_inputs([self.images], self.champion.modality, self.champion.ingest))
+            if not inputs:
+                raise InputError("holds no scan", where=str(self.images))
+        except InputError as error:
+            print(f"organseg: {error}", file=sys.stderr)
+            raise SystemExit(EXIT_BAD_INPUT) from None
+        table = Table(as_json=False)
+        outcomes = []
+        for one in inputs:
+            outcomes.append(self._one(one))
+            table.show(outcomes[-1])
+        rows = [row for outcome in outcomes for row in table_rows(outcome)]
+        write_table(self.job.out / "predictions.csv", rows, COLUMNS)
+        if any(outcome.reason for outcome in outcomes):
+            raise SystemExit(EXIT_SOME_FAILED)
+        return [outcome.name for outcome in outcomes]
+
+    def _one(self, one: Input) -> Outcome:
+        """One scan; what goes wrong with it is its reason, and the others go on."""
+        from pipeline.cli.outcomes import Outcome, organ_rows
+        from pipeline.export.forms import export_scan
+
+        outcome, start = Outcome(one.name, one.source), time.perf_counter()
+        try:
+            scan = one.read().canonical()
+            labels = self.predictor.predict(scan).labels
+            failed = [row for row in export_scan(self.job, one.name, scan, labels) if row["status"] == "failed"]
+            if failed:
+                raise InputError(str(failed[0]["reason"]))
+            outcome.organs = organ_rows(scan, labels, {})
+        except InputError as error:
+            outcome.reason = error.what
+        except Exception as error:  # whatever a damaged file sets off
+            outcome.reason = f"{type(error).__name__}: {error}"
+        outcome.seconds = time.perf_counter() - start
+        return outcome
