@@ -100,3 +100,29 @@ def test_keyed_uids() -> None:
     assert len(one) <= 64
     assert len({one, keyed_uid("other", "s1", "series"), keyed_uid("key", "s2", "series")}) == 3
     assert pydicom.uid.UID(one).is_valid
+
+
+@pytest.mark.parametrize(("row", "column"), [("L", "F"), ("R", "F"), ("A", "F"), ("P", "H")])
+def test_a_radiograph_names_the_sides_it_runs_to(tmp_path: Path, row: str, column: str) -> None:
+    """Source and object say what the original's PatientOrientation said; a mirrored one is told apart."""
+    from dataclasses import replace
+
+    from pipeline.core.errors import InputError
+    from pipeline.formats.dicom_xray import _TOWARDS
+
+    scan, masks = phantom(3, True)
+    affine = scan.affine.copy()
+    affine[:3, 0], affine[:3, 1] = np.multiply(_TOWARDS[row], 0.5), np.multiply(_TOWARDS[column], 0.7)
+    affine[:3, 2] = np.cross(affine[:3, 1], affine[:3, 0]) / 0.35
+    scan = replace(scan, affine=affine, stored=None)
+    labels = LabelMap.from_masks(masks, affine, list(masks), overlapping=True)
+    path = write_seg(tmp_path, "s", scan, labels, study="x", codes={}, colors={}, model="m")
+    for file in (path, tmp_path / "source" / "0001.dcm"):
+        assert list(pydicom.dcmread(file).PatientOrientation) == [row, column]
+    area = scan.spacing[0] * scan.spacing[1]
+    assert read_seg_organs(path, labels)["left"].size == pytest.approx(masks["left"].sum() * area)
+    seg = pydicom.dcmread(path)
+    seg.PatientOrientation = [{"L": "R", "R": "L", "A": "P", "P": "A"}[row], column]
+    seg.save_as(path)
+    with pytest.raises(InputError, match="of the patient"):
+        read_seg_organs(path, labels)

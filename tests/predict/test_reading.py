@@ -149,3 +149,23 @@ def test_a_study_that_applies_a_model_reads_as_it_does(chosen_pictures: Made, tm
         select.run(make_study(**changes), applied)
     select.run(make_study(**changes, ingest={"window": "voi"}), applied)
     assert read_champion(applied.champion).ingest.window == "voi"
+
+
+def test_the_served_model_reads_so_too(chosen_pictures: Made, tmp_path: Path) -> None:
+    """Its answer has the size of the picture that was sent."""
+    from types import SimpleNamespace
+
+    from pipeline.formats.rle.codec import decode
+    from pipeline.tracking.serve import Segmenter
+
+    _, paths = chosen_pictures
+    wide = write_png(tmp_path / "film.png", bordered(grey(), 0))
+    model = read_as(paths, crop_borders=True)
+    assert predict_files([wide], model, tmp_path / "out", formats=["nifti"]) == 0
+    served = Segmenter()
+    served.load_context(SimpleNamespace(artifacts={"champion": model}))
+    table = served.predict(None, [{"image": wide.read_bytes()}])
+    assert set(table["shape"]) == {"45×48×1"}
+    expected = masks_of(tmp_path / "out" / "nifti" / "film")
+    for organ, runs in zip(table["organ"], table["runs"], strict=True):
+        np.testing.assert_array_equal(decode(runs, SIZE[1], SIZE[0]), expected[organ][..., 0].T)
