@@ -102,6 +102,7 @@ def _dicom_seg(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row
         colors=job.study.colors(),
         model=job.model,
     )
+    readers.check_seg_source(path, scan)
     read = readers.read_seg_organs(path, labels)
     return checks.compare(scan_id, "dicom_seg", checks.expected(labels), read, labels, Tolerance())
 

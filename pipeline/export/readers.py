@@ -12,10 +12,11 @@ import numpy as np
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
-from pipeline.core.scan import Array, Grid
+from pipeline.core.scan import Array, Grid, Scan
 from pipeline.export.checks import ABSENT, Measured, measured
 
 TO_RAS = np.diag([-1.0, -1.0, 1.0])
+GREYS = 1e-3  # by which a grey value may be off, as a share of the scan's range
 ROUNDING = 1e-4  # by which a mean of probabilities may leave 0 … 1
 PLACE = 0.02  # voxels that a corner of a file may be off: its header rounds to 32 bits
 
@@ -134,6 +135,44 @@ def read_seg_organs(path: Path, labels: LabelMap) -> dict[str, Measured]:
         together = np.concatenate(parts)
         found[organ] = Measured(together.mean(axis=0), sizes[organ]) if len(together) else ABSENT
     return found
+
+
+def check_seg_source(path: Path, scan: Scan) -> None:
+    """Whether the source instances beside a DICOM segmentation object show the scan that it was found in.
+
+    Args:
+        path: The object.
+        scan: The scan.
+
+    Raises:
+        InputError: They lie elsewhere, or show something else.
+    """
+    import pydicom
+
+    files = [pydicom.dcmread(file) for file in sorted((path.parent / "source").glob("*.dcm"))]
+    pixels = np.stack([file.pixel_array.T for file in files], -1)
+    if scan.is_flat:
+        values = pixels
+    else:
+        first, last = (np.array(file.ImagePositionPatient, float) for file in (files[0], files[-1]))
+        turn = np.array(files[0].ImageOrientationPatient, float)
+        down, right = (float(value) for value in files[0].PixelSpacing)
+        affine = np.eye(4)
+        affine[:3, 0], affine[:3, 1], affine[:3, 3] = turn[:3] * right, turn[3:] * down, first
+        affine[:3, 2] = (last - first) / max(len(files) - 1, 1)
+        affine[:3] = TO_RAS @ affine[:3]
+        values = on_grid(pixels, affine, scan.grid) if len(files) > 1 else pixels
+    if values.shape != scan.shape:
+        raise InputError(f"read back, the source instances show {values.shape}, and the scan is {scan.shape}")
+    own = np.nan_to_num(scan.voxels[0])
+    low, high, least, most = (float(f(one)) for one in (own, values) for f in (np.min, np.max))
+    # Values that are not whole were stretched to the 16 bits of an instance.
+    rise = (high - low) / (most - least) if most > least else 0.0
+    apart = max(
+        float(np.abs(rise * (v.astype(float) - least) + low - o).max()) for v, o in zip(values, own, strict=True)
+    )
+    if apart > GREYS * (high - low):
+        raise InputError("read back, the source instances show something else than the scan")
 
 
 def _picture_place(path: Path, seg: Any, labels: LabelMap) -> Array:

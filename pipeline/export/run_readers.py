@@ -215,7 +215,7 @@ def paint_pairs(numbers: Sequence[int], size: tuple[int, int], convention: Conve
     """Starts (or gaps) and lengths as a picture ``(rows, columns)`` of a size.
 
     Raises:
-        InputError: The runs do not lie in the picture.
+        InputError: The runs do not lie in the picture one after the other.
     """
     pairs = np.asarray(numbers, np.int64)
     if pairs.size % 2:
@@ -224,13 +224,12 @@ def paint_pairs(numbers: Sequence[int], size: tuple[int, int], convention: Conve
     if convention.runs == "gaps":
         starts = np.cumsum(starts) + np.concatenate([[0], np.cumsum(lengths)[:-1]]).astype(np.int64)[: starts.size]
     starts = starts - convention.first
-    count = size[0] * size[1]
-    if starts.size and (starts.min() < 0 or (starts + lengths).max() > count or lengths.min() < 1):
-        raise InputError(f"read back, runs leave a picture of {size[1]} × {size[0]}")
-    steps = np.zeros(count + 1, np.int64)
-    np.add.at(steps, starts, 1)
-    np.subtract.at(steps, starts + lengths, 1)
-    return _shaped(np.cumsum(steps)[:-1] > 0, size, down=convention.down)
+    edges = np.stack([starts, starts + lengths], 1).ravel()
+    # Lengths of background and organ in turn.
+    turns = np.diff(edges, prepend=0, append=size[0] * size[1])
+    if turns.min() < 0 or (lengths < 1).any():
+        raise InputError(f"read back, runs overlap, or leave a picture of {size[1]} × {size[0]}")
+    return _shaped(np.repeat(np.arange(turns.size) % 2 == 1, turns), size, down=convention.down)
 
 
 def paint_counts(counts: str | Sequence[int], size: tuple[int, int]) -> Mask:

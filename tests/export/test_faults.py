@@ -255,6 +255,29 @@ def test_a_fault_in_the_nnunet_folder(predicted: Make, monkeypatch: pytest.Monke
     assert json.loads((folder / "dataset.json").read_text())["numTraining"] == 4
 
 
+@pytest.mark.parametrize("flat", [False, True], ids=["volume", "picture"])
+@pytest.mark.parametrize("fault", ["mirrored", "moved"])
+def test_a_segmentation_beside_another_source(
+    predicted: Make, monkeypatch: pytest.MonkeyPatch, fault: str, flat: bool
+) -> None:
+    """The object is right, and the instances that it refers to are not."""
+    study, paths = predicted(flat=flat, formats=["dicom_seg"])
+    right = dicom_seg_writer.source_instances
+
+    def wrong(name: str, scan: Scan, key: str) -> Any:
+        made = right(name, scan, key)
+        for one in made if name == BAD else []:
+            pixels = one.pixel_array
+            pixels = pixels[:, ::-1] if fault == "mirrored" else np.roll(pixels, 1, axis=0)
+            one.PixelData = np.ascontiguousarray(pixels).tobytes()
+        return made
+
+    monkeypatch.setattr(dicom_seg_writer, "source_instances", wrong)
+    failed, said = run(study, paths)
+    assert failed == {(BAD, "dicom_seg")}
+    assert any("something else than the scan" in line for line in said)
+
+
 def test_a_wrong_image_in_the_nnunet_folder(predicted: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     write = nnunet_raw.write_nifti
 

@@ -81,7 +81,13 @@ def test_gaps_by_hand() -> None:
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("1 2 3", "no length"), ("0 2", "leave a picture"), ("30 9", "leave a picture"), ("a b", "no number")],
+    [
+        ("1 2 3", "no length"),
+        ("0 2", "leave a picture"),
+        ("3 4 5 2", "overlap"),
+        ("30 9", "leave a picture"),
+        ("a b", "no number"),
+    ],
 )
 def test_wrong_cells(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "a.csv").write_text(f"ImageId,EncodedPixels\ns,{text}\n")
