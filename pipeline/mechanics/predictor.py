@@ -5,7 +5,6 @@ Everything that grows with the scan is made slab by slab; what does not fit into
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -17,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline.core.labels import LabelMap
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array, Scan
+from pipeline.mechanics.agreement import Agreement, Passes, between_members, mean_dice
 from pipeline.mechanics.backends import gpu_present, installed, open_network
 from pipeline.mechanics.champion import BackendName, Champion, Precision, member_plan, read_champion
 from pipeline.mechanics.large import ROOM, chunks, prepare_within, restore_rows, space
@@ -37,13 +37,15 @@ class Prediction:
             are exclusive. float32, possibly memory-mapped.
         certainty: Organ → the Dice that the probabilities themselves expect, ``2 Σ p m / (Σ p + Σ m)`` with the mask
             ``m``; 1 where neither holds anything.
-        agreement: Organ → least Dice between the masks of any two members; empty where there is one member.
+        agreement: Between whom → organ → Dice: ``passes``, the windows and their mirror images, as the mean of the
+            members; ``models`` and ``folds``, see :func:`~pipeline.mechanics.agreement.between_members`. Each is absent
+            where there is but one.
     """
 
     labels: LabelMap
     probabilities: Array
     certainty: dict[str, float]
-    agreement: dict[str, float]
+    agreement: Agreement
 
 
 @dataclass(frozen=True)
@@ -71,7 +73,7 @@ class Found:
 
     scan: Scan
     probabilities: Array
-    agreement: dict[str, float]
+    agreement: Agreement
 
 
 class Predictor:
@@ -134,18 +136,22 @@ class Predictor:
         scan = ready.scan
         if len(self.members) == 1:
             plan, forward = self.members[0]
-            return Found(scan, self.slide(forward, ready.prepared[plan.recipe_hash()], plan), {})
+            own, passes = self.slide(forward, ready.prepared[plan.recipe_hash()], plan)
+            return Found(scan, own, {"passes": passes} if passes else {})
         total = space((self.plan.out_channels, *scan.shape), self.room)
-        votes: list[LabelMap] = []
+        votes: list[tuple[str, LabelMap]] = []
+        turned = []
         for plan, forward in self.members:
-            own = self.slide(forward, ready.prepared[plan.recipe_hash()], plan)
+            own, passes = self.slide(forward, ready.prepared[plan.recipe_hash()], plan)
+            turned += [passes] if passes else []
             vote = np.empty(scan.shape, LabelMap.dtype_for(len(plan.organs), plan.overlapping))
             for rows in chunks(total):
                 part = restore_rows(own, scan.shape, rows, self.room)
                 total[:, rows] += part / np.float32(len(self.members))
                 vote[rows] = decide(part, plan)
-            votes.append(self._labels(vote, scan))
-        return Found(scan, total, _least_agreement(votes))
+            votes.append((plan.model, self._labels(vote, scan)))
+        # Mean, not least: out of fold, by which the figure is calibrated, a single network of each model is asked.
+        return Found(scan, total, {**({"passes": mean_dice(turned)} if turned else {}), **between_members(votes)})
 
     def conclude(self, found: Found) -> Prediction:
         """Third step: bring the probabilities to the scan's grid, decide and clean up."""
@@ -171,14 +177,16 @@ class Predictor:
         organs = tuple(self.plan.organs)
         return LabelMap(data, scan.affine, organs, self.plan.overlapping, frozenset(organs))
 
-    def slide(self, forward: Forward, ready: Prepared, plan: Plan) -> Array:
-        """Probabilities ``(K, X', Y', Z')`` of one network on its plan's grid."""
+    def slide(self, forward: Forward, ready: Prepared, plan: Plan) -> tuple[Array, dict[str, float]]:
+        """Probabilities ``(K, X', Y', Z')`` of one network on its plan's grid, and the agreement of its passes."""
         result = space((plan.out_channels, *ready.grid.shape), self.room)
-        for axis, start, slab in slabs(forward, ready.image, plan, mirror=self.mirror, batch=self.batch):
+        passes = Passes(plan)
+        walk = slabs(forward, ready.image, plan, mirror=self.mirror, batch=self.batch, passes=passes)
+        for axis, start, slab in walk:
             place = [slice(None)] * 4
             place[1 + axis] = slice(start, start + slab.shape[1 + axis])
             result[tuple(place)] = slab
-        return result
+        return result, passes.dice()
 
 
 def expected_dice(probabilities: Array, labels: LabelMap) -> dict[str, float]:
@@ -198,18 +206,6 @@ def expected_dice(probabilities: Array, labels: LabelMap) -> dict[str, float]:
         organ: 1.0 if m == 0 and p < 1 else float(2 * both / (p + m))
         for organ, (p, m, both) in zip(labels.organs, sums.T, strict=True)
     }
-
-
-def _least_agreement(votes: Sequence[LabelMap]) -> dict[str, float]:
-    if not votes:
-        return {}
-    least = dict.fromkeys(votes[0].organs, 1.0)
-    for organ in votes[0].organs:
-        for one, other in itertools.combinations([vote.mask(organ) for vote in votes], 2):
-            both = np.count_nonzero(one) + np.count_nonzero(other)
-            if both:
-                least[organ] = min(least[organ], 2 * np.count_nonzero(one & other) / both)
-    return least
 
 
 def open_champion(

@@ -23,7 +23,7 @@ from pipeline.core.scan import Array, Scan
 from pipeline.mechanics.champion import QUALITY
 from pipeline.mechanics.postprocessing import voxel_size
 from pipeline.mechanics.predictor import Prediction
-from pipeline.mechanics.quality_reference import DiceFit, Interval, QualityReference
+from pipeline.mechanics.quality_reference import Interval, QualityReference, predicted_dice, shortfall
 
 LOOK, FAIL = 1.0, 2.0
 COARSE = 8  # voxels a side of the coarse picture of a scan
@@ -32,7 +32,9 @@ Side = Literal["low", "high", "both"]
 #: Least half-width of a figure's interval: what differs by less is the same to a person.
 LEAST = {
     "certainty": 0.01,
-    "agreement": 0.02,
+    "passes": 0.02,
+    "models": 0.02,
+    "folds": 0.02,
     "log_size": 0.1,
     "whole": 0.02,
     "border": 0.1,
@@ -42,10 +44,15 @@ LEAST = {
     "log_extent": 0.05,
 }
 LEAST_OTHERWISE = 0.02  # shares of the picture and of its grey values
+#: Agreement that is known of scans that were predicted out of fold, by which it is calibrated.
+OUT_OF_FOLD = ("passes", "models")
 #: Figure → which side of its interval is suspicious, and how a person is told.
 MEANINGS: dict[str, tuple[Side, str]] = {
     "certainty": ("low", "the network is unsure of its outline"),
-    "agreement": ("low", "the networks disagree"),
+    "passes": ("low", "the scan and its mirror image give different outlines"),
+    "models": ("low", "the models disagree"),
+    # What it rests on is part of the reason: of scans that were predicted out of fold nobody knows this figure.
+    "folds": ("low", "the networks disagree more than good predictions and the reader do"),
     "log_size": ("both", "its size is unusual"),
     "place_x": ("both", "it lies unusually far to one side"),
     "place_y": ("both", "it lies unusually far to the front or back, top or bottom"),
@@ -183,9 +190,16 @@ def organ_figures(labels: LabelMap, unit: str, pairs: Sequence[tuple[str, str]])
 
 
 def dice_figures(
-    scan: Mapping[str, float], mask: Mapping[str, float], certainty: float, intervals: Mapping[str, Interval]
+    scan: Mapping[str, float],
+    mask: Mapping[str, float],
+    certainty: float,
+    intervals: Mapping[str, Interval],
+    agreement: Mapping[str, float],
 ) -> dict[str, float]:
-    """The figures that predict Dice; size and place as distances from what is usual, in half-widths."""
+    """The figures that predict Dice; size and place as distances from what is usual, in half-widths.
+
+    Of the agreement only what is also known of scans that were predicted out of fold.
+    """
     places = [excess(name, mask[name], intervals[name]) for name in mask if name.startswith("place_")]
     return {
         "certainty": certainty,
@@ -193,6 +207,7 @@ def dice_figures(
         "whole": mask["whole"],
         "size": excess("log_size", mask["log_size"], intervals["log_size"]),
         "place": max(places),
+        **{who: agreement[who] for who in OUT_OF_FOLD if who in agreement},
     }
 
 
@@ -219,10 +234,12 @@ class Judge:
             raise ValueError("the scan is not of the kind that the reference was made of")
         own = scan_figures(scan, coarse)
         masks = organ_figures(prediction.labels, scan.unit, reference.mirror_pairs)
-        return {
-            organ: self.of_organ(organ, own, masks.get(organ), prediction.certainty.get(organ), prediction.agreement)
-            for organ in prediction.labels.organs
-        }
+        verdicts = {}
+        for organ in prediction.labels.organs:
+            agreement = {who: dice[organ] for who, dice in prediction.agreement.items()}
+            certainty = prediction.certainty.get(organ)
+            verdicts[organ] = self.of_organ(organ, own, masks.get(organ), certainty, agreement)
+        return verdicts
 
     def of_organ(
         self,
@@ -232,25 +249,34 @@ class Judge:
         certainty: float | None,
         agreement: Mapping[str, float] | None = None,
     ) -> Verdict:
-        """The verdict on one organ, from its figures; ``mask`` is ``None`` where nothing was found."""
+        """The verdict on one organ, from its figures; ``mask`` is ``None`` where nothing was found.
+
+        ``agreement`` says between whom → Dice. It counts only where the organ was found: a few stray voxels of one pass
+        or network, which the others outvote, are no outline to disagree on, and the certainty knows of them.
+        """
         expected = self.reference.organs[organ]
         worst = {name: excess(name, scan[name], interval) for name, interval in self.reference.scan.items()}
-        figures = dict(mask or {})
+        agreement = dict(agreement or {})
+        figures = {**mask, **agreement} if mask is not None else {}
         if certainty is not None:
             figures["certainty"] = certainty
-        if agreement and organ in agreement:
-            figures["agreement"] = agreement[organ]
         for name, interval in expected.intervals.items():
             if name in figures:
                 worst[name] = excess(name, figures[name], interval)
         reasons = {MEANINGS[name][1]: risk for name, risk in worst.items() if risk > LOOK}
         dice = None
         if mask is not None and certainty is not None and expected.dice is not None:
-            dice = predicted_dice(expected.dice, dice_figures(scan, mask, certainty, expected.intervals))
-            risk = self.dice_risk(shortfall(expected.dice, dice[0], self.reference.limit))
+            known = dice_figures(scan, mask, certainty, expected.intervals, agreement)
+            if expected.dice.figures.keys() <= known.keys():
+                dice = predicted_dice(expected.dice, known)
+                risk = self.dice_risk(shortfall(expected.dice, dice[0], self.reference.limit))
+                reason = f"its predicted Dice is {dice[0]:.2f}"
+            else:
+                risk = (LOOK + FAIL) / 2
+                reason = "its Dice cannot be predicted, as the scan was not predicted the way the model was calibrated"
             worst["dice"] = risk
             if risk > LOOK:
-                reasons[f"its predicted Dice is {dice[0]:.2f}"] = risk
+                reasons[reason] = risk
         if mask is None and expected.present > 0.5:
             # Where all training scans have it, nothing found is a failure; where many do, a reason to look.
             worst["nothing"] = 2 * FAIL if expected.present > 0.95 else (LOOK + FAIL) / 2
@@ -271,18 +297,6 @@ def excess(name: str, value: float, interval: Interval) -> float:
     apart /= max(half, LEAST.get(name, LEAST_OTHERWISE))
     side = MEANINGS[name][0]
     return float(max(-apart if side == "low" else apart if side == "high" else abs(apart), 0.0))
-
-
-def predicted_dice(fit: DiceFit, figures: Mapping[str, float]) -> tuple[float, float, float]:
-    """Predicted Dice and its 90 % interval."""
-    value = fit.predict(figures)
-    middle, least, most = np.clip([value, value + fit.low, value + fit.high], 0, 1)
-    return float(middle), float(least), float(most)
-
-
-def shortfall(fit: DiceFit, dice: float, limit: float) -> float:
-    """How far a predicted Dice lies below a limit, in standard errors of the prediction."""
-    return (limit - dice) / fit.spread
 
 
 def open_judge(folder: Path) -> Judge | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, field_validator, model_validator
 
 
@@ -24,7 +25,7 @@ class DiceFit(BaseModel):
     Attributes:
         figures: Figure → its mean, its standard deviation, and the weight of their standardised value.
         intercept: Mean Dice.
-        low: 5th percentile of what the line leaves.
+        low: 5th percentile of what the line leaves of patients that it was not fitted to.
         high: 95th percentile of it.
         spread: Its standard deviation.
     """
@@ -60,6 +61,14 @@ class OrganReference(BaseModel):
     intervals: dict[str, Interval]
     present: float
     dice: DiceFit | None = None
+
+    @field_validator("intervals", mode="before")
+    @classmethod
+    def _agreement_is_that_of_folds(cls, value: Any) -> Any:
+        """Champions of before 2026-11-22 have one interval for all networks: the one that is now that of the folds."""
+        if isinstance(value, dict) and "agreement" in value:
+            return {("folds" if name == "agreement" else name): one for name, one in value.items()}
+        return value
 
     @field_validator("dice", mode="before")
     @classmethod
@@ -108,3 +117,15 @@ class QualityReference(BaseModel):
             scan = {name: one for name, one in value.get("scan", {}).items() if name != "handedness"}
             return {**value, "scan": scan}
         return value
+
+
+def predicted_dice(fit: DiceFit, figures: Mapping[str, float]) -> tuple[float, float, float]:
+    """Predicted Dice and its 90 % interval."""
+    value = fit.predict(figures)
+    middle, least, most = np.clip([value, value + fit.low, value + fit.high], 0, 1)
+    return float(middle), float(least), float(most)
+
+
+def shortfall(fit: DiceFit, dice: float, limit: float) -> float:
+    """How far a predicted Dice lies below a limit, in standard errors of the prediction."""
+    return (limit - dice) / fit.spread

@@ -16,6 +16,7 @@ import numpy as np
 from pipeline.core.errors import InputError
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array
+from pipeline.mechanics.agreement import Passes
 
 if TYPE_CHECKING:
     import torch
@@ -75,19 +76,28 @@ def swapped_channels(plan: Plan) -> list[int]:
     return order
 
 
-def mirrored(forward: Forward, plan: Plan) -> Forward:
-    """The mean of ``forward`` over all combinations of the plan's mirror axes, left and right organs swapped back."""
+def mirrored(forward: Forward, plan: Plan, passes: Passes | None = None, weights: Array | None = None) -> Forward:
+    """The mean of ``forward`` over all combinations of the plan's mirror axes, left and right organs swapped back.
+
+    Args:
+        forward: Batch of windows → probabilities.
+        plan: Mirror axes and organs.
+        passes: Told what each pass decides.
+        weights: With ``passes``: weight of each voxel of a window, 0 outside the image.
+    """
     flips = flip_sets(plan)
     swap = swapped_channels(plan)
 
     def mean(batch: Array) -> Array:
-        total: Array | None = None
-        for axes, swaps in flips:
+        total = forward(batch).astype(np.float32)
+        plain = passes.decided(total) if passes is not None else None
+        for number, (axes, swaps) in enumerate(flips[1:]):
             spatial = tuple(2 + axis for axis in axes)
-            turned = forward(np.ascontiguousarray(np.flip(batch, spatial))) if axes else forward(batch)
+            turned = forward(np.ascontiguousarray(np.flip(batch, spatial)))
             back = np.flip(turned[:, swap] if swaps else turned, spatial)
-            total = back.astype(np.float32) if total is None else total + back
-        assert total is not None
+            if passes is not None and plain is not None and weights is not None:
+                passes.add(number, plain, passes.decided(back), weights)
+            total += back
         return total / np.float32(len(flips))
 
     return mean if len(flips) > 1 else forward
@@ -116,18 +126,24 @@ def slide(forward: Forward, image: Array, plan: Plan, *, mirror: bool = False, b
 
 
 def slabs(
-    forward: Forward, image: Array, plan: Plan, *, mirror: bool = False, batch: int = 4
+    forward: Forward,
+    image: Array,
+    plan: Plan,
+    *,
+    mirror: bool = False,
+    batch: int = 4,
+    passes: Passes | None = None,
 ) -> Iterator[tuple[int, int, Array]]:
     """Predict an image slab by slab, in memory that depends on the patch and two sides of the image, not on the third.
 
-    Arguments are those of :func:`slide`; ``image`` may be memory-mapped.
+    Arguments are those of :func:`slide`; ``image`` may be memory-mapped. ``passes``, where given, compares each window
+    with its mirror images.
 
     Yields:
         ``(axis, start, probabilities)``: the array axis that slabs follow each other along, the slab's first voxel on
         it, and its ``(K, …)`` float32 probabilities. Slabs are in order and do not overlap.
     """
     patch, squeeze = _patch_in_space(plan)
-    call = mirrored(forward, plan) if mirror else forward
     size = image.shape[1:]
     before = [max(w - s, 0) // 2 for s, w in zip(size, patch, strict=True)]
     padded = [max(w, s) for s, w in zip(size, patch, strict=True)]
@@ -139,6 +155,7 @@ def slabs(
     blocks = [starts[axis][index : index + group] for index in range(0, len(starts[axis]), group)]
     held = [min(patch[i] + group - 1, n) if i == axis else n for i, n in enumerate(padded)]
     weights = gaussian_weights(patch) if any(len(s) > 1 for s in starts) else np.ones(patch, np.float32)
+    call = mirrored(forward, plan, passes, _inside_image(weights, before, size)) if mirror else forward
     total = np.zeros((plan.out_channels, *held), np.float32)
     count = np.zeros(held, np.float32)
     for block, following in zip(blocks, [*(b[0] for b in blocks[1:]), padded[axis]], strict=True):
@@ -177,6 +194,15 @@ def _patch_in_space(plan: Plan) -> tuple[tuple[int, int, int], int | None]:
     patch = list(plan.patch)
     patch.insert(across, 1)
     return (patch[0], patch[1], patch[2]), across
+
+
+def _inside_image(weights: Array, before: Sequence[int], size: Sequence[int]) -> Array:
+    """Weights of a window with 0 where it reaches beyond the image, which all windows of a scan do at one place."""
+    ends = [(b, b + s) if s < w else (0, w) for b, s, w in zip(before, size, weights.shape, strict=True)]
+    inside = tuple(slice(low, high) for low, high in ends)
+    only = np.zeros_like(weights)
+    only[inside] = weights[inside]
+    return only
 
 
 def _window(image: Array, start: Array, patch: tuple[int, int, int]) -> Array:

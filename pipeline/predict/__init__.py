@@ -21,6 +21,7 @@ from pipeline.core.study import Study
 from pipeline.formats.correction import FOLDER, clear, finish, put_aside
 from pipeline.formats.nifti_labels import write_probabilities
 from pipeline.formats.store import read_scan, write_labels
+from pipeline.mechanics.agreement import AGREEMENT, Agreement
 from pipeline.mechanics.course import Course
 from pipeline.mechanics.flow import flow
 from pipeline.mechanics.predictor import Prediction, Predictor, open_champion, open_folds
@@ -29,6 +30,7 @@ from pipeline.mechanics.quality import Judge, Verdict, open_judge
 Row = dict[str, str]
 PROBABILITIES = "probabilities"
 QUALITY_COLUMNS = ("scan_id", "organ", "verdict", "risk", "dice", "dice_low", "dice_high", "reasons")
+AGREEMENT_COLUMNS = ("scan_id", "organ", "between", "dice")
 COLUMNS = ("scan_id", "patient_id", "model", "fold", "status", "reason", "seconds")
 
 
@@ -44,8 +46,9 @@ def run(
     """Predict one part of a study's scans with one model.
 
     Writes a label map a scan (on the scan's canonical grid), ``predictions.csv`` with a row a scan, and for ``oof`` the
-    probabilities, from which ``select`` reads ensembles and thresholds. The champion's are kept as they are to be
-    exported, where the study asks for that form. A scan that cannot be predicted is a row with its reason.
+    probabilities, from which ``select`` reads ensembles and thresholds, and ``agreement.csv``, how far mirrored passes
+    agree, by which it calibrates verdicts. The champion's probabilities are kept as they are to be exported, where the
+    study asks for that form. A scan that cannot be predicted is a row with its reason.
 
     Args:
         study: The study.
@@ -99,6 +102,7 @@ class _Under:
     scan: Row
     course: Course | None = None
     verdicts: list[Row] = field(default_factory=list)
+    agreement: list[Row] = field(default_factory=list)
     aside: bool = False
     reason: str = ""
     seconds: float = 0.0
@@ -142,6 +146,7 @@ class _Work:
         self.say = say
         self.rows: list[Row] = []
         self.verdicts: list[Row] = []
+        self.agreement: list[Row] = []
         self.aside = 0
         # Not below the rule's output, which is removed before each run, with all that a person did in it.
         self.correction = paths.results / FOLDER
@@ -182,6 +187,7 @@ class _Work:
             row |= {"reason": under.reason, "seconds": f"{under.seconds:.3f}"}
             self.rows.append(row)
             self.verdicts += under.verdicts
+            self.agreement += under.agreement
             self.aside += under.aside
             if under.reason:
                 self.say(f"{row['scan_id']} failed: {under.reason}")
@@ -193,6 +199,7 @@ class _Work:
         name = under.scan["scan_id"]
         if self.keep:
             keep_probabilities(self.out / PROBABILITIES / f"{name}.npz", prediction)
+            under.agreement = agreement_rows(name, prediction.agreement)
         if self.form:
             path = self.out / PROBABILITIES / f"{name}.nii.gz"
             write_probabilities(path, image, prediction.probabilities, overlapping=self.study.overlapping)
@@ -220,6 +227,9 @@ class _Work:
         if self.judge is not None:
             self.verdicts.sort(key=lambda row: row["scan_id"])
             write_table(self.out / "quality.csv", self.verdicts, QUALITY_COLUMNS)
+        if self.keep:
+            self.agreement.sort(key=lambda row: row["scan_id"])
+            write_table(self.out / AGREEMENT, self.agreement, AGREEMENT_COLUMNS)
         write_table(self.out / "predictions.csv", self.rows, COLUMNS)
         failed = [row for row in self.rows if row["status"] != "ok"]
         done = len(self.rows) - len(failed)
@@ -247,6 +257,15 @@ def quality_rows(scan_id: str, verdicts: Mapping[str, Verdict]) -> list[Row]:
             }
         )
     return rows
+
+
+def agreement_rows(scan_id: str, agreement: Agreement) -> list[Row]:
+    """Rows of ``agreement.csv`` of one scan."""
+    return [
+        {"scan_id": scan_id, "organ": organ, "between": who, "dice": f"{value:.6f}"}
+        for who, organs in agreement.items()
+        for organ, value in organs.items()
+    ]
 
 
 def keep_probabilities(path: Path, prediction: Prediction) -> None:

@@ -65,9 +65,9 @@ def bundle_predictor(
 class _Inferred(Predictor):
     """Its forward functions take whole images: MONAI slides."""
 
-    def slide(self, forward: Forward, ready: Prepared, plan: Plan) -> Array:
-        """Probabilities on the plan's grid."""
-        return forward(ready.image)
+    def slide(self, forward: Forward, ready: Prepared, plan: Plan) -> tuple[Array, dict[str, float]]:
+        """Probabilities on the plan's grid; MONAI's inferer does not say how far mirrored windows agree."""
+        return forward(ready.image), {}
 
 
 def _whole(network: Probabilities, inferer: Callable[..., Any]) -> Forward:

@@ -103,8 +103,18 @@ def _quality(gathered: Gathered) -> Html:
 
     bad, good = int(found.get("bad") or 0), int(found.get("good") or 0)
     limit = float(found.get("dice_limit") or gathered.study.evaluate.dice_limit)
-    return paragraph(
+    said = [
         f"Each prediction is also judged without a reference. Out of fold, {bad} of {bad + good} organs were below "
         f"Dice {limit:g}; the verdicts found them with sensitivity {share('sensitivity')} and "
         f"specificity {share('specificity')}, and the AUROC of their risk was {share('auroc')}."
-    )
+    ]
+    if found.get("covered") is not None:
+        said.append(
+            f"Of {count(int(found['predicted']), 'Dice')} that held-out patients' figures predicted, "
+            f"{found['covered']:.0%} lay in the 90% interval that was given for it."
+        )
+    rests = found.get("rests_on") or {}
+    if rests:
+        listed = "; ".join(f"of {who}: {words(text)}" for who, text in rests.items())
+        said.append(f"What the limits of agreement rest on, {listed}.")
+    return paragraph(" ".join(said))

@@ -31,10 +31,11 @@ from pipeline.mechanics.champion import (
 )
 from pipeline.select import backends
 from pipeline.select.bundle import write_bundle
-from pipeline.select.calibration import calibrate, performance_text
+from pipeline.select.calibration import calibrate
 from pipeline.select.card import write_card
 from pipeline.select.choice import RULE, choose_models, choose_steps
 from pipeline.select.evidence import Evidence
+from pipeline.select.performance import performance_text
 
 SAMPLES = 3  # scans that backends are compared on
 

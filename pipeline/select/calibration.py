@@ -5,8 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -16,10 +15,12 @@ from pipeline.core.scan import Array
 from pipeline.core.splits import read_splits
 from pipeline.core.study import Study
 from pipeline.formats.store import read_labels, read_scan
+from pipeline.mechanics.agreement import Agreement
 from pipeline.mechanics.postprocessing import OrganSteps, clean_labels
 from pipeline.mechanics.predictor import expected_dice
 from pipeline.mechanics.quality import (
     LOOK,
+    OUT_OF_FOLD,
     Judge,
     coarse_picture,
     correlation,
@@ -27,10 +28,11 @@ from pipeline.mechanics.quality import (
     handedness,
     organ_figures,
     scan_figures,
-    shortfall,
 )
-from pipeline.mechanics.quality_reference import DiceFit, Interval, OrganReference, QualityReference
+from pipeline.mechanics.quality_reference import DiceFit, Interval, OrganReference, QualityReference, shortfall
+from pipeline.select.dice_fit import fit_dice
 from pipeline.select.evidence import Evidence, agreement
+from pipeline.select.performance import performance
 
 #: Chance that a figure of an ordinary scan lies outside its interval, were figures normally distributed.
 TAIL = 0.002
@@ -39,9 +41,7 @@ WIDENINGS = (1.0, 1.25, 1.5, 2.0, 2.5, 3.0, 4.0)
 FALSE_ALARMS = 0.08  # of good organs, at most; a tenth is promised, and held-out patients always fare a little worse
 OUT_OF_ORDER = FALSE_ALARMS / 2  # of them, for what is out of the ordinary; the rest is left to the predicted Dice
 PARTS = 5  # of the cross-validation over patients
-ENOUGH = 16  # patients for a predicted Dice, and for intervals that differ above and below
-PENALTY = 10.0  # of the ridge regression, in patients
-LEAST_SPREAD = 0.005  # of Dice; no figure predicts it better
+ENOUGH = 16  # patients for intervals that differ above and below
 #: Standard errors that a predicted Dice may at most lie above the limit where a person shall look: a chance of three in
 #: ten that Dice is below it.
 FIRST_ALARM = -0.5
@@ -58,6 +58,7 @@ class Outcome:
         odd: Risk that it is out of the ordinary.
         short: How far its predicted Dice is below the limit, in standard errors; ``None`` where none is predicted.
         predicted: Whether a model found it; otherwise it is a reader's, and good.
+        covered: Whether its Dice lies in the interval that was predicted; ``None`` where none is.
     """
 
     scan_id: str
@@ -66,6 +67,7 @@ class Outcome:
     odd: float
     short: float | None
     predicted: bool = True
+    covered: bool | None = None
 
 
 @dataclass
@@ -82,6 +84,7 @@ class Known:
         found: Organ → figures of the prediction's mask; ``None`` for scans that nobody predicted out of fold.
         certainty: Organ → certainty of the prediction.
         dice: Organ → Dice of the prediction.
+        agreement: Between whom → organ → Dice, as far as it is known out of fold: ``passes`` and ``models``.
     """
 
     scan_id: str
@@ -93,6 +96,7 @@ class Known:
     found: dict[str, dict[str, float]] | None = None
     certainty: dict[str, float] | None = None
     dice: dict[str, float] | None = None
+    agreement: Agreement = field(default_factory=dict)
 
 
 def calibrate(
@@ -119,9 +123,36 @@ def calibrate(
     outcomes = [one for one in outcomes if one.predicted]
     reference = _reference(known, study, widening, limit)
     alarm = choose_alarm(outcomes)
-    figures = {"dice_limit": limit, "widening": widening, "alarm": alarm, **performance(_risks(outcomes, reference))}
+    covered = [one.covered for one in outcomes if one.covered is not None]
+    figures = {
+        "dice_limit": limit,
+        "widening": widening,
+        "alarm": alarm,
+        **performance(_risks(outcomes, reference)),
+        "predicted": len(covered),
+        "covered": round(float(np.mean(covered)), 4) if covered else None,
+        "rests_on": _rests_on(known, study, models),
+    }
     scores = [(one.scan_id, float(np.mean(list(one.dice.values())))) for one in known if one.dice]
     return reference.model_copy(update={"mirror_pairs": pairs, "alarm": alarm, "figures": figures}), scores
+
+
+def _rests_on(known: Sequence[Known], study: Study, models: Sequence[str]) -> dict[str, str]:
+    """Each figure of agreement → what its limit rests on, or why there is none."""
+    rests = {}
+    judged = [one for one in known if one.dice is not None]
+    if any("passes" in one.agreement for one in judged):
+        rests["passes"] = "agreement of mirrored passes in good out-of-fold predictions"
+    else:
+        rests["passes"] = "not used: no window was mirrored out of fold"
+    if len(models) > 1:
+        rests["models"] = "agreement of the models in good out-of-fold predictions"
+    if study.split.folds > 1:
+        rests["folds"] = (
+            "Dice of good out-of-fold predictions with the reader, as folds predict no scan together out of fold: "
+            "verdicts that it changes are not in the figures of these"
+        )
+    return rests
 
 
 def _alarms(outcomes: Sequence[Outcome], rung: Sequence[bool]) -> float:
@@ -182,6 +213,7 @@ def _gather(
         if own is not None:
             raw = evidence.chosen(own, models, thresholds)
             one.certainty = expected_dice(evidence.probabilities(own, models), raw)
+            one.agreement = evidence.agreement(own, models)
             cleaned = clean_labels(raw, steps, scan.unit)
             one.found = organ_figures(cleaned, scan.unit, pairs)
             counted = ~truth.ignored()
@@ -251,9 +283,17 @@ def _reference(known: Sequence[Known], study: Study, widening: float, limit: flo
         good = [one for one in judged if one.dice and one.dice[organ] >= limit] or judged
         if good:
             sure = [(one.patient, {"certainty": one.certainty[organ]}) for one in good if one.certainty]
-            # Networks that were trained on mostly the same patients agree better with each other than with a reader.
-            agreed = [(one.patient, {"agreement": one.dice[organ]}) for one in good if one.dice]
+            agreed = [
+                (one.patient, {who: one.agreement[who][organ] for who in OUT_OF_FOLD if who in one.agreement})
+                for one in good
+                if one.found and organ in one.found
+            ]
             intervals |= _intervals(sure, widening) | _intervals(agreed, widening)
+            if study.split.folds > 1:
+                # Nobody knows it out of fold. Networks that were trained on mostly the same patients agree better with
+                # each other than with a reader, so that less than the reader's agreement is out of the ordinary.
+                with_reader = [(one.patient, {"folds": one.dice[organ]}) for one in good if one.dice]
+                intervals |= _intervals(with_reader, widening)
         present = len(there) / len(looked) if looked else 0.0
         organs[organ] = OrganReference(
             intervals=intervals, present=present, dice=_dice_fit(organ, judged, intervals) if there else None
@@ -265,38 +305,15 @@ def _reference(known: Sequence[Known], study: Study, widening: float, limit: flo
 
 
 def _dice_fit(organ: str, judged: Sequence[Known], intervals: Mapping[str, Interval]) -> DiceFit | None:
-    """Dice from the figures of out-of-fold predictions, where enough patients have some.
-
-    Source: Hoerl & Kennard, Ridge regression, Technometrics 12 (1970). Robinson et al., Real-time prediction of
-    segmentation quality (MICCAI 2018), predict Dice likewise without a reference.
-    """
-    rows, dice, patients = [], [], set()
+    """Dice from the figures of out-of-fold predictions, where enough patients have some."""
+    rows, dice, patients = [], [], []
     for one in judged:
         if one.found and organ in one.found and one.certainty and one.dice:
-            rows.append(dice_figures(one.scan, one.found[organ], one.certainty[organ], intervals))
+            agreement = {who: values[organ] for who, values in one.agreement.items()}
+            rows.append(dice_figures(one.scan, one.found[organ], one.certainty[organ], intervals, agreement))
             dice.append(one.dice[organ])
-            patients.add(one.patient)
-    if len(patients) < ENOUGH:
-        return None
-    names = list(rows[0])
-    x, y = np.array([[row[name] for name in names] for row in rows]), np.array(dice)
-    mean, scale = x.mean(axis=0), x.std(axis=0)
-    scale[scale < 1e-6] = 1.0
-    z = (x - mean) / scale
-    inverse = np.linalg.inv(z.T @ z + PENALTY * np.eye(len(names)))
-    weights = inverse @ z.T @ (y - y.mean())
-    rest = y - y.mean() - z @ weights
-    # What the line has learnt of these very patients it does not know of the next.
-    used = 1 + float(np.trace(z @ inverse @ z.T))
-    rest *= np.sqrt(len(y) / max(len(y) - used, 1.0))
-    low, high = np.percentile(rest, [5, 95])
-    return DiceFit(
-        figures={n: (float(m), float(s), float(w)) for n, m, s, w in zip(names, mean, scale, weights, strict=True)},
-        intercept=float(y.mean()),
-        low=float(low),
-        high=float(high),
-        spread=max(float(rest.std()), LEAST_SPREAD),
-    )
+            patients.append(one.patient)
+    return fit_dice(rows, dice, patients)
 
 
 def _held_out(known: Sequence[Known], study: Study, widening: float, limit: float) -> list[Outcome]:
@@ -325,42 +342,11 @@ def _judged(judge: Judge, one: Known, part: int, limit: float) -> list[Outcome]:
     outcomes = []
     for organ, dice in one.dice.items():
         fit = judge.reference.organs[organ].dice
-        verdict = judge.of_organ(organ, one.scan, one.found.get(organ), one.certainty[organ])
-        short = None if fit is None or verdict.dice is None else shortfall(fit, verdict.dice[0], limit)
-        outcomes.append(Outcome(one.scan_id, part, dice < limit, verdict.risk, short))
+        between = {who: values[organ] for who, values in one.agreement.items()}
+        verdict = judge.of_organ(organ, one.scan, one.found.get(organ), one.certainty[organ], between)
+        short, covered = None, None
+        if fit is not None and verdict.dice is not None:
+            short = shortfall(fit, verdict.dice[0], limit)
+            covered = verdict.dice[1] <= dice <= verdict.dice[2]
+        outcomes.append(Outcome(one.scan_id, part, dice < limit, verdict.risk, short, covered=covered))
     return outcomes
-
-
-def performance(outcomes: Sequence[tuple[bool, float]]) -> dict[str, Any]:
-    """How well a risk finds what is bad: counts, sensitivity, specificity and AUROC; ``None`` where undefined."""
-    bad = np.array([risk for is_bad, risk in outcomes if is_bad])
-    good = np.array([risk for is_bad, risk in outcomes if not is_bad])
-    auroc = None
-    if len(bad) and len(good):
-        # The chance that a bad one has the higher risk (Mann-Whitney), ties counting half.
-        apart = bad[:, None] - good[None]
-        auroc = round(float((apart > 0).mean() + 0.5 * (apart == 0).mean()), 4)
-    return {
-        "bad": len(bad),
-        "good": len(good),
-        "sensitivity": round(float((bad > LOOK).mean()), 4) if len(bad) else None,
-        "specificity": round(float((good <= LOOK).mean()), 4) if len(good) else None,
-        "auroc": auroc,
-    }
-
-
-def performance_text(figures: Mapping[str, Any]) -> str:
-    """What :func:`performance` found, for a person; what is undefined is said, with its cause."""
-    bad, good, limit = figures["bad"], figures["good"], figures["dice_limit"]
-    if not bad + good:
-        return "quality verdicts, out of fold: no prediction could be compared with a reference"
-    said = [f"{bad} of {bad + good} organs below Dice {limit:g}"]
-    if bad:
-        said.append(f"{figures['sensitivity']:.0%} of these found")
-    else:
-        said.append("how many of such would be found is not known without any")
-    if good:
-        said.append(f"{1 - figures['specificity']:.0%} false alarms")
-    if figures["auroc"] is not None:
-        said.append(f"AUROC {figures['auroc']:.2f}")
-    return f"quality verdicts, out of fold: {', '.join(said)}"

@@ -10,7 +10,7 @@ from pipeline.core.files import write_text
 from pipeline.core.plan import Plan
 from pipeline.core.study import Study
 from pipeline.mechanics.champion import Champion
-from pipeline.select.calibration import performance_text
+from pipeline.select.performance import performance_text
 
 MODALITIES = {"xray": "radiographs", "mri": "MRI volumes", "ct": "CT volumes", "photo": "photographs"}
 

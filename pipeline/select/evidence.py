@@ -14,6 +14,7 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.scan import Array
 from pipeline.core.study import Study
 from pipeline.formats.store import read_labels
+from pipeline.mechanics.agreement import AGREEMENT, least_dice, mean_dice
 from pipeline.mechanics.metrics import dice
 from pipeline.mechanics.postprocessing import OrganSteps, clean_organ, voxel_size
 from pipeline.mechanics.preprocessing import pack_bits
@@ -55,6 +56,7 @@ class Evidence:
         self.study = study
         self.paths = paths
         self.models = list(study.models)
+        self._known_passes: dict[str, dict[str, dict[str, float]]] = {}
         done = [
             {
                 row["scan_id"]
@@ -98,6 +100,32 @@ class Evidence:
         if total is None:
             raise ValueError("no models")
         return total / np.float32(255 * len(models))
+
+    def agreement(self, scan: OofScan, models: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Between whom → organ → Dice, as a champion of these models says it; what is not known is absent.
+
+        ``passes``: between mirrored windows, the mean of the models, as ``predict`` left it. ``models``: the least of
+        any two models.
+        """
+        found: dict[str, dict[str, float]] = {}
+        passes = [self._passes(model).get(scan.scan_id) for model in models]
+        known = [one for one in passes if one is not None]
+        if known:
+            found["passes"] = mean_dice(known)
+        if len(models) > 1:
+            found["models"] = least_dice([self.prediction(scan, model) for model in models])
+        return found
+
+    def _passes(self, model: str) -> dict[str, dict[str, float]]:
+        """Scan → organ → agreement of a model's mirrored passes; nothing of a model whose windows are not mirrored."""
+        if model not in self._known_passes:
+            path = self.paths.predictions("oof", model) / AGREEMENT
+            scans: dict[str, dict[str, float]] = {}
+            for row in read_table(path) if path.is_file() else []:
+                if row["between"] == "passes":
+                    scans.setdefault(row["scan_id"], {})[row["organ"]] = float(row["dice"])
+            self._known_passes[model] = scans
+        return self._known_passes[model]
 
     def chosen(self, scan: OofScan, models: Sequence[str], thresholds: Mapping[str, float]) -> LabelMap:
         """What models say together, before clean-up: one model without thresholds as it lies on disk."""

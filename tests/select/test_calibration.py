@@ -22,10 +22,9 @@ from pipeline.mechanics.quality import (
     excess,
     open_judge,
     organ_figures,
-    predicted_dice,
     scan_figures,
 )
-from pipeline.mechanics.quality_reference import Interval, OrganReference, QualityReference
+from pipeline.mechanics.quality_reference import Interval, OrganReference, QualityReference, predicted_dice
 from pipeline.select.calibration import (
     FIRST_ALARM,
     Known,
@@ -38,10 +37,9 @@ from pipeline.select.calibration import (
     calibrate,
     choose_alarm,
     expected_interval,
-    performance,
-    performance_text,
 )
 from pipeline.select.evidence import Evidence
+from pipeline.select.performance import performance, performance_text
 from tests.predict.studies import ORGANS, make_study, phantom
 from tests.select.test_choice import fine, oof, study_with
 
@@ -278,12 +276,12 @@ def test_a_low_predicted_dice_is_told(development: list[Known]) -> None:
 
 
 def test_networks_that_disagree_are_told(development: list[Known]) -> None:
-    judge = Judge(_reference(development, STUDY, 1.0, 0.8))
+    judge = Judge(_reference(development, make_study(split={"folds": 3}), 1.0, 0.8))
     one = development[0]
-    assert judge.of_organ("left", one.scan, one.truth["left"], 0.97, {"left": 0.95}).verdict == "good"
-    told = judge.of_organ("left", one.scan, one.truth["left"], 0.97, {"left": 0.6})
+    assert judge.of_organ("left", one.scan, one.truth["left"], 0.97, {"folds": 0.95}).verdict == "good"
+    told = judge.of_organ("left", one.scan, one.truth["left"], 0.97, {"folds": 0.6})
     assert told.verdict == "fail"
-    assert told.reasons[0] == "the networks disagree"
+    assert told.reasons[0] == "the networks disagree more than good predictions and the reader do"
 
 
 def real_known(folder: Path, count: int) -> list[tuple[Scan, LabelMap, Known]]:
