@@ -115,6 +115,6 @@ def _quality(gathered: Gathered) -> Html:
         )
     rests = found.get("rests_on") or {}
     if rests:
-        listed = "; ".join(f"of {who}: {words(text)}" for who, text in rests.items())
+        listed = "; ".join(f"of {who}: {text}" for who, text in rests.items())
         said.append(f"What the limits of agreement rest on, {listed}.")
     return paragraph(" ".join(said))

@@ -15,8 +15,10 @@ from pipeline.core.files import read_table, write_table
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.formats.store import read_labels, read_scan
+from pipeline.mechanics.agreement import AGREEMENT
 from pipeline.mechanics.champion import read_champion
 from pipeline.mechanics.metrics import dice
+from pipeline.mechanics.model_files import load_model, save_model
 from pipeline.mechanics.predictor import open_champion
 from pipeline.mechanics.quality import Verdict
 from tests.predict.studies import make_study
@@ -48,6 +50,25 @@ def test_oof_and_test_predict_who_they_should(volumes: Made) -> None:
         assert found.grid.same_place(scan.grid)
         for organ in study.organs:
             assert dice(found.mask(organ), reference.mask(organ)) > 0.8
+
+
+def test_agreement_of_passes_lies_beside_oof(pictures: Made) -> None:
+    """Only where windows are mirrored, and only where ``select`` reads it."""
+    study, paths = pictures
+    folder = paths.model("other", 0)
+    network, plan, facts = load_model(folder)
+    save_model(folder, network, plan.model_copy(update={"mirror_axes": [0]}), facts)
+    for model in study.models:
+        predict.run(study, paths, "oof", model)
+    assert read_table(paths.predictions("oof", "unet") / AGREEMENT) == []
+    rows = read_table(paths.predictions("oof", "other") / AGREEMENT)
+    scans = names(paths, "oof", "other")
+    assert [(row["scan_id"], row["organ"], row["between"]) for row in rows] == [
+        (name, organ, "passes") for name in scans for organ in study.organs
+    ]
+    assert all(0 <= float(row["dice"]) <= 1 for row in rows)
+    predict.run(study, paths, "test", "other")
+    assert not (paths.predictions("test", "other") / AGREEMENT).exists()
 
 
 def test_probabilities_agree_with_masks(pictures: Made) -> None:

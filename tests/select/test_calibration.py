@@ -11,13 +11,16 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline.core.files import write_table
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import FRONTAL_AFFINE, Scan
 from pipeline.core.study import Study
+from pipeline.mechanics.agreement import AGREEMENT
 from pipeline.mechanics.quality import (
     FAIL,
     LOOK,
     Judge,
+    Verdict,
     coarse_picture,
     excess,
     open_judge,
@@ -41,7 +44,7 @@ from pipeline.select.calibration import (
 from pipeline.select.evidence import Evidence
 from pipeline.select.performance import performance, performance_text
 from tests.predict.studies import ORGANS, make_study, phantom
-from tests.select.test_choice import fine, oof, study_with
+from tests.select.test_choice import fine, noisy, oof, study_with
 
 PAIRS = [("left", "right")]
 STUDY = make_study(modality="xray", overlapping=True)
@@ -262,6 +265,8 @@ def test_older_references_are_read() -> None:
     one = OrganReference.model_validate({"intervals": {}, "present": 1.0, "dice": [0.5, 0.4, -0.1, 0.06]})
     assert one.dice is not None
     assert predicted_dice(one.dice, {"certainty": 0.8}) == pytest.approx((0.8, 0.7, 0.86))
+    two = OrganReference.model_validate({"intervals": {"agreement": {"middle": 0.9, "half": 0.1}}, "present": 1.0})
+    assert two.intervals == {"folds": Interval(middle=0.9, half=0.1)}
 
 
 def test_a_low_predicted_dice_is_told(development: list[Known]) -> None:
@@ -282,6 +287,82 @@ def test_networks_that_disagree_are_told(development: list[Known]) -> None:
     told = judge.of_organ("left", one.scan, one.truth["left"], 0.97, {"folds": 0.6})
     assert told.verdict == "fail"
     assert told.reasons[0] == "the networks disagree more than good predictions and the reader do"
+
+
+def with_passes(development: list[Known], tells: bool) -> list[Known]:
+    """Predictions with an agreement of passes that their Dice follows, or that says nothing of it."""
+    generator = np.random.default_rng(2)
+    judged = []
+    for one in development:
+        found, other = generator.uniform(0.6, 0.97, 2)
+        passes = dict.fromkeys(ORGANS, float(found if tells else other) + generator.normal(0, 0.005))
+        judged.append(replace(one, dice=dict.fromkeys(ORGANS, float(found)), agreement={"passes": passes}))
+    return judged
+
+
+def test_the_agreement_of_passes_predicts_dice_where_it_tells(development: list[Known]) -> None:
+    told, untold = (calibrated(with_passes(development, tells), 0.75) for tells in (True, False))
+    assert told["auroc"] > 0.9
+    assert told["sensitivity"] > 0.5
+    assert untold["auroc"] < 0.75
+    fit = _reference(with_passes(development, True), STUDY, 1.0, 0.75).organs["left"].dice
+    assert fit is not None
+    assert fit.figures["passes"][2] > 3 * abs(fit.figures["likeness"][2])
+
+
+def test_passes_that_disagree_are_told(development: list[Known]) -> None:
+    known = [replace(one, agreement={"passes": dict.fromkeys(ORGANS, 0.95)}) for one in development]
+    judge = Judge(_reference(known, STUDY, 1.0, 0.8))
+    one = development[0]
+
+    def verdict(agreement: dict[str, float], mask: dict[str, float] | None = one.truth["left"]) -> Verdict:
+        return judge.of_organ("left", one.scan, mask, 0.97, agreement)
+
+    assert verdict({"passes": 0.95}).verdict == "good"
+    told = verdict({"passes": 0.6})
+    assert told.verdict == "fail"
+    assert told.reasons[0] == "the scan and its mirror image give different outlines"
+    # Where nothing was found there is no outline to disagree on.
+    assert verdict({"passes": 0.0}, None).reasons == ("nothing was found",)
+    # Without the figure that Dice is predicted from, none is predicted, and a person is told.
+    assert judge.reference.organs["left"].dice is not None
+    without = verdict({})
+    assert (without.verdict, without.dice) == ("look", None)
+    assert "cannot be predicted" in without.reasons[0]
+
+
+def test_what_is_not_known_out_of_fold_is_said(tmp_path: Path) -> None:
+    """Agreement of passes and models is that of good out-of-fold predictions; that of folds rests on the reader."""
+    study = study_with("one", "other", split={"folds": 3})
+    paths = oof(tmp_path, study, {"one": fine, "other": noisy(0.02)}, patients=14)
+    for model, dice in (("one", 0.98), ("other", 0.9)):
+        rows = [
+            {"scan_id": f"s{number}", "organ": organ, "between": "passes", "dice": dice + number / 1000}
+            for number in range(0, 12, 2)
+            for organ in ORGANS
+        ]
+        write_table(paths.predictions("oof", model) / AGREEMENT, rows, ("scan_id", "organ", "between", "dice"))
+    evidence = Evidence(study, paths)
+    both = evidence.agreement(evidence.scans[1], ["one", "other"])
+    assert both["passes"] == pytest.approx(dict.fromkeys(ORGANS, 0.942))
+    assert set(both) == {"passes", "models"}
+    assert 0.3 < both["models"]["left"] < 1
+    assert evidence.agreement(evidence.scans[1], ["one"]) == {"passes": pytest.approx(dict.fromkeys(ORGANS, 0.982))}
+    reference, _ = calibrate(study, paths, evidence, ["one", "other"], {})
+    left = reference.organs["left"].intervals
+    assert left["passes"].middle == pytest.approx(0.945)
+    assert {"passes", "models", "folds"} <= set(left)
+    rests = reference.figures["rests_on"]
+    assert "out-of-fold" in rests["passes"]
+    assert "out-of-fold" in rests["models"]
+    assert "reader" in rests["folds"]
+
+
+def test_without_passes_there_is_no_limit_for_them(tmp_path: Path) -> None:
+    study = study_with("one")
+    reference, _ = calibrate(study, paths := oof(tmp_path, study, {"one": fine}), Evidence(study, paths), ["one"], {})
+    assert not {"passes", "models", "folds"} & set(reference.organs["left"].intervals)
+    assert reference.figures["rests_on"] == {"passes": "not used: no window was mirrored out of fold"}
 
 
 def real_known(folder: Path, count: int) -> list[tuple[Scan, LabelMap, Known]]:
