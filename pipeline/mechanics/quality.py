@@ -109,12 +109,13 @@ def _thin(values: Array) -> Array:
     return flat[:: max(flat.size // 200_000, 1)]
 
 
-def scan_figures(scan: Scan, coarse: Array) -> dict[str, float]:
+def scan_figures(scan: Scan, coarse: Array, sides: Array | None = None) -> dict[str, float]:
     """Figures of the scan itself, on canonical axes.
 
     Args:
         scan: The scan.
         coarse: Mean coarse picture of other scans, of :func:`coarse_picture`'s shape.
+        sides: Weights of that shape that tell a scan from its mirror image; without them the mean picture does.
     """
     small = coarse_picture(scan)
     sample = _thin(np.nan_to_num(scan.voxels[0].astype(np.float32)))
@@ -124,7 +125,7 @@ def scan_figures(scan: Scan, coarse: Array) -> dict[str, float]:
     axes = 2 if scan.is_flat else 3
     return {
         "likeness": correlation(small, coarse),
-        "handedness": handedness(small, coarse),
+        "handedness": handedness(small, coarse) if sides is None else float((small * sides).sum()),
         "darks": float((q10 - low) / width),
         "middles": float((q50 - low) / width),
         "brights": float((q90 - low) / width),
@@ -232,7 +233,8 @@ class Judge:
         coarse = np.array(reference.coarse, np.float32).reshape(COARSE, COARSE, -1)
         if (coarse.shape[2] == 1) != scan.is_flat:
             raise ValueError("the scan is not of the kind that the reference was made of")
-        own = scan_figures(scan, coarse)
+        sides = np.array(reference.sides, np.float32).reshape(coarse.shape) if reference.sides else None
+        own = scan_figures(scan, coarse, sides)
         masks = organ_figures(prediction.labels, scan.unit, reference.mirror_pairs)
         verdicts = {}
         for organ in prediction.labels.organs:

@@ -93,6 +93,8 @@ class QualityReference(BaseModel):
     Attributes:
         scan: Figures of the scan itself.
         coarse: Mean coarse picture of the development scans, flattened.
+        sides: Weights that tell a coarse picture from its mirror image, flattened; champions of before 2026-11-22 have
+            none, and their handedness is measured by the mean picture.
         organs: Organ → what is expected of it.
         limit: Dice below which a segmentation needs correction.
         alarm: How far below the limit, in standard errors, a predicted Dice must lie for a person to look.
@@ -103,6 +105,7 @@ class QualityReference(BaseModel):
 
     scan: dict[str, Interval]
     coarse: list[float]
+    sides: list[float] = []
     organs: dict[str, OrganReference]
     mirror_pairs: list[tuple[str, str]] = []
     limit: float = 0.0

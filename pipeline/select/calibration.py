@@ -25,7 +25,6 @@ from pipeline.mechanics.quality import (
     coarse_picture,
     correlation,
     dice_figures,
-    handedness,
     organ_figures,
     scan_figures,
 )
@@ -33,6 +32,7 @@ from pipeline.mechanics.quality_reference import DiceFit, Interval, OrganReferen
 from pipeline.select.dice_fit import fit_dice
 from pipeline.select.evidence import Evidence, agreement
 from pipeline.select.performance import performance
+from pipeline.select.sides import side_interval, side_weights, sides_by_others
 
 #: Chance that a figure of an ordinary scan lies outside its interval, were figures normally distributed.
 TAIL = 0.002
@@ -227,15 +227,15 @@ def _gather(
 
 
 def _compare_with_others(known: Sequence[Known]) -> None:
-    """Likeness of each scan to the mean of the other patients' scans, in place of that to itself."""
+    """Likeness and handedness of each scan by the other patients' scans, in place of those by itself."""
     total = np.sum([one.coarse for one in known], axis=0)
     own: dict[str, Array] = defaultdict(lambda: np.zeros_like(total))
     for one in known:
         own[one.patient] = own[one.patient] + one.coarse
-    for one in known:
-        others = total - own[one.patient]
-        one.scan["likeness"] = correlation(one.coarse, others)
-        one.scan["handedness"] = handedness(one.coarse, others)
+    sides = sides_by_others(np.stack([one.coarse for one in known]), [one.patient for one in known])
+    for one, side in zip(known, sides, strict=True):
+        one.scan["likeness"] = correlation(one.coarse, total - own[one.patient])
+        one.scan["handedness"] = side
 
 
 def expected_interval(values: Sequence[float], patients: int, widening: float = 1.0) -> Interval:
@@ -300,8 +300,12 @@ def _reference(known: Sequence[Known], study: Study, widening: float, limit: flo
         )
     coarse = np.mean([one.coarse for one in known], axis=0)
     scan = _intervals([(one.patient, one.scan) for one in known], widening)
+    seen, patients = [one.scan["handedness"] for one in known], [one.patient for one in known]
+    # Not widened: what it may raise of false alarms is set by itself.
+    scan["handedness"] = side_interval(seen, patients, scan["handedness"])
     flat = [round(float(value), 4) for value in coarse.ravel()]
-    return QualityReference(scan=scan, coarse=flat, organs=organs, limit=limit)
+    sides = [round(float(value), 5) for value in side_weights(np.stack([one.coarse for one in known])).ravel()]
+    return QualityReference(scan=scan, coarse=flat, sides=sides, organs=organs, limit=limit)
 
 
 def _dice_fit(organ: str, judged: Sequence[Known], intervals: Mapping[str, Interval]) -> DiceFit | None:
