@@ -8,6 +8,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.space import laid_out
+
 Modality = Literal["xray", "mri", "ct", "photo"]
 SpacingSource = Literal["patient", "detector", "unknown"]
 Array = NDArray[Any]
@@ -163,19 +165,22 @@ class Scan:
         return "px" if self.spacing_source == "unknown" else "mm"
 
     def canonical(self) -> Scan:
-        """The same scan with axes nearest to RAS+; pictures stay as they are shown. ``stored`` keeps the old grid."""
+        """The same scan with axes nearest to RAS+; pictures stay as they are shown. ``stored`` keeps the old grid.
+
+        Long volumes are copied into an unnamed file (:func:`~pipeline.core.space.laid_out`).
+        """
         if self.is_flat:
             return replace(self, stored=self.stored or self.grid)
         axes, flips = to_canonical(self.grid)
         return replace(
             self,
-            voxels=np.ascontiguousarray(permute(self.voxels, axes, flips)),
+            voxels=laid_out(permute(self.voxels, axes, flips)),
             affine=self.grid.permuted(axes, flips).affine,
             stored=self.stored or self.grid,
         )
 
     def to_stored(self, array: Array, fill: float = 0) -> Array:
-        """Bring an array ``(…, X, Y, Z)`` on this scan's grid back to the file it came from.
+        """Bring an array ``(…, X, Y, Z)`` on this scan's grid back to the file it came from; of a volume, as a view.
 
         That is the axis order of a volume's file, and the whole size of a picture whose borders were cut off.
 
@@ -188,7 +193,7 @@ class Scan:
         if self.is_flat:
             return self._widened(array, self.stored, fill)
         axes, flips = to_canonical(self.stored)
-        return np.ascontiguousarray(unpermute(array, axes, flips))
+        return unpermute(array, axes, flips)
 
     def _widened(self, array: Array, whole: Grid, fill: float) -> Array:
         """A picture's array with what was cut off around it, at its place on the grid of the file."""

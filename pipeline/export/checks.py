@@ -41,7 +41,8 @@ def measured(mask: Array, affine: Array) -> Measured:
     count = int(np.count_nonzero(mask))
     if not count:
         return ABSENT
-    where = [float(np.mean(axis)) for axis in np.nonzero(mask)]
+    across, last = np.count_nonzero(mask, axis=2), np.count_nonzero(mask, axis=(0, 1))
+    where = [float(line @ np.arange(len(line))) / count for line in (across.sum(axis=1), across.sum(axis=0), last)]
     affine = np.asarray(affine, float)
     size = np.prod(np.linalg.norm(affine[:3, :3], axis=0)[: 2 if mask.shape[2] == 1 else 3])
     return Measured((affine @ [*where, 1])[:3], count * float(size))

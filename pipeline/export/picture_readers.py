@@ -6,7 +6,7 @@ The grid is turned by nibabel and cut anew, so that nothing of the drawing's own
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from PIL import Image
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array
+from pipeline.core.space import row_chunks
 from pipeline.export.checks import ABSENT, Measured, Tolerance
 
 #: A picture's pixels are not the scan's voxels: an outline may lie a pixel aside.
@@ -66,18 +67,20 @@ def slice_shown(labels: LabelMap, size: int) -> Slice:
         size: Longest side of the picture, pixels. Its pixels are square.
     """
     data, affine = labels.data, np.asarray(labels.affine, float)
-    masks = {organ: labels.mask(organ) for organ in labels.organs}
     flat = data.shape[2] == 1
     if not flat:
         from nibabel import orientations
 
         turn = orientations.io_orientation(affine)
         affine = affine @ orientations.inv_ornt_aff(turn, data.shape)
-        masks = {organ: orientations.apply_orientation(mask, turn) for organ, mask in masks.items()}
-    any_organ = np.any(list(masks.values()), axis=0)
-    shape = any_organ.shape
-    counts = any_organ.sum(axis=(0, 1))
+        data = orientations.apply_orientation(data, turn)
+    shape = data.shape
+    counts = np.zeros(shape[2], np.int64)
+    for rows in row_chunks(data):
+        counts += replace(labels, data=data[rows]).masks().any(axis=0).sum(axis=(0, 1))
     at = int(np.argmax(counts)) if counts.any() else shape[2] // 2
+    shown = replace(labels, data=data[..., at : at + 1])
+    masks = {organ: shown.mask(organ) for organ in labels.organs}
     x, y = np.linalg.norm(affine[:3, :2], axis=0)
     scale = size / max(shape[0] * x, shape[1] * y)
     width, height = (max(round(n * s * scale), 1) for n, s in ((shape[0], x), (shape[1], y)))
@@ -90,7 +93,7 @@ def slice_shown(labels: LabelMap, size: int) -> Slice:
     right, down = step if flat else -step
     place = affine[:3] @ [[right, 0, columns[0] - 0.5], [0, down, rows[0] - 0.5], [0, 0, at], [0, 0, 1]]
     area = float(step[0] * x * step[1] * y)
-    return Slice({organ: mask[..., at][cut].T for organ, mask in masks.items()}, place, area)
+    return Slice({organ: mask[..., 0][cut].T for organ, mask in masks.items()}, place, area)
 
 
 def read_overlay(path: Path, labels: LabelMap, colors: Mapping[str, str], *, size: int, head: int) -> Pair:

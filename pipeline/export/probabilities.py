@@ -15,6 +15,7 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Scan
 from pipeline.export.checks import Tolerance, compare, expected
 from pipeline.export.readers import read_probabilities
+from pipeline.mechanics.large import chunks
 from pipeline.mechanics.postprocessing import OrganSteps, clean_labels
 
 Row = dict[str, Any]
@@ -77,11 +78,12 @@ def check_probabilities(
     channels = len(labels.organs) + (not labels.overlapping)
     if len(values) != channels:
         raise InputError(f"read back, there are {len(values)} probabilities a voxel, not {channels}")
-    if not labels.overlapping and np.abs(values.sum(axis=0) - 1).max() > SUM:
-        raise InputError("read back, the probabilities of a voxel do not add up to 1")
-    if source is not None:
-        for number, (read, one) in enumerate(zip(values, source, strict=True)):
-            if not np.array_equal(read, one):
+    for rows in chunks(values):
+        part = values[:, rows]
+        if not labels.overlapping and np.abs(part.sum(axis=0) - 1).max() > SUM:
+            raise InputError("read back, the probabilities of a voxel do not add up to 1")
+        for number, read in enumerate(part):
+            if source is not None and not np.array_equal(read, source[number, rows]):
                 raise InputError(f"read back, the probabilities of channel {number} are other than those written")
     found = clean_labels(_decided(values, labels, steps), steps, scan.unit)
     return compare(scan_id, FORM, expected(labels), expected(found), labels, Tolerance())
@@ -90,15 +92,15 @@ def check_probabilities(
 def _decided(values: Array, labels: LabelMap, steps: Mapping[str, OrganSteps]) -> LabelMap:
     """Organs by their probabilities alone, each with its threshold."""
     least = {organ: steps[organ].threshold for organ in labels.organs if organ in steps}
-    if labels.overlapping:
-        masks = {
-            organ: one >= np.float32(least.get(organ) or 0.5) for organ, one in zip(labels.organs, values, strict=True)
-        }
-    else:
-        best = values[0].copy()
-        winner = np.zeros(best.shape, int)
-        for number, (organ, one) in enumerate(zip(labels.organs, values[1:], strict=True), 1):
+    data = np.zeros(values.shape[1:], LabelMap.dtype_for(len(labels.organs), labels.overlapping))
+    for rows in chunks(values):
+        part, own = values[:, rows], data[rows]
+        if labels.overlapping:
+            for number, (organ, one) in enumerate(zip(labels.organs, part, strict=True)):
+                own |= (one >= np.float32(least.get(organ) or 0.5)).astype(own.dtype) << own.dtype.type(number)
+            continue
+        best = part[0].copy()
+        for number, (organ, one) in enumerate(zip(labels.organs, part[1:], strict=True), 1):
             wins = (one > best) & (one >= np.float32(least.get(organ) or 0))
-            best[wins], winner[wins] = one[wins], number
-        masks = {organ: winner == number for number, organ in enumerate(labels.organs, 1)}
-    return LabelMap.from_masks(masks, labels.affine, labels.organs, overlapping=labels.overlapping)
+            best[wins], own[wins] = one[wins], number
+    return LabelMap(data, labels.affine, labels.organs, labels.overlapping, frozenset(labels.organs))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +13,10 @@ import numpy as np
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Grid, Scan
+from pipeline.core.space import space
 from pipeline.export.checks import ABSENT, Measured, measured
 
+BLOCK = 1 << 26  # bytes of a volume that are looked at together
 TO_RAS = np.diag([-1.0, -1.0, 1.0])
 GREYS = 1e-3  # by which a grey value may be off, as a share of the scan's range
 ROUNDING = 1e-4  # by which a mean of probabilities may leave 0 … 1
@@ -23,37 +25,87 @@ PLACE = 0.02  # voxels that a corner of a file may be off: its header rounds to 
 
 def read_nifti_organs(files: Mapping[str, tuple[Path, int]]) -> dict[str, Measured]:
     """Organs of NIfTI files, from the bytes of header and data: organ → (file, value)."""
-    images: dict[Path, tuple[Array, Array]] = {}
-    found = {}
-    for organ, (path, value) in files.items():
-        if path not in images:
-            images[path] = _nifti(path)
-        data, affine = images[path]
-        found[organ] = measured(data == value, affine)
-    return found
+    found: dict[str, Measured] = {}
+    for path in dict.fromkeys(path for path, _ in files.values()):
+        values = {organ: value for organ, (own, value) in files.items() if own == path}
+        with gzip.open(path) as stream:
+            image = _Nifti(stream)
+            sums = {organ: _Sums(image.shape) for organ in values}
+            for place, data in image.blocks():
+                for organ, value in values.items():
+                    sums[organ].add(place, data == value)
+            found |= {organ: one.measured(image.affine) for organ, one in sums.items()}
+    return {organ: found[organ] for organ in files}
 
 
-def _nifti(path: Path) -> tuple[Array, Array]:
-    """Voxels and sform of a little-endian NIfTI-1 file (nifti1.h, offsets in bytes)."""
-    content = gzip.decompress(path.read_bytes())
-    axes = int(np.frombuffer(content, "<i2", 1, 40)[0])
-    shape = np.frombuffer(content, "<i2", axes, 42)
-    kind = {2: "u1", 8: "<i4", 16: "<f4", 512: "<u2"}[int(np.frombuffer(content, "<i2", 1, 70)[0])]
-    start = int(np.frombuffer(content, "<f4", 1, 108)[0])
-    affine = np.vstack([np.frombuffer(content, "<f4", 12, 280).reshape(3, 4), [0, 0, 0, 1]]).astype(float)
-    return np.frombuffer(content, kind, int(np.prod(shape.astype(int))), start).reshape(shape, order="F"), affine
+class _Sums:
+    """Voxels of a mask, or sums of values, along each axis of a volume that comes in blocks of slices."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.lines = [np.zeros(size) for size in shape[:3]]
+
+    def add(self, first: int, block: Array) -> None:
+        """Count ``(X, Y, slices)``, of which the first is slice ``first``."""
+        across = block.sum(axis=2, dtype=np.float64)
+        self.lines[0] += across.sum(axis=1)
+        self.lines[1] += across.sum(axis=0)
+        self.lines[2][first : first + block.shape[2]] += block.sum(axis=(0, 1), dtype=np.float64)
+
+    def measured(self, affine: Array, *, voxels: bool = True) -> Measured:
+        """Centre, RAS+ mm, and size: mm³, in pictures mm²; or the sum alone, where these are not ``voxels``."""
+        total = float(self.lines[0].sum())
+        if total <= 0:
+            return ABSENT
+        where = [float(line @ np.arange(len(line))) / total for line in self.lines]
+        flat = len(self.lines[2]) == 1
+        size = np.prod(np.linalg.norm(affine[:3, :3], axis=0)[: 2 if flat else 3]) if voxels else 1.0
+        return Measured((affine @ [*where, 1])[:3], total * float(size))
+
+
+class _Nifti:
+    """A little-endian NIfTI-1 file (nifti1.h, offsets in bytes), read from its start to its end."""
+
+    def __init__(self, stream: gzip.GzipFile) -> None:
+        self.stream = stream
+        head = stream.read(348)
+        axes = int(np.frombuffer(head, "<i2", 1, 40)[0])
+        self.shape = tuple(int(side) for side in np.frombuffer(head, "<i2", axes, 42))
+        self.kind = np.dtype({2: "u1", 8: "<i4", 16: "<f4", 512: "<u2"}[int(np.frombuffer(head, "<i2", 1, 70)[0])])
+        self.start = int(np.frombuffer(head, "<f4", 1, 108)[0])
+        rows = np.frombuffer(head, "<f4", 12, 280).reshape(3, 4)
+        self.affine: Array = np.vstack([rows, [0, 0, 0, 1]]).astype(float)
+
+    def blocks(self) -> Iterator[tuple[int, Array]]:
+        """Blocks ``(X, Y, slices)`` with their first slice; of several channels one channel after the other."""
+        x, y, z = self.shape[:3]
+        most = max(BLOCK // (x * y * self.kind.itemsize), 1)
+        self.stream.seek(self.start)
+        for _ in range(int(np.prod(self.shape[3:]))):
+            for first in range(0, z, most):
+                count = min(most, z - first)
+                content = self.stream.read(x * y * count * self.kind.itemsize)
+                yield first, np.frombuffer(content, self.kind).reshape((x, y, count), order="F")
 
 
 def read_probabilities(path: Path, grid: Grid) -> Array:
-    """Probabilities of a NIfTI file ``(X, Y, Z, K)``, brought to the grid of a scan.
+    """Probabilities of a NIfTI file ``(X, Y, Z, K)``, brought to the grid of a scan; long ones lie in a file.
 
     Raises:
         InputError: They do not lie on the grid, or are no probabilities.
     """
-    data, affine = _nifti(path)
-    if data.ndim != 4 or not (np.isfinite(data).all() and data.min() >= -ROUNDING and data.max() <= 1 + ROUNDING):
-        raise InputError("read back, the file holds something else than probabilities")
-    return on_grid(data, affine, grid)
+    wrong = InputError("read back, the file holds something else than probabilities")
+    with gzip.open(path) as stream:
+        image = _Nifti(stream)
+        if len(image.shape) != 4:
+            raise wrong
+        data = space((image.shape[3], *image.shape[:3]))
+        channel = -1
+        for first, block in image.blocks():
+            channel += first == 0
+            if not (np.isfinite(block).all() and block.min() >= -ROUNDING and block.max() <= 1 + ROUNDING):
+                raise wrong
+            data[channel, :, :, first : first + block.shape[2]] = block
+    return on_grid(np.moveaxis(data, 0, -1), image.affine, grid)
 
 
 def on_grid(values: Array, affine: Array, grid: Grid) -> Array:
@@ -85,9 +137,14 @@ def read_nnunet_organs(folder: Path, scan_id: str) -> dict[str, Measured]:
     """Organs of one labelled scan of an nnU-Net raw folder, by what ``dataset.json`` says of the values."""
     names = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["labels"]
     path = next(p for p in (folder / f"labels{part}" / f"{scan_id}.nii.gz" for part in ("Tr", "Ts")) if p.is_file())
-    data, affine = _nifti(path)
     organs = {name: values for name, values in names.items() if name not in {"background", "ignore"}}
-    return {organ: measured(np.isin(data, values), affine) for organ, values in organs.items()}
+    with gzip.open(path) as stream:
+        image = _Nifti(stream)
+        sums = {organ: _Sums(image.shape) for organ in organs}
+        for first, data in image.blocks():
+            for organ, values in organs.items():
+                sums[organ].add(first, np.isin(data, values))
+        return {organ: one.measured(image.affine) for organ, one in sums.items()}
 
 
 def read_seg_organs(path: Path, labels: LabelMap) -> dict[str, Measured]:

@@ -11,20 +11,25 @@ _KEPT = (np.uint8, np.int16, np.uint16, np.int32)
 
 
 def smallest_exact(data: NDArray[Any]) -> NDArray[Any]:
-    """The same values in native byte order as uint8, int8, int16, uint16, int32 or float32.
+    """The same values in native byte order as uint8, int8, int16, uint16, int32 or float32."""
+    return data.astype(exact_dtype(data), copy=False)
+
+
+def exact_dtype(data: NDArray[Any]) -> np.dtype[Any]:
+    """The dtype of :func:`smallest_exact`.
 
     Integers of more than 32 bits go to int32 where they fit, else to float32. Floats go to float32; whole numbers among
     them stay floats, because the next file of the same set may hold fractions.
     """
     if data.dtype.kind == "b":
-        return data.astype(np.uint8)
+        return np.dtype(np.uint8)
     if data.dtype.kind in "iu":
         if data.dtype.itemsize <= 2 or (data.dtype.kind == "i" and data.dtype.itemsize == 4):
-            return data.astype(data.dtype.newbyteorder("="), copy=False)
+            return data.dtype.newbyteorder("=")
         low, high = (int(data.min()), int(data.max())) if data.size else (0, 0)
         info = np.iinfo(np.int32)
-        return data.astype(np.int32 if info.min <= low and high <= info.max else np.float32)
-    return data.astype(np.float32, copy=False)
+        return np.dtype(np.int32 if info.min <= low and high <= info.max else np.float32)
+    return np.dtype(np.float32)
 
 
 def smallest_integer(low: int, high: int) -> np.dtype[Any]:

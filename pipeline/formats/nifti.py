@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -14,8 +15,9 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
 from pipeline.core.scan import Array, Modality, Scan
+from pipeline.core.space import LONG, row_chunks, space
 from pipeline.core.study import Ingest
-from pipeline.formats.exact import smallest_exact
+from pipeline.formats.exact import exact_dtype
 from pipeline.formats.limits import check_compressed, check_size
 
 #: NIfTI's codes of length units → millimetres. 0 is "unknown", which everyone reads as millimetres.
@@ -91,18 +93,34 @@ def _layout(header: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
     return (*shape, *(1,) * (3 - len(shape))), dtype
 
 
-def _read_exactly(stream: BinaryIO, count: int) -> bytearray:
-    """Read ``count`` bytes and no more, growing with what is there rather than with what is promised."""
+def _read_exactly(stream: BinaryIO, count: int) -> bytearray | NDArray[np.uint8]:
+    """Read ``count`` bytes and no more, growing with what is there rather than with what is promised.
+
+    Long data go through to an unnamed file. They are not mapped where they lie: a file that others cut short while it
+    is mapped would end the process.
+    """
     held = bytearray()
-    while len(held) < count:
+    while len(held) < min(count, LONG):
         part = stream.read(min(_CHUNK, count - len(held)))
         if not part:
             raise InputError(f"the voxels end early: {len(held):,} of {count:,} bytes")
         held += part
-    return held
+    if len(held) == count:
+        return held
+    whole = space((count,), 0, np.uint8)
+    whole[: len(held)] = held
+    at = len(held)
+    del held
+    while at < count:
+        part = stream.read(min(_CHUNK, count - at))
+        if not part:
+            raise InputError(f"the voxels end early: {at:,} of {count:,} bytes")
+        whole[at : at + len(part)] = np.frombuffer(part, np.uint8)
+        at += len(part)
+    return whole
 
 
-def _pair_data(path: Path, header: Any, promised: int) -> bytearray:
+def _pair_data(path: Path, header: Any, promised: int) -> bytearray | NDArray[np.uint8]:
     """Voxels of a ``.hdr``/``.img`` pair."""
     stem = path.name.removesuffix(".gz").removesuffix(".hdr").removesuffix(".img")
     for name in (f"{stem}.img", f"{stem}.img.gz"):
@@ -120,8 +138,18 @@ def _scaled(header: Any, data: Array) -> Array:
         return np.moveaxis(np.stack([data[name] for name in data.dtype.names]), 0, -1)
     slope, intercept = float(header["scl_slope"]), float(header["scl_inter"])
     if not np.isfinite(slope) or slope == 0 or not np.isfinite(intercept) or (slope, intercept) == (1.0, 0.0):
-        return smallest_exact(data)
-    return smallest_exact(data.astype(np.float64) * slope + intercept)
+        kind = exact_dtype(data)
+        return data if kind == data.dtype else _converted(data, kind, lambda part: part)
+    return _converted(data, np.dtype(np.float32), lambda part: part.astype(np.float64) * slope + intercept)
+
+
+def _converted(data: Array, kind: np.dtype[Any], convert: Callable[[Array], Array]) -> Array:
+    """``convert(data)`` as another dtype, part by part, in the order of the file."""
+    turned = data.T
+    result = space(turned.shape, LONG, kind)
+    for rows in row_chunks(turned):
+        result[rows] = convert(turned[rows])
+    return result.T
 
 
 def _channels(data: Array) -> NDArray[Any]:

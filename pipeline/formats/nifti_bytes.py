@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.scan import Array
+from pipeline.core.space import CHUNK, laid_out, row_chunks
 
 _HEADER = 348
 #: NIfTI-1 data type codes (nifti1.h).
@@ -22,7 +23,7 @@ _SCANNER = 1  # qform and sform code: coordinates of the scanner
 def nifti_parts(
     data: NDArray[Any], affine: Array, unit: Literal["mm", "px"], comment: bytes = b"", *, with_qform: bool = True
 ) -> Iterator[bytes | memoryview]:
-    """The bytes of a NIfTI file, in parts.
+    """The bytes of a NIfTI file, in parts of at most some 64 MiB (or a slice), whatever the length of the data.
 
     Args:
         data: ``(X, Y, Z)`` or ``(X, Y, Z, C)``; integers or floats of any byte order.
@@ -37,11 +38,9 @@ def nifti_parts(
     yield (b"\1\0\0\0" if comment else b"\0\0\0\0") + extension
     # NIfTI counts X fastest. Turned over, such an array is an ordinary one; a view of it costs nothing.
     turned = data.T
-    if turned.flags.c_contiguous:
-        yield turned.reshape(-1).view(np.uint8).data
-    else:
-        for index in np.ndindex(turned.shape[:-2]):
-            yield turned[index].tobytes()
+    for lead in np.ndindex(turned.shape[:-3]):
+        for slices in row_chunks(turned[lead]):
+            yield laid_out(turned[lead][slices], 2 * CHUNK).reshape(-1).view(np.uint8).data
 
 
 def _extension(comment: bytes) -> bytes:

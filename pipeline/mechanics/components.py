@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline.mechanics.surfaces import Mask, boundary, bounding_box, nearest_distances
+from pipeline.core.space import ROOM, row_chunks, space
+from pipeline.mechanics.surfaces import Box, Mask, boundary, bounding_box, nearest_distances
 
 #: Share of a lesion that must be covered for it to count as found.
 LESION_OVERLAP = 0.1
@@ -27,8 +28,26 @@ def components(mask: Mask) -> tuple[NDArray[np.int32], int]:
     Returns:
         Component of each voxel (0 is outside), and how many there are.
     """
-    numbered, count = ndimage.label(mask, np.ones((3,) * mask.ndim, bool))
+    numbered = space(mask.shape, ROOM, np.int32)
+    count = ndimage.label(mask, np.ones((3,) * mask.ndim, bool), output=numbered)
     return numbered, int(count)
+
+
+def _sizes(numbered: NDArray[np.int32], count: int) -> NDArray[np.int64]:
+    """Voxels outside and of each component, ``(count + 1,)``."""
+    sizes = np.zeros(count + 1, np.int64)
+    for rows in row_chunks(numbered):
+        sizes += np.bincount(numbered[rows].ravel(), minlength=count + 1)
+    return sizes
+
+
+def _kept(mask: Mask, box: Box, numbered: NDArray[np.int32], keep: NDArray[np.bool_]) -> Mask:
+    """A mask with those components of its box alone that are to be kept."""
+    kept = mask.copy()
+    inside = kept[box]
+    for rows in row_chunks(numbered):
+        inside[rows] = keep[numbered[rows]]
+    return kept
 
 
 def largest_component(mask: Mask) -> Mask:
@@ -37,11 +56,11 @@ def largest_component(mask: Mask) -> Mask:
     if box is None:
         return mask.copy()
     numbered, count = components(mask[box])
-    kept = mask.copy()
-    if count > 1:
-        sizes = np.bincount(numbered.ravel())
-        kept[box] = numbered == 1 + int(np.argmax(sizes[1:]))
-    return kept
+    if count == 1:
+        return mask.copy()
+    keep = np.zeros(count + 1, bool)
+    keep[1 + int(np.argmax(_sizes(numbered, count)[1:]))] = True
+    return _kept(mask, box, numbered, keep)
 
 
 def drop_specks(mask: Mask, smallest: int) -> Mask:
@@ -49,12 +68,10 @@ def drop_specks(mask: Mask, smallest: int) -> Mask:
     box = bounding_box(mask)
     if box is None or smallest <= 1:
         return mask.copy()
-    numbered, _ = components(mask[box])
-    keep = np.bincount(numbered.ravel()) >= smallest
+    numbered, count = components(mask[box])
+    keep = _sizes(numbered, count) >= smallest
     keep[0] = False
-    kept = mask.copy()
-    kept[box] = keep[numbered]
-    return kept
+    return _kept(mask, box, numbered, keep)
 
 
 def fill_holes(mask: Mask) -> Mask:
@@ -62,10 +79,19 @@ def fill_holes(mask: Mask) -> Mask:
     box = bounding_box(mask)
     if box is None:
         return mask.copy()
-    filled = mask.copy()
-    inside = mask[box]
+    # A hole is background, connected by faces, that meets no side of the box (in a picture, none of its four).
     flat = mask.ndim == 3 and mask.shape[2] == 1
-    filled[box] = ndimage.binary_fill_holes(inside[..., 0])[..., None] if flat else ndimage.binary_fill_holes(inside)
+    numbered = space(mask[box].shape, ROOM, np.int32)
+    count = ndimage.label(~mask[box], output=numbered)
+    hole = np.ones(count + 1, bool)
+    hole[0] = False
+    for axis in range(2 if flat else mask.ndim):
+        for end in (0, -1):
+            hole[numbered.take(end, axis)] = False
+    filled = mask.copy()
+    inside = filled[box]
+    for rows in row_chunks(numbered):
+        inside[rows] |= hole[numbered[rows]]
     return filled
 
 

@@ -1,41 +1,38 @@
 """Scans too large for memory: prepared and restored slab by slab, with what is long in unnamed files.
 
 What is done is what :mod:`pipeline.mechanics.preprocessing` does; only the statistics of the normalisation are taken
-from an evenly thinned scan.
+from an evenly thinned scan, where the scan is long on the plan's grid too.
 """
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterator
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array, Scan
+from pipeline.core.space import CHUNK, ROOM, space
 from pipeline.mechanics.normalisation import full_scale_of, normalise
 from pipeline.mechanics.preprocessing import Prepared, prepare, prepared_shape
 from pipeline.mechanics.resampling import axis_weights, resample, resampled_grid
 
-ROOM = 1 << 30  # bytes of float32 that one array may take in memory; longer ones lie in a file
-CHUNK = 1 << 26  # bytes that are worked on at once
 PROXY = 8_000_000  # voxels of the thinned scan
 
 
-def space(shape: tuple[int, ...], room: int = ROOM) -> Array:
-    """float32 zeros in memory, or in a file without a name that the system drops when nobody uses it any more."""
-    if int(np.prod(shape)) * 4 <= room:
-        return np.zeros(shape, np.float32)
-    with tempfile.TemporaryFile() as file:
-        return np.memmap(file, np.float32, "w+", shape=shape)
+def chunks(array: Array, source: tuple[int, ...] = (0,)) -> Iterator[slice]:
+    """Rows of the second axis of ``(K, X, Y, Z)`` that hold little enough to be worked on at once.
 
-
-def chunks(array: Array) -> Iterator[slice]:
-    """Rows of the second axis of ``(K, X, Y, Z)`` that hold little enough to be worked on at once."""
+    Args:
+        array: What is worked on.
+        source: Shape ``(C, X', Y', Z')`` of what the rows are made of, where that is more.
+    """
     channels, size, *others = array.shape
-    rows = max(CHUNK // (4 * channels * int(np.prod(others))), 1)
+    a_row = max(channels * prod(others), prod(source) // size)
+    rows = max(CHUNK // (4 * a_row), 1)
     return (slice(start, min(start + rows, size)) for start in range(0, size, rows))
 
 
@@ -48,20 +45,24 @@ def prepare_within(scan: Scan, plan: Plan, room: int = ROOM) -> Prepared:
     scan = scan.canonical()
     shape = prepared_shape(scan.grid, plan)
     channels = scan.voxels.shape[0]
-    if 4 * channels * int(np.prod(shape)) <= room:
+    if 4 * channels * max(prod(shape), prod(scan.shape)) <= room:
         return prepare(scan, plan)
     # A few voxels go through the ordinary way, which refuses what does not fit the model.
     prepare(replace(scan, voxels=scan.voxels[:, :2, :2, :2]), plan)
     image = space((channels, *shape), room)
-    for rows in chunks(image):
+    for rows in chunks(image, scan.voxels.shape):
         image[:, rows] = np.nan_to_num(_resample_rows(scan.voxels, shape, rows), posinf=0.0, neginf=0.0)
+    grid = resampled_grid(scan.grid, shape)
+    if image.nbytes <= room // 4:
+        image = normalise(image, plan.normalisation, full_scale=full_scale_of(scan.voxels))
+        return Prepared(image, grid, scan.grid)
     step = max(int(np.ceil((np.prod(shape) / PROXY) ** (1 / 3))), 1)
     thinned = np.ascontiguousarray(image[:, ::step, ::step, ::step])
     lines = _lines(thinned, normalise(thinned, plan.normalisation, full_scale=full_scale_of(scan.voxels)))
     for rows in chunks(image):
         for channel, (slope, offset, low, high) in enumerate(lines):
             image[channel, rows] = np.clip(slope * image[channel, rows] + offset, low, high)
-    return Prepared(image, resampled_grid(scan.grid, shape), scan.grid)
+    return Prepared(image, grid, scan.grid)
 
 
 def _lines(before: Array, after: Array) -> list[tuple[np.float32, np.float32, np.float32, np.float32]]:
@@ -102,8 +103,9 @@ def restore_rows(
         probabilities: ``(K, X', Y', Z')`` on the plan's grid.
         shape: Shape of the scan.
         rows: Which rows of the scan.
-        room: Bytes of probabilities beyond which only what the rows are made of is read.
+        room: Bytes of probabilities beyond which only what the rows are made of is read, as it is of some rows.
     """
-    if probabilities.nbytes <= room:
-        return resample(probabilities, shape, (rows, slice(None), slice(None)))
+    whole = rows == slice(0, shape[0])
+    if whole and probabilities.nbytes <= room:
+        return resample(probabilities, shape)
     return _resample_rows(probabilities, shape, rows)

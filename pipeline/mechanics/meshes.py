@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.scan import Array
+from pipeline.mechanics.surfaces import bounding_box
 
 
 @dataclass(frozen=True)
@@ -50,11 +51,11 @@ def surface(mask: Array, affine: Array) -> Mesh | None:
     """
     from skimage.measure import marching_cubes
 
-    inside = np.argwhere(mask)
-    if not len(inside):
+    inside = bounding_box(mask)
+    if inside is None:
         return None
-    low, high = inside.min(axis=0), inside.max(axis=0) + 1
-    box = np.pad(mask[tuple(slice(a, b) for a, b in zip(low, high, strict=True))], 1).astype(np.float32)
+    low = np.array([axis.start for axis in inside])
+    box = np.pad(mask[inside], 1).astype(np.float32)
     points, faces, _, _ = marching_cubes(box, 0.5)
     affine = np.asarray(affine, float)
     placed = (points + low - 1) @ affine[:3, :3].T + affine[:3, 3]

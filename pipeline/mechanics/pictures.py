@@ -7,6 +7,7 @@ left of the picture (axial, coronal) or the patient's front on the left (sagitta
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -15,6 +16,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Scan, permute, to_canonical
+from pipeline.core.space import row_chunks
 
 Plane = Literal["axial", "coronal", "sagittal"]
 
@@ -31,11 +33,24 @@ def grey_window(scan: Scan) -> tuple[float, float]:
     """Grey values shown black and white: soft tissue in CT, else percentiles 0.5 and 99.5 of the first channel."""
     if scan.modality == "ct":
         return CT_WINDOW
-    values = scan.voxels[0][np.isfinite(scan.voxels[0])]
+    values = _finite(scan.voxels[0], 500_000)
     if values.size == 0:
         return 0.0, 1.0
-    low, high = np.percentile(values[:: max(values.size // 500_000, 1)], PERCENTILES)
+    low, high = np.percentile(values, PERCENTILES)
     return float(low), float(high) if high > low else float(low) + 1.0
+
+
+def _finite(channel: Array, about: int) -> Array:
+    """Finite values of ``(X, Y, Z)`` in order, evenly thinned to some number that is not less than ``about``."""
+    if channel.dtype.kind != "f":
+        return channel.reshape(-1)[:: max(channel.size // about, 1)]
+    step = max(sum(int(np.isfinite(channel[rows]).sum()) for rows in row_chunks(channel)) // about, 1)
+    parts, passed = [], 0
+    for rows in row_chunks(channel):
+        values = channel[rows][np.isfinite(channel[rows])]
+        parts.append(values[-passed % step :: step])
+        passed += len(values)
+    return np.concatenate(parts)
 
 
 def shown(array: Array, flat: bool, plane: Plane, at: int) -> Array:
@@ -50,10 +65,15 @@ def busiest_slice(labels: Sequence[LabelMap | None], shape: tuple[int, int, int]
     """The slice with most voxels of any organ in any of the label maps; the middle one where there is none."""
     axis = ACROSS[plane]
     others = tuple(i for i in range(3) if i != axis)
-    counts = sum(
-        ((one.data > 0) & ~one.ignored()).sum(axis=others) for one in labels if one is not None and one.data.any()
-    )
-    return shape[axis] // 2 if isinstance(counts, int) else int(np.argmax(counts))
+    counts = np.zeros(shape[axis], np.int64)
+    found = False
+    for one in filter(None, labels):
+        for rows in row_chunks(one.data):
+            part = replace(one, data=one.data[rows])
+            found = found or bool(part.data.any())
+            seen = ((part.data > 0) & ~part.ignored()).sum(axis=others)
+            counts[rows if axis == 0 else slice(None)] += seen
+    return int(np.argmax(counts)) if found else shape[axis] // 2
 
 
 def outline(mask: NDArray[np.bool_], width: int = 1) -> NDArray[np.bool_]:
@@ -107,10 +127,9 @@ class View:
 
     def mask(self, labels: LabelMap, organ: str) -> NDArray[np.bool_]:
         """One organ's mask on the picture, ``(rows, columns)``."""
-        inside = labels.mask(organ)
-        if self._order is not None:
-            inside = permute(inside, *self._order)
-        cut = np.ascontiguousarray(shown(inside, self.flat, self.plane, self.at))
+        data = labels.data if self._order is None else permute(labels.data, *self._order)
+        cut = shown(data, self.flat, self.plane, self.at)
+        cut = np.ascontiguousarray(replace(labels, data=cut[..., None]).mask(organ)[..., 0])
         resized = Image.fromarray(cut.astype(np.uint8) * 255).resize(self.size, Image.Resampling.NEAREST)
         return np.asarray(resized) > 127
 

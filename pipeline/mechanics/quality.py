@@ -20,6 +20,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import read_json
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Scan
+from pipeline.core.space import CHUNK, row_chunks
 from pipeline.mechanics.champion import QUALITY
 from pipeline.mechanics.postprocessing import voxel_size
 from pipeline.mechanics.predictor import Prediction
@@ -97,16 +98,25 @@ def coarse_picture(scan: Scan) -> Array:
     """A scan's first channel as a few standardised voxels, ``(8, 8, 8)`` or, of a picture, ``(8, 8, 1)``."""
     from pipeline.mechanics.resampling import resample
 
-    values = np.nan_to_num(scan.voxels[0].astype(np.float32))
-    low, high = np.percentile(_thin(values), (1, 99))
-    small = resample(np.clip(values, low, high), (COARSE, COARSE, 1 if scan.is_flat else COARSE))
+    values, shape = scan.voxels[0], (COARSE, COARSE, 1 if scan.is_flat else COARSE)
+    low, high = np.percentile(_sample(values), (1, 99))
+
+    def clipped(rows: slice) -> Array:
+        return np.clip(np.nan_to_num(values[rows].astype(np.float32)), low, high)
+
+    if values.nbytes <= CHUNK:
+        small = resample(clipped(slice(None)), shape)
+    else:  # the same, the last two axes first
+        thin = [resample(clipped(rows), (rows.stop - rows.start, *shape[1:])) for rows in row_chunks(values)]
+        small = resample(np.concatenate(thin), shape)
     spread = float(small.std())
     return (small - small.mean()) / (spread if spread > 0 else 1.0)
 
 
-def _thin(values: Array) -> Array:
+def _sample(values: Array) -> Array:
+    """Some 200,000 of the values, evenly spread, as finite float32."""
     flat = values.reshape(-1)
-    return flat[:: max(flat.size // 200_000, 1)]
+    return np.nan_to_num(flat[:: max(flat.size // 200_000, 1)].astype(np.float32))
 
 
 def scan_figures(scan: Scan, coarse: Array, sides: Array | None = None) -> dict[str, float]:
@@ -118,7 +128,7 @@ def scan_figures(scan: Scan, coarse: Array, sides: Array | None = None) -> dict[
         sides: Weights of that shape that tell a scan from its mirror image; without them the mean picture does.
     """
     small = coarse_picture(scan)
-    sample = _thin(np.nan_to_num(scan.voxels[0].astype(np.float32)))
+    sample = _sample(scan.voxels[0])
     low, q10, q50, q90, high = np.percentile(sample, (1, 10, 50, 90, 99))
     width = high - low if high > low else 1.0
     extent = np.array(scan.shape) * np.array(scan.spacing)
