@@ -45,7 +45,7 @@ def find_inputs(paths: Sequence[Path], modality: Modality, reading: Reading | No
         InputError: A path does not exist, or a manifest cannot be read.
     """
     taken: set[str] = set()
-    options = _options(reading or Reading())
+    options = options_for(reading or Reading())
     for path in paths:
         find = _from_manifest if path.suffix.lower() == ".csv" else _from_files
         for one in find(path, modality, options):
@@ -93,7 +93,7 @@ def _from_files(path: Path, modality: Modality, options: Ingest) -> Iterator[Inp
             yield Input(name, str(item.source), refuse)
 
 
-def _options(reading: Reading) -> Ingest:
+def options_for(reading: Reading) -> Ingest:
     """How to read: one scan is in memory at a time, so it may take the machine's, where the system says how much."""
     try:
         there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30

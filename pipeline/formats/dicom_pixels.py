@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
+from pipeline.formats.decoders import Decoded, decode
 from pipeline.formats.dicom import Instance
 from pipeline.formats.dicom_elements import BIG_ENDIAN
 
@@ -51,44 +52,72 @@ def _plain(instance: Instance) -> NDArray[Any]:
 
 def _decompressed(instance: Instance) -> NDArray[Any]:
     """Pixels that need one of pydicom's decoders."""
+    about = {
+        "path": str(instance.path),
+        "offset": instance.offset,
+        "length": instance.length,
+        "syntax": instance.syntax,
+        "compressed": instance.compressed,
+        "bits": instance.bits[1],
+        "options": _decoder_options(instance),
+    }
+    return decode("pipeline.formats.dicom_pixels:decompressed", about)[0]
+
+
+def decompressed(
+    path: str, offset: int, length: int | None, syntax: str, compressed: bool, bits: int, options: dict[str, Any]
+) -> Decoded:
+    """Pixels of one object, by one of pydicom's decoders; the arguments are those of an :class:`Instance`.
+
+    Args:
+        path: The file.
+        offset: Where the pixels start; -1 where the file is deflated as a whole.
+        length: Their bytes, where they are native.
+        syntax: UID of the transfer syntax.
+        compressed: Whether they are encapsulated.
+        bits: Bits that a sample takes.
+        options: What the decoder is told.
+
+    Raises:
+        InputError: They are damaged, or there is no decoder.
+    """
     import pydicom
     from pydicom.pixels import get_decoder
 
     from pipeline.formats.dicom_header import lenient
 
-    name = _name(instance.syntax)
+    name = _name(syntax)
     try:
-        decoder = get_decoder(instance.syntax)
+        decoder = get_decoder(syntax)
     except (NotImplementedError, ValueError):
         raise InputError(f"no decoder for transfer syntax {name}") from None
-    if instance.compressed and not decoder.is_available and instance.offset >= 0:
+    if compressed and not decoder.is_available and offset >= 0:
         raise InputError(f"no decoder for transfer syntax {name} is installed")
-    plugin = _plugin(instance, decoder.available_plugins)
+    plugin = _plugin(syntax, bits, decoder.available_plugins)
     try:
-        with lenient(), open(instance.path, "rb") as stream:
-            if instance.offset < 0:
-                whole = pydicom.dcmread(stream, force=True)
-                pixels, _ = decoder.as_array(whole)
-                return np.asarray(pixels)
-            stream.seek(instance.offset)
-            source = stream.read(instance.length if instance.length is not None else -1)
-            pixels, _ = decoder.as_array(source, decoding_plugin=plugin, **_decoder_options(instance))
-            return np.asarray(pixels)
+        with lenient(), open(path, "rb") as stream:
+            if offset < 0:
+                pixels, _ = decoder.as_array(pydicom.dcmread(stream, force=True))
+                return np.asarray(pixels), {}
+            stream.seek(offset)
+            source = stream.read(length if length is not None else -1)
+            pixels, _ = decoder.as_array(source, decoding_plugin=plugin, **options)
+            return np.asarray(pixels), {}
     except MemoryError:
         raise
     except Exception as error:
         raise InputError(f"the pixels are damaged or cut short ({name}, {type(error).__name__})") from None
 
 
-def _plugin(instance: Instance, available: Sequence[str]) -> str:
+def _plugin(syntax: str, bits: int, available: Sequence[str]) -> str:
     """The decoder to take where it matters; empty to let pydicom try all.
 
     Raises:
         InputError: Those that are there cannot decode this.
     """
-    if instance.syntax in _JPEG_2000 and "pylibjpeg" in available:
+    if syntax in _JPEG_2000 and "pylibjpeg" in available:
         return "pylibjpeg"  # OpenJPEG itself; through GDCM it takes half as long again
-    if instance.syntax == _JPEG_EXTENDED and instance.bits[1] > 8 and "pylibjpeg" not in available:
+    if syntax == _JPEG_EXTENDED and bits > 8 and "pylibjpeg" not in available:
         raise InputError("no decoder for JPEG of 12 bits is installed", remedy="Install pylibjpeg-libjpeg (GPL-3).")
     return ""
 

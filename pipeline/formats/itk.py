@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.core.errors import InputError
 from pipeline.core.scan import Array, Modality, Scan
 from pipeline.core.study import Ingest
+from pipeline.formats.decoders import Decoded, decode
 from pipeline.formats.exact import smallest_exact
 from pipeline.formats.limits import check_size
 
@@ -25,6 +26,21 @@ def read_itk(path: Path, modality: Modality, options: Ingest) -> Scan:
     Raises:
         InputError: SimpleITK cannot read it, or it promises too much.
     """
+    about = {"path": str(path), "options": options.model_dump_json()}
+    voxels, facts = decode("pipeline.formats.itk:decoded_volume", about)
+    return Scan(voxels, np.array(facts["affine"]), modality, notes={"format": "itk"})
+
+
+def decoded_volume(path: str, options: str) -> Decoded:
+    """``(C, X, Y, Z)`` and, under ``affine``, voxel index → RAS+ mm; options as JSON.
+
+    Raises:
+        InputError: As in :func:`read_itk`.
+    """
+    return _volume(Path(path), Ingest.model_validate_json(options))
+
+
+def _volume(path: Path, options: Ingest) -> Decoded:
     import SimpleITK
 
     _check_detached(path)
@@ -41,7 +57,7 @@ def read_itk(path: Path, modality: Modality, options: Ingest) -> Scan:
     data = SimpleITK.GetArrayFromImage(image)
     if data.dtype.kind == "c":
         raise InputError("the voxels are complex numbers", remedy="Save magnitude or real part.")
-    return Scan(_channels_first(data, image), _affine(image), modality, notes={"format": "itk"})
+    return _channels_first(data, image), {"affine": _affine(image).tolist()}
 
 
 def _driver(path: Path) -> str:

@@ -12,11 +12,14 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from pipeline.core.errors import InputError
 from pipeline.core.scan import FRONTAL_AFFINE, Array, Modality, Scan
 from pipeline.core.study import Ingest
+from pipeline.formats.decoders import Decoded, decode
 from pipeline.formats.exact import smallest_exact
 from pipeline.formats.limits import check_size
 
 #: Weights of red, green and blue in luma, ITU-R BT.601.
 LUMA = np.array([0.299, 0.587, 0.114])
+_PNG = b"\x89PNG"
+_TIFF = {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
 _EXIF_ORIENTATION = 0x0112
 _BITS_PER_SAMPLE = 258
 
@@ -59,6 +62,19 @@ def read_pixels(path: Path, options: Ingest, *, palette_as_index: bool = False) 
     Raises:
         InputError: As in :func:`read_raster`.
     """
+    if _starts_with(path, {_PNG}):
+        # Python and zlib: a worker would cost a picture in ten of the throughput. Deep colours go there on their own.
+        return _pixels(path, options, palette_as_index)
+    about = {"path": str(path), "options": options.model_dump_json(), "palette_as_index": palette_as_index}
+    return decode("pipeline.formats.raster:decoded_pixels", about)[0]
+
+
+def decoded_pixels(path: str, options: str, palette_as_index: bool) -> Decoded:
+    """:func:`read_pixels` with its options as JSON."""
+    return _pixels(Path(path), Ingest.model_validate_json(options), palette_as_index), {}
+
+
+def _pixels(path: Path, options: Ingest, palette_as_index: bool) -> NDArray[Any]:
     Image.MAX_IMAGE_PIXELS = None  # check_size bounds what is read, with the limit of the study
     try:
         with Image.open(path) as image:
@@ -73,7 +89,7 @@ def read_pixels(path: Path, options: Ingest, *, palette_as_index: bool = False) 
                 image = ImageOps.exif_transpose(image)  # type: ignore[assignment]
             return _samples(image, palette_as_index)
     except UnidentifiedImageError:
-        if _is_tiff(path):
+        if _starts_with(path, _TIFF):
             return _through_itk(path)
         raise InputError("is not a picture that can be read") from None
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError) as error:
@@ -125,25 +141,37 @@ def _deeper_than_pillow(image: Image.Image, path: Path) -> bool:
         return stream.read(25)[24:25] == b"\x10"
 
 
-def _is_tiff(path: Path) -> bool:
-    with open(path, "rb") as stream:
-        return stream.read(4) in {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
+def _starts_with(path: Path, magics: set[bytes]) -> bool:
+    """Whether the first four bytes are one of these; of a file that cannot be opened they are not."""
+    try:
+        with open(path, "rb") as stream:
+            return stream.read(4) in magics
+    except OSError:
+        return False
 
 
 def _through_itk(path: Path) -> NDArray[Any]:
     """Pictures deeper than Pillow reads them."""
+    return decode("pipeline.formats.raster:decoded_by_itk", {"path": str(path)})[0]
+
+
+def decoded_by_itk(path: str) -> Decoded:
+    """``(rows, columns, samples)`` of a PNG or TIFF file.
+
+    Raises:
+        InputError: It is damaged, or holds several pages.
+    """
     import SimpleITK
 
-    with open(path, "rb") as stream:
-        driver = "PNGImageIO" if stream.read(4) == b"\x89PNG" else "TIFFImageIO"
     try:
-        image = SimpleITK.ReadImage(str(path), imageIO=driver)
+        driver = "PNGImageIO" if _starts_with(Path(path), {_PNG}) else "TIFFImageIO"
+        image = SimpleITK.ReadImage(path, imageIO=driver)
     except RuntimeError:
         raise InputError("the picture is damaged or of a kind that cannot be read") from None
     pixels: Array = SimpleITK.GetArrayFromImage(image)
     if image.GetDimension() != 2:
         raise InputError(f"holds {pixels.shape[0]} pages", remedy="Give one picture a file.")
-    return smallest_exact(pixels if pixels.ndim == 3 else pixels[..., None])
+    return smallest_exact(pixels if pixels.ndim == 3 else pixels[..., None]), {}
 
 
 def _short(error: Exception, path: Path) -> str:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pipeline.core.errors import InputError
 
@@ -38,14 +38,17 @@ class Worker:
     Args:
         seconds: Time a call may take.
         memory_gib: Memory that a call may take beyond what the fresh process has.
+        replace: How a process is replaced after the first: ``fork``, which is fast, or ``spawn`` where the caller by
+            then has threads that a fork would leave half done.
 
     Attributes:
         starts: How many processes there were; what one remembered, the next has forgotten.
     """
 
-    def __init__(self, seconds: float, memory_gib: float) -> None:
+    def __init__(self, seconds: float, memory_gib: float, *, replace: Literal["fork", "spawn"] = "fork") -> None:
         self.seconds = seconds
         self.memory_gib = memory_gib
+        self.replace = replace
         self.starts = 0
         self._process: multiprocessing.process.BaseProcess | None = None
         self._pipe: Connection | None = None
@@ -95,6 +98,10 @@ class Worker:
             )
         raise InputError(answer["what"], where=answer["where"], remedy=answer["remedy"])
 
+    def start(self) -> None:
+        """Start the process, before the first call needs it."""
+        self._running()
+
     def close(self) -> None:
         """End the process, whatever it does."""
         if self._process is not None:
@@ -109,7 +116,8 @@ class Worker:
         if self._process is None or self._pipe is None or not self._process.is_alive():
             self.close()
             # A forked process has everything imported already; where forking is not safe, a fresh one is started.
-            context = multiprocessing.get_context("fork" if sys.platform == "linux" else "spawn")
+            fork = sys.platform == "linux" and (self.starts == 0 or self.replace == "fork")
+            context = multiprocessing.get_context("fork" if fork else "spawn")
             with _STARTING:
                 self._pipe, theirs = context.Pipe()
                 self._process = context.Process(  # type: ignore[attr-defined]
