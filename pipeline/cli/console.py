@@ -18,6 +18,11 @@ def say(line: str) -> None:
     print(line, flush=True)
 
 
+def say_aside(line: str) -> None:
+    """Print one line where it is not part of a document."""
+    print(line, file=sys.stderr, flush=True)
+
+
 def on_terminal() -> bool:
     """Whether a person looks on, so that a bar may move."""
     return sys.stderr.isatty()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,7 +48,31 @@ def predict_files(
     Raises:
         InputError: Nothing could be found to predict, the model cannot be opened, or a form or backend is unknown.
     """
-    from pipeline.cli.console import say
+    from pipeline.cli.inputs import options_for
+    from pipeline.formats.decoders import guarded
+    from pipeline.mechanics.champion import Reading
+
+    probabilities = probabilities or "probabilities" in formats
+    formats = [form for form in formats if form != "probabilities"]
+    _check(formats, backend)
+    options = options_for(Reading())
+    # Before the model is opened, which starts threads.
+    with guarded(options.seconds, options.memory_gib):
+        return _predict(scans, model, out, threads, as_json, formats, backend, probabilities)
+
+
+def _predict(
+    scans: Sequence[Path],
+    model: str,
+    out: Path,
+    threads: int | None,
+    as_json: bool,
+    formats: Sequence[str],
+    backend: Any,
+    probabilities: bool,
+) -> int:
+    """:func:`predict_files`, where decoders can do no harm."""
+    from pipeline.cli.console import say, say_aside
     from pipeline.cli.inputs import find_inputs
     from pipeline.cli.outcomes import COLUMNS, Table, table_rows
     from pipeline.core.errors import EXIT_OK, EXIT_SOME_FAILED, InputError
@@ -58,10 +82,8 @@ def predict_files(
     from pipeline.mechanics.flow import flow
     from pipeline.mechanics.quality import open_judge
 
-    probabilities = probabilities or "probabilities" in formats
-    formats = [form for form in formats if form != "probabilities"]
-    _check(formats, backend)
-    predictor, champion, folder = open_model(model, threads, backend)
+    tell = say_aside if as_json else say
+    predictor, champion, folder = open_model(model, threads, backend, tell)
     inputs = list(find_inputs(scans, champion.modality, champion.ingest))
     if not inputs:
         raise InputError("holds no scan", where=", ".join(map(str, scans)))
@@ -70,8 +92,8 @@ def predict_files(
     table = Table(as_json)
     steps = _Steps(predictor, job, judge, probabilities)
     kept = clear(out / FOLDER)
-    if kept is not None and not as_json:
-        say(f"corrections that were begun are kept in {kept}")
+    if kept is not None:
+        tell(f"corrections that were begun are kept in {kept}")
     outcomes = []
     for outcome in table.follow(
         flow(inputs, steps.read, steps.predict, steps.write, large=_is_large, threads=threads), len(inputs)
@@ -101,8 +123,16 @@ def _check(formats: Sequence[str], backend: str | None) -> None:
         raise InputError(f"there is no backend {backend!r}", where="--backend", remedy=remedy)
 
 
-def open_model(model: str, threads: int | None, backend: Any = None) -> tuple[Predictor, Champion, Path]:
+def open_model(
+    model: str, threads: int | None, backend: Any = None, say: Callable[[str], None] = lambda line: None
+) -> tuple[Predictor, Champion, Path]:
     """Open a champion's folder, a registered model, or one trained fold; also give the folder.
+
+    Args:
+        model: As in :func:`predict_files`.
+        threads: Processor threads; by default what the process may use.
+        backend: In place of the one that the champion was evaluated with.
+        say: Told where another backend takes the place of that one.
 
     Raises:
         InputError: There is no such model.
@@ -118,7 +148,7 @@ def open_model(model: str, threads: int | None, backend: Any = None) -> tuple[Pr
     else:
         folder = Path(model)
     if (folder / FILE).is_file():
-        return (*open_champion(folder, threads=threads, backend=backend), folder)
+        return (*open_champion(folder, threads=threads, backend=backend, say=say), folder)
     if not (folder / MODEL).is_file():
         raise InputError(
             "there is no trained model",
@@ -149,7 +179,12 @@ def study_of(champion: Champion, formats: Sequence[str]) -> Study:
 
     mirrors = dict(champion.mirror_pairs) | {b: a for a, b in champion.mirror_pairs}
     organs = {
-        name: {"color": champion.colors.get(name), "snomed": champion.codes.get(name), "mirror": mirrors.get(name)}
+        name: {
+            "value": champion.values.get(name),
+            "color": champion.colors.get(name),
+            "snomed": champion.codes.get(name),
+            "mirror": mirrors.get(name),
+        }
         for name in champion.organs
     }
     return Study.model_validate(
@@ -187,8 +222,10 @@ class _Steps:
     def read(self, one: Input) -> _Under:
         """Read the scan, and bring it to the networks' grid unless it is to be alone in memory."""
         from pipeline.cli.outcomes import Outcome
+        from pipeline.formats.decoders import next_scan
         from pipeline.mechanics.course import Course
 
+        next_scan()
         under = _Under(one, Outcome(one.name, one.source))
         with self._watched(under):
             under.course = Course(self.predictor, one.read())

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ def open_network(
     Args:
         folder: The member's folder.
         backend: What runs it. ``torch`` takes the GPU where there is one.
-        precision: ``fp32`` or ``bf16``; ONNX Runtime knows ``fp32`` alone.
+        precision: ``fp32`` or ``bf16``; ONNX Runtime, and PyTorch on the processor, know ``fp32`` alone.
         threads: Processor threads; by default what the process may use.
 
     Raises:
@@ -55,6 +56,26 @@ def installed(backend: BackendName) -> bool:
 def usable_threads() -> int:
     """Processors that this process may run on."""
     return len(os.sched_getaffinity(0))
+
+
+def gpu_usable() -> bool:
+    """Whether PyTorch can use a GPU here. It is imported only where there is one, and it was built for one."""
+    if not gpu_present() or not _built_for_cuda():
+        return False
+    import torch
+
+    return torch.cuda.is_available()
+
+
+def _built_for_cuda() -> bool:
+    """Whether PyTorch is installed with CUDA, by the file that says so; where there is no such file, perhaps."""
+    found = importlib.util.find_spec("torch")
+    if found is None or found.origin is None:
+        return False
+    version = Path(found.origin).with_name("version.py")
+    if not version.is_file():
+        return True
+    return re.search(r"^cuda\b[^=\n]*= *None", version.read_text(encoding="utf-8"), re.MULTILINE) is None
 
 
 def gpu_present() -> bool:
@@ -118,5 +139,6 @@ def _open_torch(folder: Path, precision: Precision, threads: int) -> Forward:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     if device == "cpu":
         torch.set_num_threads(threads)
+        precision = "fp32"  # bf16 is for the GPU; emulated, it takes a hundred times as long
     network, plan, _ = load_model(folder, device)
     return torch_forward(network.eval(), plan.overlapping, device, precision)

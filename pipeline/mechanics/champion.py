@@ -90,6 +90,8 @@ class Champion(Part):
     organs: list[str]
     overlapping: bool
     colors: dict[str, str]
+    values: dict[str, int] = {}
+    """Organ → its value in the study's masks; champions of before have none, and their organs count from 1."""
     codes: dict[str, str] = {}
     """Organ → SNOMED CT code, where the study gives one."""
     mirror_pairs: list[tuple[str, str]] = []

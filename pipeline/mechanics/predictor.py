@@ -5,7 +5,7 @@ Everything that grows with the scan is made slab by slab; what does not fit into
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -17,7 +17,7 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array, Scan
 from pipeline.mechanics.agreement import Agreement, Passes, between_members, mean_dice
-from pipeline.mechanics.backends import gpu_present, installed, open_network
+from pipeline.mechanics.backends import gpu_present, gpu_usable, installed, open_network
 from pipeline.mechanics.champion import BackendName, Champion, Precision, member_plan, read_champion
 from pipeline.mechanics.large import ROOM, chunks, prepare_within, restore_rows, space
 from pipeline.mechanics.postprocessing import OrganSteps, clean_labels
@@ -209,7 +209,12 @@ def expected_dice(probabilities: Array, labels: LabelMap) -> dict[str, float]:
 
 
 def open_champion(
-    folder: Path, *, threads: int | None = None, backend: BackendName | None = None, precision: Precision | None = None
+    folder: Path,
+    *,
+    threads: int | None = None,
+    backend: BackendName | None = None,
+    precision: Precision | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> tuple[Predictor, Champion]:
     """Open a champion's folder for prediction, each network once.
 
@@ -218,6 +223,7 @@ def open_champion(
         threads: Processor threads; by default what the process may use.
         backend: In place of the one that was evaluated.
         precision: In place of the one that was evaluated.
+        say: Told where something else runs the networks than what was evaluated.
 
     Raises:
         InputError: The folder is not a champion's.
@@ -225,10 +231,14 @@ def open_champion(
     champion = read_champion(folder)
     recorded = champion.backend
     if backend is None and recorded.gpu is not None and gpu_present():
-        backend, precision = "torch", recorded.gpu
+        if gpu_usable():
+            backend, precision = "torch", recorded.gpu
+        else:
+            say(f"there is a GPU that PyTorch cannot use; {recorded.name} predicts on the processor")
     name, bits = backend or recorded.name, precision or recorded.precision
     if backend is None and not installed(name):
         # Both read the same file, and were within the tolerance of PyTorch.
+        say(f"the model was evaluated with {name}, which is not installed here; onnxruntime takes its place")
         name, bits = "onnxruntime", "fp32"
     folders = [folder / member.folder for member in champion.members]
     members = [(member_plan(path), open_network(path, name, bits, threads)) for path in folders]

@@ -81,6 +81,7 @@ def run(
         organs=list(study.organ_names()),
         overlapping=study.overlapping,
         colors=study.colors(),
+        values=study.values(),
         codes={organ: about.snomed for organ, about in study.organs.items() if about.snomed},
         mirror_pairs=study.mirror_pairs(),
         ingest=Reading.of(study.ingest),

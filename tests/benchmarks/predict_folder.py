@@ -93,10 +93,10 @@ def main() -> None:
     opened = 0.0
     open_model = predict.open_model
 
-    def watched(model: str, threads: int | None, backend: Any = None) -> Any:
+    def watched(model: str, threads: int | None, backend: Any = None, say: Any = print) -> Any:
         nonlocal opened
         start = time.perf_counter()
-        predictor, champion, folder = open_model(model, threads, backend)
+        predictor, champion, folder = open_model(model, threads, backend, say)
         if arguments.mirror:
             predictor.mirror = arguments.mirror == "yes"
         watches.extend(Watch(forward) for _, forward in predictor.members)

@@ -5,18 +5,20 @@ from __future__ import annotations
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
+from pipeline.cli.predict import open_model
 from pipeline.core.errors import InputError
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.formats.store import read_scan
-from pipeline.mechanics import backends
+from pipeline.mechanics import backends, predictor
 from pipeline.mechanics.backends import gpu_present, open_network
-from pipeline.mechanics.champion import read_champion
+from pipeline.mechanics.champion import FILE, read_champion
 from pipeline.mechanics.model_files import build_for
 from pipeline.mechanics.predictor import open_champion
 from pipeline.select.onnx_export import write_onnx
@@ -94,6 +96,65 @@ def test_openvino_brings_no_telemetry(chosen_volumes: Made) -> None:
 def test_a_hidden_gpu_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
     assert not gpu_present()
+
+
+def _with_backend(paths: StudyPaths, **changes: object) -> None:
+    champion = read_champion(paths.champion)
+    changed = champion.model_copy(update={"backend": champion.backend.model_copy(update=changes)})
+    changed.write(paths.champion / FILE)
+
+
+def test_a_missing_backend_is_replaced_with_a_word(
+    chosen_volumes: Made, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture
+) -> None:
+    _, paths = chosen_volumes
+    _with_backend(paths, name="openvino", gpu=None)
+    monkeypatch.setattr(predictor, "installed", lambda name: name == "onnxruntime")
+    said: list[str] = []
+    open_champion(paths.champion, threads=1, say=said.append)
+    assert said == ["the model was evaluated with openvino, which is not installed here; onnxruntime takes its place"]
+    open_model(str(paths.champion), 1, None, print)
+    assert "onnxruntime takes its place" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("built", "able", "usable"), [(False, True, False), (True, False, False), (True, True, True)])
+def test_a_gpu_that_pytorch_cannot_use(
+    chosen_volumes: Made, monkeypatch: pytest.MonkeyPatch, built: bool, able: bool, usable: bool
+) -> None:
+    """A device node alone does not bring bf16 to the processor."""
+    _, paths = chosen_volumes
+    _with_backend(paths, name="onnxruntime", gpu="bf16")
+    opened: list[tuple[str, str]] = []
+    said: list[str] = []
+    monkeypatch.setattr(predictor, "gpu_present", lambda: True)
+    monkeypatch.setattr(backends, "gpu_present", lambda: True)
+    monkeypatch.setattr(backends, "_built_for_cuda", lambda: built)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: able)
+    monkeypatch.setattr(predictor, "open_network", lambda path, name, bits, threads: opened.append((name, bits)))
+    open_champion(paths.champion, threads=1, say=said.append)
+    assert set(opened) == {("torch", "bf16") if usable else ("onnxruntime", "fp32")}
+    assert said == ([] if usable else ["there is a GPU that PyTorch cannot use; onnxruntime predicts on the processor"])
+
+
+def test_what_pytorch_was_built_for_is_read_without_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert backends._built_for_cuda() == (torch.version.cuda is not None)
+    origin = tmp_path / "torch" / "__init__.py"
+    origin.parent.mkdir()
+    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: SimpleNamespace(origin=str(origin)))
+    for text, built in (("cuda: Optional[str] = None", False), ("cuda = None", False), ("cuda: str = '12.8'", True)):
+        origin.with_name("version.py").write_text(f"__version__ = '2'\n{text}\nhip = None\n")
+        assert backends._built_for_cuda() == built
+    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: None)
+    assert not backends._built_for_cuda()
+
+
+def test_pytorch_on_the_processor_never_runs_in_bf16(chosen_volumes: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, paths = chosen_volumes
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    member = next(paths.champion.glob("members/*"))
+    window = np.random.default_rng(0).normal(size=(1, 1, 16, 16, 16)).astype(np.float32)
+    half, full = (open_network(member, "torch", bits, 1)(window) for bits in ("bf16", "fp32"))
+    np.testing.assert_array_equal(half, full)
 
 
 @pytest.mark.gpu
