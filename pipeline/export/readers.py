@@ -14,7 +14,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Grid, Scan
 from pipeline.core.space import space
-from pipeline.export.checks import ABSENT, Measured, measured
+from pipeline.export.checks import ABSENT, Measured
 
 BLOCK = 1 << 26  # bytes of a volume that are looked at together
 TO_RAS = np.diag([-1.0, -1.0, 1.0])

@@ -60,7 +60,7 @@ def test_a_decoder_that_ends_badly_is_a_row(
         return decoded(path, options, palette_as_index)
 
     monkeypatch.setattr(raster, "_pixels", odd)
-    monkeypatch.setattr(inputs, "reading", lambda: Ingest(seconds=seconds, memory_gib=1))
+    monkeypatch.setattr(inputs, "options_for", lambda reading: Ingest(seconds=seconds, memory_gib=1))
     assert predict_files([folder], str(paths.champion), out) == 3
     rows = read_table(out / "predictions.csv")
     failed = [(row["scan_id"], row["findings"]) for row in rows if row["status"] == "failed"]
