@@ -63,7 +63,7 @@ MEANINGS: dict[str, tuple[Side, str]] = {
     "order": ("both", "left and right do not lie as usual"),
     "lean": ("both", "it lies unusually far to one side of the paired organs"),
     "likeness": ("low", "the scan does not look like those of the training"),
-    "handedness": ("both", "the scan may be mirrored"),
+    "handedness": ("low", "the scan may be mirrored"),
     "darks": ("both", "the dark grey values are unusual"),
     "middles": ("both", "the middle grey values are unusual"),
     "brights": ("both", "the bright grey values are unusual"),

@@ -110,8 +110,8 @@ def _quality(gathered: Gathered) -> Html:
     ]
     if found.get("covered") is not None:
         said.append(
-            f"Of {count(int(found['predicted']), 'Dice')} that held-out patients' figures predicted, "
-            f"{found['covered']:.0%} lay in the 90% interval that was given for it."
+            f"Of {count(int(found['predicted']), 'Dice', 'Dice')} predicted for held-out patients, "
+            f"{found['covered']:.0%} lay in the 90% interval that was given with it."
         )
     rests = found.get("rests_on") or {}
     if rests:

@@ -89,6 +89,11 @@ def _lines(
         "",
         f"{evidence.get('rule', '')} The figures of the test patients, which chose nothing, are in the study's report.",
         *(["", _sentence(performance_text(quality))] if quality else []),
+        *(
+            ["", *(f"- Limit of {who}: {text}." for who, text in quality.get("rests_on", {}).items())]
+            if quality
+            else []
+        ),
         "",
         "## Files",
         "",

@@ -13,7 +13,8 @@ from pipeline.select.dice_fit import patient_quantiles
 
 PARTS = 20  # of the patients: each is looked at with the weights of the others
 SHRINKAGE = 1.0  # of the covariance towards equal variances, in mean variances
-RARE = 0.02  # of good scans that may be taken for mirrored ones
+RARE = 0.01  # of good scans that may be taken for mirrored ones
+STEEP = 3.0  # the risk grows from none to a look within a third of the way from the middle to the limit
 TOLD = 0.5  # of mirrored scans that such a limit must find to be worth its false alarms
 
 
@@ -69,4 +70,7 @@ def side_interval(values: Sequence[float], patients: Sequence[str], usual: Inter
     limit = min(0.0, patient_quantiles(array, patients, (RARE,))[0])
     if usual.middle <= 0 or np.mean(-array < limit) < TOLD:
         return usual
-    return usual.model_copy(update={"below": usual.middle - limit})
+    # Steep, so that a scan on the right side of the limit has no more risk than other figures give a usual one, and one
+    # that looks mirrored fails.
+    below = (usual.middle - limit) / STEEP
+    return Interval(middle=limit + below, half=usual.half, below=below)

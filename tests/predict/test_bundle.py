@@ -112,15 +112,15 @@ def test_metadata_says_what_goes_in_and_out(chosen_pictures: tuple[Study, StudyP
 
 def test_the_card_can_be_read(tmp_path: Path) -> None:
     from pipeline.select.bundle import write_bundle
-    from pipeline.select.calibration import performance
     from pipeline.select.card import write_card
+    from pipeline.select.performance import performance
     from tests.predict.studies import make_study, plan_for
     from tests.select.test_champion import champion
 
     study = make_study()
     sides = {"min": [20.0, 18.0, 16.0], "median": [21.0, 18.0, 16.0], "max": [30.0, 20.0, 16.5]}
     fingerprint = {"scans": 12, "unit": "mm", "size": sides, "spacing": sides, "extent": sides}
-    quality = {"dice_limit": 0.8, **performance([(True, 3.0), (False, 0.2)])}
+    quality = {"dice_limit": 0.8, **performance([(True, 3.0), (False, 0.2)]), "rests_on": {"folds": "the reader"}}
     plans = [plan_for(study, "unet")]
     evidence = {
         "patients": 9,
@@ -130,7 +130,15 @@ def test_the_card_can_be_read(tmp_path: Path) -> None:
     one = champion().model_copy(update={"evidence": evidence})
     write_card(tmp_path / "card.md", study, one, plans, fingerprint, quality)
     text = (tmp_path / "card.md").read_text()
-    for said in ("## Intended use", "## Input", "## Trained on", "12 scans", "| 20 × 18 × 16 | 21 × 18 × 16 |", "100%"):
+    for said in (
+        "## Intended use",
+        "## Input",
+        "## Trained on",
+        "12 scans",
+        "| 20 × 18 × 16 | 21 × 18 × 16 |",
+        "100%",
+        "- Limit of folds: the reader.",
+    ):
         assert said in text, said
     assert "None" not in text.replace("| none |", "")
     assert "| spacing, mm |" in text

@@ -413,7 +413,7 @@ def test_real_radiographs_that_are_wrong_are_found(real_data: Path) -> None:
     assert found(lambda a: np.rot90(a, 2, (0, 1))) == 1
     assert found(lambda a: a[: a.shape[0] // 2]) == 1
     assert found(lambda a: a[a.shape[0] // 4 :]) == 1
-    assert found(lambda a: a[::-1]) >= 0.9
+    assert found(lambda a: a[::-1]) >= 0.97
 
 
 def test_a_volume_is_no_picture(judge: Judge) -> None:
