@@ -334,5 +334,5 @@ def test_the_report_says_how_well_the_verdicts_find_bad_organs(finished: tuple[S
     said = selection_section(gather(*finished))
     assert "2 of 8 organs were below Dice 0.9" in said
     assert "sensitivity 0.50 and specificity not defined, and the AUROC of their risk was 0.88" in said
-    assert "Of 8 Dice that held-out patients' figures predicted, 88% lay in the 90% interval" in said
+    assert "Of 8 Dice predicted for held-out patients, 88% lay in the 90% interval" in said
     assert "What the limits of agreement rest on, of folds: Dice with the reader." in said
