@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from pipeline.core.labels import LabelMap
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array
+from pipeline.core.space import row_chunks
 
 AGREEMENT = "agreement.csv"  # beside out-of-fold predictions: scan_id, organ, between, dice
 #: Who agrees → organ → Dice: ``passes``, ``models``, ``folds``; each absent where there is but one.
@@ -91,13 +92,21 @@ class Passes:
 
 def least_dice(masks: Sequence[LabelMap]) -> dict[str, float]:
     """Organ → least Dice of any two label maps of one grid; 1 where neither of two holds anything."""
-    least = dict.fromkeys(masks[0].organs, 1.0)
-    for organ in masks[0].organs:
-        for one, other in itertools.combinations([labels.mask(organ) for labels in masks], 2):
-            both = np.count_nonzero(one) + np.count_nonzero(other)
-            if both:
-                least[organ] = min(least[organ], 2 * np.count_nonzero(one & other) / both)
-    return least
+    organs = masks[0].organs
+    pairs = list(itertools.combinations(range(len(masks)), 2))
+    # Voxels of one mask, of the other and of both; the masks are looked at rows at a time.
+    counts = np.zeros((len(pairs), len(organs), 3))
+    for rows in row_chunks(masks[0].data):
+        parts = [LabelMap(m.data[rows], m.affine, organs, m.overlapping, m.annotated) for m in masks]
+        for index, organ in enumerate(organs):
+            own = [part.mask(organ) for part in parts]
+            sizes = [np.count_nonzero(mask) for mask in own]
+            for number, (one, other) in enumerate(pairs):
+                both = np.count_nonzero(own[one] & own[other])
+                counts[number, index] += sizes[one], sizes[other], both
+    size = counts[..., 0] + counts[..., 1]
+    dice = np.where(size > 0, 2 * counts[..., 2] / np.where(size > 0, size, 1), 1.0)
+    return dict(zip(organs, dice.min(axis=0, initial=1.0).tolist(), strict=True))
 
 
 def mean_dice(each: Sequence[Mapping[str, float]]) -> dict[str, float]:

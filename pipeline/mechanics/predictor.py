@@ -144,7 +144,9 @@ class Predictor:
         for plan, forward in self.members:
             own, passes = self.slide(forward, ready.prepared[plan.recipe_hash()], plan)
             turned += [passes] if passes else []
-            vote = np.empty(scan.shape, LabelMap.dtype_for(len(plan.organs), plan.overlapping))
+            kind = LabelMap.dtype_for(len(plan.organs), plan.overlapping)
+            # All votes together take no more memory than one network's probabilities may.
+            vote = space(scan.shape, self.room // len(self.members), kind)
             for rows in chunks(total):
                 part = restore_rows(own, scan.shape, rows, self.room)
                 total[:, rows] += part / np.float32(len(self.members))
