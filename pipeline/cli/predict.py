@@ -37,7 +37,9 @@ def predict_files(
         out: Folder to write to: a folder a format, and ``predictions.csv``.
         threads: Processor threads; by default what the process may use.
         as_json: Print one JSON document rather than a table.
-        formats: Forms to write, as in a study's ``export.formats``; those of one file a scan.
+        formats: Forms to write, as in a study's ``export.formats``; those of one file a scan. With ``nifti``,
+            ``overlays``, ``spotlight`` and probabilities, memory is bounded whatever the size of a scan; ``dicom_seg``
+            and ``surfaces`` hold whole volumes several times over.
         backend: In place of the one that the champion was evaluated with.
         probabilities: Write the probabilities too, ``probabilities/<scan>.nii.gz`` with an organ each along the fourth
             axis.

@@ -69,8 +69,8 @@ def expected(organ: str) -> np.ndarray:
     return mask
 
 
-def write_champion(folder: Path, members: int = 1, **plan: object) -> None:
-    """Write a champion whose networks tell the organs by their brightness, with a judge."""
+def write_champion(folder: Path, members: int = 1, *, clean: bool = True, **plan: object) -> None:
+    """Write a champion whose networks tell the organs by their brightness, with a judge; ``clean`` takes all steps."""
     made = plan_of(**plan)
     names = [f"unet_fold{number}" for number in range(members)]
     for name in names:
@@ -85,7 +85,7 @@ def write_champion(folder: Path, members: int = 1, **plan: object) -> None:
         overlapping=False,
         colors={"body": "#e6194b", "core": "#3cb44b"},
         members=[Member(model="unet", fold=number, folder=name) for number, name in enumerate(names)],
-        postprocessing=dict.fromkeys(ORGANS, steps),
+        postprocessing=dict.fromkeys(ORGANS, steps) if clean else {},
     ).write(folder / "champion.yaml")
     usual = {"middle": 0.0, "half": 1.0}
     scan = ("likeness", "handedness", "darks", "middles", "brights", "log_spacing", "log_extent")
