@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.errors import InputError
+from pipeline.core.files import whole_file
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Scan
 from pipeline.export.checks import Tolerance, compare, expected
@@ -42,11 +43,11 @@ def export_probabilities(
     if not kept.is_file():
         raise InputError("predict kept no probabilities of it", remedy="Run predict with the champion again.")
     path = out / FORM / f"{scan_id}.nii.gz"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        os.link(kept, path)
-    except OSError:  # another disk, or one without links
-        shutil.copyfile(kept, path)
+    with whole_file(path) as part:
+        try:
+            os.link(kept, part)
+        except OSError:  # another disk, or one without links
+            shutil.copyfile(kept, part)
     return check_probabilities(path, scan_id, scan, labels, steps)
 
 

@@ -8,19 +8,18 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from pipeline import ingest, select
+from pipeline import select
 from pipeline.cli.manifest import add
 from pipeline.cli.predict import predict_files
 from pipeline.core.files import read_table, write_json, write_table, write_yaml
-from pipeline.core.labels import LabelMap
-from pipeline.core.manifest import load_manifest, manifest_path
+from pipeline.core.manifest import manifest_path
 from pipeline.core.paths import StudyPaths
-from pipeline.core.shards import write_shards
-from pipeline.core.study import Study, data_root, load_study
+from pipeline.core.study import Study
 from pipeline.formats.nifti_labels import stored_grid, write_nifti
-from pipeline.formats.store import read_labels, read_scan
+from pipeline.formats.store import read_scan
 from pipeline.mechanics.champion import QUALITY, read_champion
 from tests.predict.studies import ORGANS, make_study
+from tests.predict.test_corrections import ingested
 
 VALUES = {"left": 3, "right": 7}
 
@@ -79,7 +78,7 @@ def test_doubtful_scans_come_back_corrected(
     row = {"scan_id": "a", "patient_id": "p", "image": "a.nii.gz", "mask": ""}
     write_table(manifest_path("knee"), [row], list(row))
     add(study="knee", masks=correction)
-    labels = _ingested("knee", "wide")
+    labels = ingested("knee", "wide")
     for organ, mask in corrected.items():
         assert mask.any()
         stored = nib.Nifti1Image(mask.astype(np.uint8), nib.load(correction / "masks" / "wide.nii.gz").affine)
@@ -95,14 +94,3 @@ def _correct(path: Path) -> dict[str, np.ndarray]:
     data[(np.roll(data, 1, axis=1) == VALUES["left"]) & (data == 0)] = VALUES["left"]
     nib.save(nib.Nifti1Image(data, image.affine, image.header), path)
     return {organ: data == value for organ, value in VALUES.items()}
-
-
-def _ingested(name: str, scan: str) -> LabelMap:
-    """A scan's organs after ingestion."""
-    paths, study = StudyPaths(name, Path()), load_study(name)
-    write_shards(paths, study, load_manifest(manifest_path(name), study), data_root(study))
-    for shard in range(study.ingest.shards):
-        ingest.run_shard(study, paths, shard)
-    ingest.gather(study, paths)
-    row = next(row for row in read_table(paths.scans_csv) if row["scan_id"] == scan)
-    return read_labels(paths.mask(row["shard"], scan))
