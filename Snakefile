@@ -131,12 +131,12 @@ rule train:
         "results/{study}/logs/train-{model}-{fold}.log",
     benchmark:
         "results/{study}/benchmarks/train-{model}-{fold}.tsv"
-    params:
-        start=lambda w: STUDIES[w.study].start(w.model),
     # Trainings that run side by side, a card each, share the cores.
     threads: max(1, (workflow.cores - 1) // CARDS)
     resources:
         gpu=1,
+    params:
+        start=lambda w: STUDIES[w.study].start(w.model),
     shell:
         "organseg train --study {wildcards.study} --model {wildcards.model} --fold {wildcards.fold}"
         " --threads {threads} 2>&1 | tee {log}"
