@@ -105,9 +105,16 @@ def _quality(gathered: Gathered) -> Html:
     limit = float(found.get("dice_limit") or gathered.study.evaluate.dice_limit)
     said = [
         f"Each prediction is also judged without a reference. Out of fold, {bad} of {bad + good} organs were below "
-        f"Dice {limit:g}; the verdicts found them with sensitivity {share('sensitivity')} and "
-        f"specificity {share('specificity')}, and the AUROC of their risk was {share('auroc')}."
+        f"Dice {limit:g}."
     ]
+    if bad:
+        said.append(f"The verdicts found them with sensitivity {share('sensitivity')}.")
+    else:
+        said.append("How many such the verdicts would find is not known without any.")
+    if good:
+        said.append(f"Their specificity was {share('specificity')}.")
+    if bad and good:
+        said.append(f"The AUROC of their risk was {share('auroc')}.")
     if found.get("covered") is not None:
         said.append(
             f"Of {count(int(found['predicted']), 'Dice', 'Dice')} predicted for held-out patients, "
@@ -115,6 +122,5 @@ def _quality(gathered: Gathered) -> Html:
         )
     rests = found.get("rests_on") or {}
     if rests:
-        listed = "; ".join(f"of {who}: {text}" for who, text in rests.items())
-        said.append(f"What the limits of agreement rest on, {listed}.")
+        said += [f"Agreement of {who} rests on: {text}." for who, text in rests.items()]
     return paragraph(" ".join(said))

@@ -141,12 +141,13 @@ def _rests_on(known: Sequence[Known], study: Study, models: Sequence[str]) -> di
     """Each figure of agreement → what its limit rests on, or why there is none."""
     rests = {}
     judged = [one for one in known if one.dice is not None]
+    few = f"; of an organ that fewer than {ENOUGH} patients show, the study's limit of Dice"
     if any("passes" in one.agreement for one in judged):
-        rests["passes"] = "agreement of mirrored passes in good out-of-fold predictions"
+        rests["passes"] = f"agreement of mirrored passes in good out-of-fold predictions{few}"
     else:
         rests["passes"] = "not used: no window was mirrored out of fold"
     if len(models) > 1:
-        rests["models"] = "agreement of the models in good out-of-fold predictions"
+        rests["models"] = f"agreement of the models in good out-of-fold predictions{few}"
     if study.split.folds > 1:
         rests["folds"] = (
             "Dice of good out-of-fold predictions with the reader, as folds predict no scan together out of fold: "
@@ -273,6 +274,18 @@ def _intervals(figures: Sequence[tuple[str, Mapping[str, float]]], widening: flo
     return {name: expected_interval(values[name], len(patients[name]), widening) for name in values}
 
 
+def _agreement_intervals(
+    agreed: Sequence[tuple[str, Mapping[str, float]]], widening: float, limit: float
+) -> dict[str, Interval]:
+    """Intervals of agreement; of few patients, whose spread says little of the next, the study's own limit of Dice.
+
+    Two outlines that differ by more than the study lets pass cannot both be right.
+    """
+    if len({patient for patient, _ in agreed}) >= ENOUGH:
+        return _intervals(agreed, widening)
+    return {who: Interval(middle=1.0, half=1 - limit) for _, own in agreed for who in own}
+
+
 def _reference(known: Sequence[Known], study: Study, widening: float, limit: float) -> QualityReference:
     organs = {}
     for organ in study.organ_names():
@@ -288,7 +301,7 @@ def _reference(known: Sequence[Known], study: Study, widening: float, limit: flo
                 for one in good
                 if one.found and organ in one.found
             ]
-            intervals |= _intervals(sure, widening) | _intervals(agreed, widening)
+            intervals |= _intervals(sure, widening) | _agreement_intervals(agreed, widening, limit)
             if study.split.folds > 1:
                 # Nobody knows it out of fold. Networks that were trained on mostly the same patients agree better with
                 # each other than with a reader, so that less than the reader's agreement is out of the ordinary.
