@@ -283,7 +283,7 @@ def _agreement_intervals(
     """
     if len({patient for patient, _ in agreed}) >= ENOUGH:
         return _intervals(agreed, widening)
-    return {who: Interval(middle=1.0, half=1 - limit) for _, own in agreed for who in own}
+    return {who: Interval(middle=1.0, half=round(1 - limit, 6)) for _, own in agreed for who in own}
 
 
 def _reference(known: Sequence[Known], study: Study, widening: float, limit: float) -> QualityReference:
