@@ -18,6 +18,7 @@ from pipeline.export.checks import Tolerance, compare, expected
 from pipeline.export.readers import read_probabilities
 from pipeline.mechanics.large import chunks
 from pipeline.mechanics.postprocessing import OrganSteps, clean_labels
+from pipeline.mechanics.preprocessing import decide_organs
 
 Row = dict[str, Any]
 FORM = "probabilities"
@@ -92,16 +93,8 @@ def check_probabilities(
 
 def _decided(values: Array, labels: LabelMap, steps: Mapping[str, OrganSteps]) -> LabelMap:
     """Organs by their probabilities alone, each with its threshold."""
-    least = {organ: steps[organ].threshold for organ in labels.organs if organ in steps}
-    data = np.zeros(values.shape[1:], LabelMap.dtype_for(len(labels.organs), labels.overlapping))
+    thresholds = {organ: one.threshold for organ, one in steps.items() if one.threshold is not None}
+    data = np.empty(values.shape[1:], LabelMap.dtype_for(len(labels.organs), labels.overlapping))
     for rows in chunks(values):
-        part, own = values[:, rows], data[rows]
-        if labels.overlapping:
-            for number, (organ, one) in enumerate(zip(labels.organs, part, strict=True)):
-                own |= (one >= np.float32(least.get(organ) or 0.5)).astype(own.dtype) << own.dtype.type(number)
-            continue
-        best = part[0].copy()
-        for number, (organ, one) in enumerate(zip(labels.organs, part[1:], strict=True), 1):
-            wins = (one > best) & (one >= np.float32(least.get(organ) or 0))
-            best[wins], own[wins] = one[wins], number
+        data[rows] = decide_organs(values[:, rows], labels.organs, labels.overlapping, thresholds)
     return LabelMap(data, labels.affine, labels.organs, labels.overlapping, frozenset(labels.organs))

@@ -5,7 +5,7 @@ Arrays stay ``(C, X, Y, Z)`` on the canonical axes throughout; pictures have ``Z
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -168,15 +168,21 @@ def decide(
     Returns:
         ``(X, Y, Z)`` unsigned integers, in the reading of ``LabelMap.data``.
     """
-    thresholds = thresholds or {}
-    dtype = LabelMap.dtype_for(len(plan.organs), plan.overlapping)
-    if plan.overlapping:
-        least = np.array([thresholds.get(organ, 0.5) for organ in plan.organs], np.float32)
+    return decide_organs(probabilities, plan.organs, plan.overlapping, thresholds or {})
+
+
+def decide_organs(
+    probabilities: Array, organs: Sequence[str], overlapping: bool, thresholds: Mapping[str, float]
+) -> NDArray[np.unsignedinteger]:
+    """:func:`decide` where there is no plan at hand: its organs, and whether they overlap."""
+    dtype = LabelMap.dtype_for(len(organs), overlapping)
+    if overlapping:
+        least = np.array([thresholds.get(organ, 0.5) for organ in organs], np.float32)
         return pack_bits(np.asarray(probabilities) >= least[:, None, None, None], dtype)
     if not thresholds:
         return np.asarray(probabilities).argmax(axis=0).astype(dtype)
     allowed = np.array(probabilities, np.float32)
-    for index, organ in enumerate(plan.organs, 1):
+    for index, organ in enumerate(organs, 1):
         if organ in thresholds:
             allowed[index][allowed[index] < thresholds[organ]] = -1
     return allowed.argmax(axis=0).astype(dtype)
