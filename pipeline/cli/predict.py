@@ -92,7 +92,7 @@ def _predict(
     job = Job(study_of(champion, formats), champion.name, champion.study, out)
     judge = open_judge(folder)
     table = Table(as_json)
-    steps = _Steps(predictor, job, judge, probabilities)
+    steps = Steps(predictor, job, judge, probabilities)
     kept = clear(out / FOLDER)
     if kept is not None:
         tell(f"corrections that were begun are kept in {kept}")
@@ -212,7 +212,7 @@ def _is_large(under: _Under) -> bool:
     return under.course is not None and under.course.large
 
 
-class _Steps:
+class Steps:
     """The steps of one scan; what goes wrong in one of them becomes the scan's outcome, and the others do nothing."""
 
     def __init__(self, predictor: Predictor, job: Any, judge: Any, probabilities: bool) -> None:
