@@ -21,6 +21,8 @@ from pipeline.core.space import row_chunks
 AGREEMENT = "agreement.csv"  # beside out-of-fold predictions: scan_id, organ, between, dice
 #: Who agrees → organ → Dice: ``passes``, ``models``, ``folds``; each absent where there is but one.
 Agreement = Mapping[str, Mapping[str, float]]
+#: How a person is told between whom.
+BETWEEN = {"passes": "mirrored passes", "models": "models", "folds": "folds"}
 
 
 class Passes:

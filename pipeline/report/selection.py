@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pipeline.mechanics.agreement import BETWEEN
 from pipeline.report.data import Gathered
 from pipeline.report.html import (
     Html,
@@ -122,5 +123,5 @@ def _quality(gathered: Gathered) -> Html:
         )
     rests = found.get("rests_on") or {}
     if rests:
-        said += [f"Agreement of {who} rests on: {text}." for who, text in rests.items()]
+        said += [f"Agreement of {BETWEEN[who]}: {text}." for who, text in rests.items()]
     return paragraph(" ".join(said))

@@ -141,17 +141,17 @@ def _rests_on(known: Sequence[Known], study: Study, models: Sequence[str]) -> di
     """Each figure of agreement → what its limit rests on, or why there is none."""
     rests = {}
     judged = [one for one in known if one.dice is not None]
-    few = f"; of an organ that fewer than {ENOUGH} patients show, the study's limit of Dice"
+    few = f"; of an organ that fewer than {ENOUGH} patients show, by the study's limit of Dice"
     if any("passes" in one.agreement for one in judged):
-        rests["passes"] = f"agreement of mirrored passes in good out-of-fold predictions{few}"
+        rests["passes"] = f"judged by that of good out-of-fold predictions{few}"
     else:
-        rests["passes"] = "not used: no window was mirrored out of fold"
+        rests["passes"] = "not judged, as no window was mirrored out of fold"
     if len(models) > 1:
-        rests["models"] = f"agreement of the models in good out-of-fold predictions{few}"
+        rests["models"] = f"judged by that of good out-of-fold predictions{few}"
     if study.split.folds > 1:
         rests["folds"] = (
-            "Dice of good out-of-fold predictions with the reader, as folds predict no scan together out of fold: "
-            "verdicts that it changes are not in the figures of these"
+            "judged by Dice of good out-of-fold predictions with the reader, as folds predict no scan together out of "
+            "fold: verdicts that it changes are not in the figures of these"
         )
     return rests
 

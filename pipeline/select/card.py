@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.core.files import write_text
 from pipeline.core.plan import Plan
 from pipeline.core.study import Study
+from pipeline.mechanics.agreement import BETWEEN
 from pipeline.mechanics.champion import Champion
 from pipeline.select.performance import performance_text
 
@@ -90,7 +91,7 @@ def _lines(
         f"{evidence.get('rule', '')} The figures of the test patients, which chose nothing, are in the study's report.",
         *(["", _sentence(performance_text(quality))] if quality else []),
         *(
-            ["", *(f"- Limit of {who}: {text}." for who, text in quality.get("rests_on", {}).items())]
+            ["", *(f"- Agreement of {BETWEEN[who]}: {text}." for who, text in quality.get("rests_on", {}).items())]
             if quality
             else []
         ),

@@ -137,7 +137,7 @@ def test_the_card_can_be_read(tmp_path: Path) -> None:
         "12 scans",
         "| 20 × 18 × 16 | 21 × 18 × 16 |",
         "100%",
-        "- Limit of folds: the reader.",
+        "- Agreement of folds: the reader.",
     ):
         assert said in text, said
     assert "None" not in text.replace("| none |", "")

@@ -337,4 +337,4 @@ def test_the_report_says_how_well_the_verdicts_find_bad_organs(finished: tuple[S
     assert "specificity was not defined." in said
     assert "The AUROC of their risk was 0.88." in said
     assert "Of 8 Dice predicted for held-out patients, 88% lay in the 90% interval" in said
-    assert "Agreement of folds rests on: Dice with the reader." in said
+    assert "Agreement of folds: Dice with the reader." in said

@@ -368,7 +368,7 @@ def test_without_passes_there_is_no_limit_for_them(tmp_path: Path) -> None:
     study = study_with("one")
     reference, _ = calibrate(study, paths := oof(tmp_path, study, {"one": fine}), Evidence(study, paths), ["one"], {})
     assert not {"passes", "models", "folds"} & set(reference.organs["left"].intervals)
-    assert reference.figures["rests_on"] == {"passes": "not used: no window was mirrored out of fold"}
+    assert reference.figures["rests_on"] == {"passes": "not judged, as no window was mirrored out of fold"}
 
 
 def real_known(folder: Path, count: int) -> list[tuple[Scan, LabelMap, Known]]:
