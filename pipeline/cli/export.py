@@ -41,10 +41,11 @@ def export_files(
     from pipeline.core.files import write_table
     from pipeline.core.study import Study
     from pipeline.export.checks import COLUMNS
-    from pipeline.export.forms import FORMS, TABLES, Job, check_forms, export_scan, export_tables
+    from pipeline.export.forms import FORMS, Job, check_forms, export_scan, export_tables
+    from pipeline.export.shared import FILES
     from pipeline.formats.masks import read_masks
 
-    check_forms(formats, [*FORMS, *TABLES])
+    check_forms(formats, [*FORMS, *FILES])
     named, source = _organs(mask, organs)
     image = _read(scan, modality)
     study = Study.model_validate(

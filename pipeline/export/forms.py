@@ -17,6 +17,7 @@ from pipeline.core.scan import Scan
 from pipeline.core.study import Study
 from pipeline.export import checks, readers
 from pipeline.export.checks import Tolerance, failed_row
+from pipeline.export.shared import FILES, write_shared
 from pipeline.formats.borders import uncropped
 from pipeline.formats.nifti_labels import write_label_files
 from pipeline.formats.png import png
@@ -160,10 +161,6 @@ FORMS: dict[str, Callable[[Job, str, Scan, LabelMap], list[Row]]] = {
 }
 
 
-#: Forms that hold all scans in one file.
-TABLES = ("rle", "coco")
-
-
 def check_forms(formats: Sequence[str], known: Iterable[str]) -> None:
     """Refuse forms that a command for single scans does not write.
 
@@ -184,10 +181,8 @@ def write_png(path: Path, picture: Image.Image) -> None:
 
 def export_tables(job: Job, each: Each) -> list[Row]:
     """Write the formats that hold all scans in one file, and the sheets of pictures."""
-    from pipeline.export.shared import write_shared
-
     rows: list[Row] = []
-    for form in TABLES:
+    for form in FILES:
         if form in job.study.export.formats:
             rows += write_shared(job.study, job.out, form, each)
     if "overlays" in job.study.export.formats:

@@ -39,7 +39,7 @@ def read_nifti_organs(files: Mapping[str, tuple[Path, int]]) -> dict[str, Measur
 
 
 class _Sums:
-    """Voxels of a mask, or sums of values, along each axis of a volume that comes in blocks of slices."""
+    """Voxels of a mask along each axis of a volume that comes in blocks of slices."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.lines = [np.zeros(size) for size in shape[:3]]
@@ -51,14 +51,14 @@ class _Sums:
         self.lines[1] += across.sum(axis=0)
         self.lines[2][first : first + block.shape[2]] += block.sum(axis=(0, 1), dtype=np.float64)
 
-    def measured(self, affine: Array, *, voxels: bool = True) -> Measured:
-        """Centre, RAS+ mm, and size: mm³, in pictures mm²; or the sum alone, where these are not ``voxels``."""
+    def measured(self, affine: Array) -> Measured:
+        """Centre, RAS+ mm, and size: mm³, in pictures mm²."""
         total = float(self.lines[0].sum())
         if total <= 0:
             return ABSENT
         where = [float(line @ np.arange(len(line))) / total for line in self.lines]
         flat = len(self.lines[2]) == 1
-        size = np.prod(np.linalg.norm(affine[:3, :3], axis=0)[: 2 if flat else 3]) if voxels else 1.0
+        size = np.prod(np.linalg.norm(affine[:3, :3], axis=0)[: 2 if flat else 3])
         return Measured((affine @ [*where, 1])[:3], total * float(size))
 
 

@@ -1,6 +1,7 @@
 """Where decoders written in C run: in this process, or, where their crash must not end it, in one that can be killed.
 
-What is read in Python, NumPy and zlib (NIfTI, native DICOM, PNG) does not come here. A worker that ingests decodes in
+NIfTI and native DICOM, which Python, NumPy and zlib read, do not come here; nor does PNG, as the way through a worker
+would cost a tenth of the throughput of small pictures. A worker that ingests decodes in
 its own process, as it is one that can be killed; ``organseg predict``, whose process holds the model and all other
 scans, has :func:`guarded`.
 """

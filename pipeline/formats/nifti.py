@@ -99,25 +99,21 @@ def _read_exactly(stream: BinaryIO, count: int) -> bytearray | NDArray[np.uint8]
     Long data go through to an unnamed file. They are not mapped where they lie: a file that others cut short while it
     is mapped would end the process.
     """
-    held = bytearray()
-    while len(held) < min(count, LONG):
-        part = stream.read(min(_CHUNK, count - len(held)))
-        if not part:
-            raise InputError(f"the voxels end early: {len(held):,} of {count:,} bytes")
-        held += part
-    if len(held) == count:
-        return held
-    whole = space((count,), 0, np.uint8)
-    whole[: len(held)] = held
-    at = len(held)
-    del held
+    held, whole, at = bytearray(), None, 0
     while at < count:
         part = stream.read(min(_CHUNK, count - at))
         if not part:
             raise InputError(f"the voxels end early: {at:,} of {count:,} bytes")
-        whole[at : at + len(part)] = np.frombuffer(part, np.uint8)
+        if whole is None:
+            held += part
+        else:
+            whole[at : at + len(part)] = np.frombuffer(part, np.uint8)
         at += len(part)
-    return whole
+        if whole is None and LONG <= at < count:
+            whole = space((count,), 0, np.uint8)
+            whole[:at] = held
+            del held[:]
+    return held if whole is None else whole
 
 
 def _pair_data(path: Path, header: Any, promised: int) -> bytearray | NDArray[np.uint8]:

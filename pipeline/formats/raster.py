@@ -63,7 +63,7 @@ def read_pixels(path: Path, options: Ingest, *, palette_as_index: bool = False) 
         InputError: As in :func:`read_raster`.
     """
     if _starts_with(path, {_PNG}):
-        # Python and zlib: a worker would cost a picture in ten of the throughput. Deep colours go there on their own.
+        # A worker would cost a picture in ten of the throughput. Deep colours go there on their own.
         return _pixels(path, options, palette_as_index)
     about = {"path": str(path), "options": options.model_dump_json(), "palette_as_index": palette_as_index}
     return decode("pipeline.formats.raster:decoded_pixels", about)[0]

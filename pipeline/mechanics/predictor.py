@@ -16,10 +16,11 @@ from numpy.typing import NDArray
 from pipeline.core.labels import LabelMap
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array, Scan
+from pipeline.core.space import ROOM, space
 from pipeline.mechanics.agreement import Agreement, Passes, between_members, mean_dice
 from pipeline.mechanics.backends import gpu_present, gpu_usable, installed, open_network
 from pipeline.mechanics.champion import BackendName, Champion, Precision, member_plan, read_champion
-from pipeline.mechanics.large import ROOM, chunks, prepare_within, restore_rows, space
+from pipeline.mechanics.large import chunks, prepare_within, restore_rows
 from pipeline.mechanics.postprocessing import OrganSteps, clean_labels
 from pipeline.mechanics.preprocessing import Prepared, decide, prepared_shape
 from pipeline.mechanics.sliding_window import Forward, slabs
