@@ -103,7 +103,6 @@ def open_studies(names: str, main: bool) -> dict[str, WorkflowStudy]:
     Returns:
         The studies by name. On bad input, what is wrong is printed and the process ends with exit code 2.
     """
-    os.environ.update(QUIET_TOOLS)
     studies = {}
     try:
         for name in [part.strip() for part in str(names).split(",") if part.strip()]:
@@ -118,15 +117,6 @@ def open_studies(names: str, main: bool) -> dict[str, WorkflowStudy]:
         sys.exit(EXIT_BAD_INPUT)
     return studies
 
-
-#: No tool of ours calls outside: nothing leaves a hospital unless asked.
-QUIET_TOOLS = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "DO_NOT_TRACK": "true",
-    "OPENVINO_TELEMETRY": "0",
-    "HF_HUB_OFFLINE": "1",
-    "NO_ALBUMENTATIONS_UPDATE": "1",
-}
 
 _held: list[int] = []
 

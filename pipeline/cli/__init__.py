@@ -35,9 +35,6 @@ def main() -> None:
     # Waiting threads that spin take the processor from the jobs beside them: a training that shared its cores took
     # three to five times as long. Read when PyTorch is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
-    # Nothing calls outside, whatever library a command brings in.
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    os.environ.setdefault("DO_NOT_TRACK", "true")
     try:
         app()
     except InputError as error:

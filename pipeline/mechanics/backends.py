@@ -106,8 +106,6 @@ def _open_onnxruntime(path: Path, threads: int) -> Forward:
 
 
 def _open_openvino(path: Path, precision: Precision, threads: int) -> Forward:
-    # Without its telemetry package, OpenVINO takes a stand-in that sends nothing.
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
     import openvino
 
     core = openvino.Core()

@@ -11,9 +11,6 @@ Mode = Literal["auto", "required", "offline"]
 #: Whether tracking may be absent: ``auto`` goes on without it, ``required`` stops, ``offline`` does not try.
 MODE = "ORGANSEG_TRACKING"
 
-#: No telemetry, no call outside; whoever asks for it otherwise has to edit this line.
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true"}
-
 #: A server that is away must not hold up anything for minutes; values that the user has set win.
 PATIENCE = {
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "20",
@@ -30,7 +27,6 @@ def prepare() -> None:
     """Set the environment that MLflow reads, and keep its own log lines down to errors."""
     import logging
 
-    os.environ.update(QUIET)
     for name, value in PATIENCE.items():
         os.environ.setdefault(name, value)
     # What goes wrong reaches the user once, in our words; MLflow and alembic would print it with a traceback.

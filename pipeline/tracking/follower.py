@@ -96,7 +96,6 @@ class _Follower:
         # The address travels in the environment, since it may hold a password and others can read command lines.
         environment = {
             **os.environ,
-            **env.QUIET,
             "MLFLOW_TRACKING_URI": store_uri(study, paths.root),
             "PYTHONPATH": search,
             "OMP_NUM_THREADS": "1",
