@@ -8,7 +8,7 @@ from pipeline.core.quiet import QUIET
 
 
 def test_importing_us_silences_every_tool_whatever_the_environment_says() -> None:
-    loud = {name: "" for name in QUIET}
+    loud = dict.fromkeys(QUIET, "")
     code = (
         "import os, sys, pipeline\n"
         "assert sys.modules['openvino_telemetry'] is None\n"
