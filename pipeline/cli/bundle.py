@@ -37,7 +37,7 @@ class BundleRun:
     ) -> None:
         from pipeline.cli.predict import study_of
         from pipeline.export.forms import Job
-        from pipeline.mechanics.champion import read_champion
+        from pipeline.inference.champion import read_champion
         from pipeline.predict.bundle import bundle_predictor
 
         self.champion = read_champion(Path(bundle_root))

@@ -7,12 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.core.drafts import IMAGE_ENDINGS, stem
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_table, sha256_of, whole_file, write_table
 from pipeline.core.manifest import SCAN_ID, load_manifest, manifest_path
 from pipeline.core.study import Study, data_root, load_study
 from pipeline.formats.correction import IMAGES, MASKS
+from pipeline.ingest.drafts import IMAGE_ENDINGS, stem
 
 Row = dict[str, str]
 

@@ -45,7 +45,7 @@ def evaluate_files(
     from pipeline.core.files import write_table
     from pipeline.evaluate.pairs import compare_files
     from pipeline.evaluate.rows import table_columns
-    from pipeline.mechanics.empty import check_convention, rule_text
+    from pipeline.metrics.empty import check_convention, rule_text
 
     rule = check_convention(convention)
     compared = compare_files(

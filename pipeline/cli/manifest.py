@@ -17,10 +17,10 @@ def init(
     checksums: Annotated[bool, typer.Option("--sha256", help="Add checksums of images and masks.")] = False,
 ) -> None:
     """Draft a manifest from a folder; look it over before use."""
-    from pipeline.core.drafts import draft
     from pipeline.core.errors import InputError
     from pipeline.core.files import sha256_of, write_table
-    from pipeline.formats.dicom_folder import series_of
+    from pipeline.formats.dicom.folder import series_of
+    from pipeline.ingest.drafts import draft
 
     if out.exists():
         raise InputError("exists already", where=str(out), remedy="Choose another name, or remove it first.")

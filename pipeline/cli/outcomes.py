@@ -13,8 +13,8 @@ import numpy as np
 from pipeline.cli.console import on_terminal
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Scan
-from pipeline.mechanics.postprocessing import voxel_size
-from pipeline.mechanics.quality import Verdict
+from pipeline.inference.postprocessing import voxel_size
+from pipeline.quality.judge import Verdict
 
 COLUMNS = ("scan_id", "organ", "status", "size", "unit", "verdict", "predicted_dice", "seconds", "findings")
 SHOWN = 2  # findings of an organ on the terminal; the table has them all

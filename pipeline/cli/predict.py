@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from pipeline.cli.inputs import Input
     from pipeline.cli.outcomes import Outcome
     from pipeline.core.study import Study
-    from pipeline.mechanics.champion import Champion
-    from pipeline.mechanics.course import Course
-    from pipeline.mechanics.predictor import Predictor
+    from pipeline.inference.champion import Champion
+    from pipeline.inference.course import Course
+    from pipeline.inference.predictor import Predictor
 
 
 def predict_files(
@@ -52,7 +52,7 @@ def predict_files(
     """
     from pipeline.cli.inputs import options_for
     from pipeline.formats.decoders import guarded
-    from pipeline.mechanics.champion import Reading
+    from pipeline.inference.champion import Reading
 
     probabilities = probabilities or "probabilities" in formats
     formats = [form for form in formats if form != "probabilities"]
@@ -81,8 +81,8 @@ def _predict(
     from pipeline.core.files import write_json, write_table
     from pipeline.export.forms import Job
     from pipeline.formats.correction import FOLDER, clear, finish
-    from pipeline.mechanics.flow import flow
-    from pipeline.mechanics.quality import open_judge
+    from pipeline.inference.flow import flow
+    from pipeline.quality.judge import open_judge
 
     tell = say_aside if as_json else say
     predictor, champion, folder = open_model(model, threads, backend, tell)
@@ -117,7 +117,7 @@ def _check(formats: Sequence[str], backend: str | None) -> None:
 
     from pipeline.core.errors import InputError
     from pipeline.export.forms import FORMS, check_forms
-    from pipeline.mechanics.champion import BackendName
+    from pipeline.inference.champion import BackendName
 
     check_forms(formats, FORMS)
     if backend is not None and backend not in get_args(BackendName):
@@ -140,8 +140,8 @@ def open_model(
         InputError: There is no such model.
     """
     from pipeline.core.errors import InputError
-    from pipeline.mechanics.champion import FILE, MODEL, Champion, Member, member_plan, member_reading
-    from pipeline.mechanics.predictor import open_champion, open_folds
+    from pipeline.inference.champion import FILE, MODEL, Champion, Member, member_plan, member_reading
+    from pipeline.inference.predictor import open_champion, open_folds
 
     if model.startswith(("models:/", "runs:/")):
         from pipeline.tracking import download_model
@@ -225,7 +225,7 @@ class Steps:
         """Read the scan, and bring it to the networks' grid unless it is to be alone in memory."""
         from pipeline.cli.outcomes import Outcome
         from pipeline.formats.decoders import next_scan
-        from pipeline.mechanics.course import Course
+        from pipeline.inference.course import Course
 
         next_scan()
         under = _Under(one, Outcome(one.name, one.source))
@@ -254,7 +254,7 @@ class Steps:
         from pipeline.export.forms import export_scan
         from pipeline.export.probabilities import check_probabilities
         from pipeline.formats.correction import FOLDER, put_aside
-        from pipeline.formats.nifti_labels import write_probabilities
+        from pipeline.formats.nifti.labels import write_probabilities
 
         name, out, scan = under.source.name, self.job.out, course.scan
         prediction = course.conclude()

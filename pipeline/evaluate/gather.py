@@ -31,9 +31,9 @@ from pipeline.evaluate.tables import (
     under_conventions,
     with_means,
 )
-from pipeline.mechanics.components import LESION_OVERLAP
-from pipeline.mechanics.empty import rule_text
-from pipeline.mechanics.statistics import few_patients_note
+from pipeline.imaging.components import LESION_OVERLAP
+from pipeline.metrics.empty import rule_text
+from pipeline.metrics.statistics import few_patients_note
 
 #: What each figure is, for whoever prints it.
 DEFINITIONS = {

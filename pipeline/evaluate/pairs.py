@@ -15,8 +15,8 @@ from pipeline.evaluate.rows import Cells, measured_rows, missing_rows
 from pipeline.evaluate.shard import silent
 from pipeline.evaluate.sources import UNNAMED, Masks, Source, Unit, open_source
 from pipeline.evaluate.tables import Draws, Row, metric_names, summarise, with_means
-from pipeline.mechanics.empty import Convention
-from pipeline.mechanics.metrics import Settings
+from pipeline.metrics.empty import Convention
+from pipeline.metrics.metrics import Settings
 
 #: The one model of such a comparison.
 PREDICTION = "prediction"

@@ -10,9 +10,9 @@ import numpy as np
 
 from pipeline.core.labels import LabelMap
 from pipeline.core.study import Study
-from pipeline.mechanics.clinical import HEART, cardiothoracic_ratio
-from pipeline.mechanics.empty import Convention
-from pipeline.mechanics.metrics import OrganMetrics, Settings, compare_labels
+from pipeline.metrics.clinical import HEART, cardiothoracic_ratio
+from pipeline.metrics.empty import Convention
+from pipeline.metrics.metrics import OrganMetrics, Settings, compare_labels
 
 FLOOR = "mean shape"
 MEAN = "mean"

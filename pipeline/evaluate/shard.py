@@ -15,7 +15,7 @@ from pipeline.core.study import Study
 from pipeline.evaluate.floor import Floor
 from pipeline.evaluate.rows import FLOOR, Cells, measured_rows, missing_rows, organ_settings, study_columns
 from pipeline.formats.store import read_labels
-from pipeline.mechanics.metrics import mean_iou_over_thresholds
+from pipeline.metrics.metrics import mean_iou_over_thresholds
 
 #: Columns of ``scans.csv`` that ingestion writes itself; the others come from the manifest and make subgroups.
 INGESTED = frozenset(

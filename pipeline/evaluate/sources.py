@@ -195,8 +195,8 @@ def _own(path: Path) -> Masks | None:
 
 
 def _picture(path: Path, organs: Mapping[int, str]) -> Masks:
-    from pipeline.formats.mask_pictures import one_organ
-    from pipeline.formats.raster import grey, read_pixels
+    from pipeline.formats.pictures.masks import one_organ
+    from pipeline.formats.pictures.reader import grey, read_pixels
 
     pixels = read_pixels(path, Ingest(), palette_as_index=True)
     plain, how = grey(pixels)
@@ -211,7 +211,7 @@ def _picture(path: Path, organs: Mapping[int, str]) -> Masks:
 
 
 def _by_values(data: Array, organs: Mapping[int, str], path: Path) -> dict[str, Mask]:
-    from pipeline.formats.mask_pictures import whole_numbers
+    from pipeline.formats.pictures.masks import whole_numbers
 
     whole = whole_numbers(data)
     if organs:
@@ -236,7 +236,7 @@ def _by_colour(pixels: Array, path: Path) -> dict[str, Mask]:
 
 
 def _segmentation(path: Path, organs: Mapping[int, str], like: Masks | None) -> Masks:
-    from pipeline.formats.dicom_seg import read_seg
+    from pipeline.formats.dicom.seg_reader import read_seg
 
     if like is None:
         raise InputError(

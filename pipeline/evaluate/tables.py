@@ -23,9 +23,9 @@ from pipeline.evaluate.rows import (
     number,
     parsed,
 )
-from pipeline.mechanics.clinical import HEART, agreement
-from pipeline.mechanics.empty import CONVENTIONS, Case, Convention, at_empty
-from pipeline.mechanics.statistics import bland_altman, compare_paired, describe, holm, patient_means
+from pipeline.metrics.clinical import HEART, agreement
+from pipeline.metrics.empty import CONVENTIONS, Case, Convention, at_empty
+from pipeline.metrics.statistics import bland_altman, compare_paired, describe, holm, patient_means
 
 #: Figures in a unit of length, or that depend on one through their tolerance: never averaged over two units.
 LENGTHS = ("hd95", "assd", "nsd", "centroid_distance")

@@ -18,7 +18,7 @@ from pipeline.export.checks import COLUMNS, failed_row
 from pipeline.export.forms import Job, export_scan, export_tables
 from pipeline.export.nnunet import write_nnunet
 from pipeline.formats.store import read_labels, read_scan
-from pipeline.mechanics.champion import read_champion
+from pipeline.inference.champion import read_champion
 
 Row = dict[str, Any]
 #: What a scan's own file is called after its id.

@@ -18,11 +18,11 @@ from pipeline.core.study import Study
 from pipeline.export import checks, readers
 from pipeline.export.checks import Tolerance, failed_row
 from pipeline.export.shared import FILES, write_shared
-from pipeline.formats.borders import uncropped
-from pipeline.formats.nifti_labels import write_label_files
-from pipeline.formats.png import png
+from pipeline.formats.nifti.labels import write_label_files
+from pipeline.formats.pictures.borders import uncropped
+from pipeline.formats.pictures.png import png
 from pipeline.formats.rle.volume import on_stored_grid
-from pipeline.mechanics.pictures import HEAD, contact_sheet, overlay, rgb, spotlight
+from pipeline.imaging.pictures import HEAD, contact_sheet, overlay, rgb, spotlight
 
 Row = dict[str, Any]
 Each = Callable[[], Iterable[tuple[str, Scan, LabelMap]]]
@@ -90,7 +90,7 @@ def _nifti(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
 
 
 def _dicom_seg(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
-    from pipeline.formats.dicom_seg_writer import write_seg
+    from pipeline.formats.dicom.seg_writer import write_seg
 
     codes = {organ: about.snomed for organ, about in job.study.organs.items() if about.snomed}
     path = write_seg(
@@ -111,7 +111,7 @@ def _dicom_seg(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row
 def _surfaces(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
     from pipeline.export.mesh_readers import read_surfaces
     from pipeline.formats.surfaces import write_ply, write_stl
-    from pipeline.mechanics.meshes import surface
+    from pipeline.imaging.meshes import surface
 
     if scan.is_flat:
         return []

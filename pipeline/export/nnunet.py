@@ -16,8 +16,8 @@ from pipeline.core.splits import read_splits
 from pipeline.core.study import Study
 from pipeline.export.checks import Tolerance, compare, expected, failed_row
 from pipeline.export.readers import on_grid, read_nnunet_organs
-from pipeline.formats.borders import uncropped
-from pipeline.formats.nnunet_raw import NnunetFolder
+from pipeline.formats.nnunet import NnunetFolder
+from pipeline.formats.pictures.borders import uncropped
 from pipeline.formats.rle.volume import on_stored_grid
 from pipeline.formats.store import read_labels, read_scan
 

@@ -16,9 +16,9 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Scan
 from pipeline.export.checks import Tolerance, compare, expected
 from pipeline.export.readers import read_probabilities
-from pipeline.mechanics.large import chunks
-from pipeline.mechanics.postprocessing import OrganSteps, clean_labels
-from pipeline.mechanics.preprocessing import decide_organs
+from pipeline.imaging.preprocessing import decide_organs
+from pipeline.inference.large import chunks
+from pipeline.inference.postprocessing import OrganSteps, clean_labels
 
 Row = dict[str, Any]
 FORM = "probabilities"

@@ -16,8 +16,8 @@ from PIL import Image
 from pipeline.core.files import whole_file
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Scan
-from pipeline.formats.borders import uncropped
-from pipeline.formats.nifti_labels import stored_grid, write_label_files, write_nifti
+from pipeline.formats.nifti.labels import stored_grid, write_label_files, write_nifti
+from pipeline.formats.pictures.borders import uncropped
 
 FOLDER, IMAGES, MASKS = "correction", "images", "masks"
 #: When the folder was last written by us: what is newer, a person has changed.
@@ -56,7 +56,7 @@ def put_aside(folder: Path, name: str, scan: Scan, labels: LabelMap, values: Map
         name: The scan's name.
         scan: The scan.
         labels: Its organs, on the scan's grid.
-        values: Organ → value in the file, as :func:`~pipeline.formats.nifti_labels.write_label_files` takes them.
+        values: Organ → value in the file, as :func:`~pipeline.formats.nifti.labels.write_label_files` takes them.
     """
     whole = uncropped(scan)
     picture = _as_picture(whole)

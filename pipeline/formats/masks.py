@@ -14,7 +14,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Grid, Scan, permute, to_canonical
 from pipeline.core.study import Ingest, Organ
-from pipeline.formats.mask_pictures import by_values, one_organ, read_mask_picture, read_organ_picture
+from pipeline.formats.pictures.masks import by_values, one_organ, read_mask_picture, read_organ_picture
 from pipeline.formats.table import read_scans, sniff
 
 _PICTURES = {"png", "jpeg", "tiff"}
@@ -102,7 +102,7 @@ def _all_organs(
         placed = {organ: _picture(mask, scan, options, notes) for organ, mask in masks.items()}
         return placed, None if ignored is None else _picture(ignored, scan, options, notes)
     if kind == "dicom":
-        from pipeline.formats.dicom_seg import read_seg
+        from pipeline.formats.dicom.seg_reader import read_seg
 
         return read_seg(path, scan, organs, options), None
     if kind in _TABLES:
@@ -124,7 +124,7 @@ def _one(
     if kind in _PICTURES:
         return _picture(read_organ_picture(path, options), scan, options, notes)
     if kind == "dicom":
-        from pipeline.formats.dicom_seg import read_seg
+        from pipeline.formats.dicom.seg_reader import read_seg
 
         masks = read_seg(path, scan, organs, options)
         return masks.get(organ, np.zeros(scan.shape, bool))
@@ -147,7 +147,7 @@ def _kind(path: Path) -> str:
 
 
 def _run_lengths(path: Path, scan: Scan, organs: Mapping[str, Organ], options: Ingest, names: Sequence[str]) -> Masks:
-    from pipeline.formats.mask_rle import read_rle_masks
+    from pipeline.formats.rle.masks import read_rle_masks
 
     masks = read_rle_masks(path, scan, organs, options, names)
     return {organ: _cropped(mask, scan) for organ, mask in masks.items()}

@@ -8,7 +8,7 @@ import numpy as np
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import write_bytes
-from pipeline.mechanics.meshes import Mesh
+from pipeline.imaging.meshes import Mesh
 
 # 3D Slicer and its kin read the axes from this word; without it they take LPS.
 SPACE = "SPACE=RAS"

@@ -190,7 +190,7 @@ def find_scans(files: Sequence[Path], modality: Modality | None, options: Ingest
         else:
             found.append(_not_an_image(file, kind))
     if dicom:
-        from pipeline.formats.dicom_folder import find_dicom
+        from pipeline.formats.dicom.folder import find_dicom
 
         found += find_dicom(dicom, modality, options)
     return found
@@ -255,7 +255,7 @@ def _nifti(file: Path, modality: Modality | None, options: Ingest) -> Iterable[F
         return []
 
     def read() -> Scan:
-        from pipeline.formats.nifti import read_nifti
+        from pipeline.formats.nifti.reader import read_nifti
 
         return read_nifti(file, modality or "mri", options)
 
@@ -273,8 +273,8 @@ def _itk(file: Path, modality: Modality | None, options: Ingest) -> Callable[[],
 
 def _raster(file: Path, modality: Modality | None, options: Ingest) -> Callable[[], Scan]:
     def read() -> Scan:
-        from pipeline.formats.borders import crop_borders
-        from pipeline.formats.raster import is_colour, read_raster
+        from pipeline.formats.pictures.borders import crop_borders
+        from pipeline.formats.pictures.reader import is_colour, read_raster
 
         kind = modality or ("photo" if is_colour(file, options) else "xray")
         scan = read_raster(file, kind, options)

@@ -13,7 +13,7 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.scan import Array, Scan
 from pipeline.core.study import Study
 from pipeline.formats.store import read_labels, read_scan
-from pipeline.mechanics.normalisation import AIR
+from pipeline.imaging.normalisation import AIR
 
 #: Scans that are opened at most; sizes and spacings come from the table for all of them.
 MOST_SCANS = 200

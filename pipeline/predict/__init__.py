@@ -19,13 +19,13 @@ from pipeline.core.scan import Scan
 from pipeline.core.splits import Part, by_part, read_splits
 from pipeline.core.study import Study
 from pipeline.formats.correction import FOLDER, clear, finish, put_aside
-from pipeline.formats.nifti_labels import write_probabilities
+from pipeline.formats.nifti.labels import write_probabilities
 from pipeline.formats.store import read_scan, write_labels
-from pipeline.mechanics.agreement import AGREEMENT, Agreement
-from pipeline.mechanics.course import Course
-from pipeline.mechanics.flow import flow
-from pipeline.mechanics.predictor import Prediction, Predictor, open_champion, open_folds
-from pipeline.mechanics.quality import Judge, Verdict, open_judge
+from pipeline.inference.agreement import AGREEMENT, Agreement
+from pipeline.inference.course import Course
+from pipeline.inference.flow import flow
+from pipeline.inference.predictor import Prediction, Predictor, open_champion, open_folds
+from pipeline.quality.judge import Judge, Verdict, open_judge
 
 Row = dict[str, str]
 PROBABILITIES = "probabilities"

@@ -14,11 +14,11 @@ from torch import Tensor, nn
 
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array
-from pipeline.mechanics.champion import Champion
-from pipeline.mechanics.model_files import load_model
-from pipeline.mechanics.predictor import Predictor
-from pipeline.mechanics.preprocessing import Prepared
-from pipeline.mechanics.sliding_window import Forward, flip_sets, swapped_channels
+from pipeline.imaging.preprocessing import Prepared
+from pipeline.inference.champion import Champion
+from pipeline.inference.model_files import load_model
+from pipeline.inference.predictor import Predictor
+from pipeline.inference.sliding_window import Forward, flip_sets, swapped_channels
 
 
 class Probabilities(nn.Module):

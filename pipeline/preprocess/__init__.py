@@ -28,9 +28,9 @@ from pipeline.core.scan import Array
 from pipeline.core.splits import read_splits
 from pipeline.core.study import Study
 from pipeline.formats.store import read_labels, read_scan
-from pipeline.mechanics.preprocessing import prepare, prepare_labels
+from pipeline.imaging.preprocessing import prepare, prepare_labels
 
-#: Changes whenever this module or the mechanics below it write something else for the same input.
+#: Changes whenever this module or the room imaging write something else for the same input.
 VERSION = 1
 #: Voxels of each organ that patches are centred on.
 PLACES = 512

@@ -17,7 +17,7 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.plan import Plan, read_plan
 from pipeline.core.splits import Assignment, Part, read_splits
 from pipeline.core.study import Study
-from pipeline.mechanics.champion import Champion, read_champion
+from pipeline.inference.champion import Champion, read_champion
 
 Row = dict[str, str]
 Event = dict[str, Any]

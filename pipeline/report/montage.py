@@ -17,7 +17,7 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
 from pipeline.formats.store import read_labels, read_scan
-from pipeline.mechanics.pictures import INK, PAPER, View, busiest_slice, contact_sheet, font, framed, overlay, rgb
+from pipeline.imaging.pictures import INK, PAPER, View, busiest_slice, contact_sheet, font, framed, overlay, rgb
 
 Masks = Literal["champion", "reference"]
 

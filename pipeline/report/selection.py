@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.mechanics.agreement import BETWEEN
+from pipeline.inference.agreement import BETWEEN
 from pipeline.report.data import Gathered
 from pipeline.report.html import (
     Html,

@@ -17,7 +17,7 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
 from pipeline.core.scan import Scan
 from pipeline.formats.store import read_labels, read_scan
-from pipeline.mechanics.pictures import View
+from pipeline.imaging.pictures import View
 
 #: Most slices that a scroller holds; longer volumes are thinned evenly, the shown slice always among them.
 MOST_SLICES = 40

@@ -15,7 +15,7 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array
 from pipeline.core.study import Study
-from pipeline.mechanics.champion import (
+from pipeline.inference.champion import (
     FILE,
     MODEL,
     ONNX,
@@ -29,13 +29,13 @@ from pipeline.mechanics.champion import (
     member_plan,
     read_champion,
 )
+from pipeline.quality.calibration import calibrate
+from pipeline.quality.evidence import Evidence
+from pipeline.quality.performance import performance_text
 from pipeline.select import backends
 from pipeline.select.bundle import write_bundle
-from pipeline.select.calibration import calibrate
 from pipeline.select.card import write_card
 from pipeline.select.choice import RULE, choose_models, choose_steps
-from pipeline.select.evidence import Evidence
-from pipeline.select.performance import performance_text
 
 SAMPLES = 3  # scans that backends are compared on
 
@@ -159,8 +159,8 @@ def _pack(
     """Copy each member's weights and facts, export it to ONNX, and choose the backend that is to run them."""
     import torch
 
-    from pipeline.mechanics.model_files import load_model
-    from pipeline.mechanics.sliding_window import torch_forward
+    from pipeline.inference.model_files import load_model
+    from pipeline.inference.sliding_window import torch_forward
     from pipeline.select.onnx_export import write_onnx
 
     packed = []
@@ -184,7 +184,7 @@ def _pack(
 def sample_windows(evidence: Evidence, plan: Plan) -> list[Array]:
     """The middle window of a few development scans, prepared for a network: ``(C, *patch)`` each."""
     from pipeline.formats.store import read_scan
-    from pipeline.mechanics.preprocessing import prepare
+    from pipeline.imaging.preprocessing import prepare
 
     windows = []
     for scan in evidence.scans[:SAMPLES]:

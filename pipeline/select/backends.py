@@ -9,9 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.scan import Array
-from pipeline.mechanics.backends import installed, open_network
-from pipeline.mechanics.champion import BackendName
-from pipeline.mechanics.sliding_window import Forward
+from pipeline.inference.backends import installed, open_network
+from pipeline.inference.champion import BackendName
+from pipeline.inference.sliding_window import Forward
 
 #: Largest difference of a probability from PyTorch's in fp32.
 TOLERANCE = 1e-3

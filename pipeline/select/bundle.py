@@ -10,7 +10,7 @@ from typing import Any
 
 from pipeline.core.files import write_json
 from pipeline.core.plan import Plan
-from pipeline.mechanics.champion import Champion
+from pipeline.inference.champion import Champion
 from pipeline.select.card import INTENDED_USE
 
 MODALITY_WORDS = {"xray": "X-ray", "mri": "MR", "ct": "CT", "photo": "photograph"}

@@ -9,9 +9,9 @@ from typing import Any
 from pipeline.core.files import write_text
 from pipeline.core.plan import Plan
 from pipeline.core.study import Study
-from pipeline.mechanics.agreement import BETWEEN
-from pipeline.mechanics.champion import Champion
-from pipeline.select.performance import performance_text
+from pipeline.inference.agreement import BETWEEN
+from pipeline.inference.champion import Champion
+from pipeline.quality.performance import performance_text
 
 MODALITIES = {"xray": "radiographs", "mri": "MRI volumes", "ct": "CT volumes", "photo": "photographs"}
 

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.study import Study
-from pipeline.mechanics.postprocessing import OrganSteps, voxel_size
-from pipeline.mechanics.statistics import Paired, compare_paired, describe
-from pipeline.select.evidence import Evidence, mean_over_organs
+from pipeline.inference.postprocessing import OrganSteps, voxel_size
+from pipeline.metrics.statistics import Paired, compare_paired, describe
+from pipeline.quality.evidence import Evidence, mean_over_organs
 
 THRESHOLDS = (0.3, 0.35, 0.4, 0.45, 0.55, 0.6, 0.65, 0.7)
 ENOUGH = 5  # patients below which a bootstrap interval means little

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.core.files import whole_file
 from pipeline.core.plan import Plan
-from pipeline.mechanics.backends import INPUT, OUTPUT
+from pipeline.inference.backends import INPUT, OUTPUT
 
 MOST_WINDOWS = 4096  # upper bound of the dynamic batch axis; the exporter wants one
 

@@ -10,7 +10,7 @@ from pipeline.tracking.figures import headline_table, summary_rows
 from pipeline.tracking.names import registered_name
 
 if TYPE_CHECKING:
-    from pipeline.mechanics.champion import Champion
+    from pipeline.inference.champion import Champion
 
 CARD = "card.md"
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from pipeline.core.files import read_table
 from pipeline.core.paths import StudyPaths
-from pipeline.mechanics.statistics import compare_paired, patient_means
+from pipeline.metrics.statistics import compare_paired, patient_means
 
 #: Patients below which an interval says nothing.
 FEWEST = 3

@@ -17,7 +17,7 @@ from pipeline.core.files import digest_of, read_json, sha256_of
 from pipeline.core.locks import hold
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study, load_study, study_path
-from pipeline.mechanics.statistics import describe
+from pipeline.metrics.statistics import describe
 from pipeline.tracking import facts, tree
 from pipeline.tracking.card import model_card
 from pipeline.tracking.figures import metric_key
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
 
-    from pipeline.mechanics.champion import Champion
+    from pipeline.inference.champion import Champion
 
 SCORES = "evidence/oof_scores.json"
 #: What the served model imports, beside the backend that runs its networks.
@@ -55,7 +55,7 @@ def champion_key(paths: StudyPaths) -> str:
 
 def champion_run(store: Store, study: Study, paths: StudyPaths) -> Run:
     """The run that stands for the champion: its evidence, and later its test figures and the report."""
-    from pipeline.mechanics.champion import read_champion
+    from pipeline.inference.champion import read_champion
 
     champion = read_champion(paths.champion)
     experiment = tree.experiment(store, paths.study, study.title, study.description)
@@ -125,7 +125,7 @@ def register(store: Store, study: Study, paths: StudyPaths, say: Callable[[str],
 
 
 def _register(store: Store, study: Study, paths: StudyPaths, say: Callable[[str], None]) -> str:
-    from pipeline.mechanics.champion import read_champion
+    from pipeline.inference.champion import read_champion
 
     name, key = registered_name(paths.study), champion_key(paths)
     version = _version_of(store, name, key)

@@ -117,7 +117,7 @@ def _deliver_model(
     _set_metrics(store, run_id, final_metrics(summaries, study.organ_names()))
     note = headline_table({"test": summaries["test"], "out of fold": summaries["oof"]}, study.organ_names())
     if model == "champion":
-        from pipeline.mechanics.champion import read_champion
+        from pipeline.inference.champion import read_champion
         from pipeline.tracking.card import model_card
 
         note = model_card(study, paths, read_champion(paths.champion))
@@ -242,7 +242,7 @@ def _draw_worst(
 ) -> list[dict[str, Any]]:
     """Draw overlays into a folder, and describe them as picture events."""
     from pipeline.formats.store import read_labels, read_scan
-    from pipeline.mechanics.pictures import overlay
+    from pipeline.imaging.pictures import overlay
 
     shards = {row["scan_id"]: row["shard"] for row in read_table(paths.scans_csv)}
     events = []

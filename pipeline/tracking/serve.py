@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from pipeline.core.scan import Scan
-    from pipeline.mechanics.champion import Champion
+    from pipeline.inference.champion import Champion
 
 #: Column → what it is. A row gives ``image`` or ``voxels``.
 INPUTS = {
@@ -47,7 +47,7 @@ class Segmenter:
 
     def load_context(self, context: Any) -> None:
         """Open the networks."""
-        from pipeline.mechanics.predictor import open_champion
+        from pipeline.inference.predictor import open_champion
 
         self.predictor, self.champion = open_champion(Path(context.artifacts["champion"]))
 
@@ -77,7 +77,7 @@ class Segmenter:
     def _segment(self, number: int, scan: Scan) -> Iterable[dict[str, Any]]:
         from pipeline.formats.rle.codec import encode
         from pipeline.formats.rle.volume import on_stored_grid
-        from pipeline.mechanics.postprocessing import voxel_size
+        from pipeline.inference.postprocessing import voxel_size
 
         found = self.predictor.predict(scan)
         # A picture whose borders were cut off is answered in its whole size.

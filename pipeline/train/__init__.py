@@ -18,9 +18,8 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.plan import Plan, read_plan
 from pipeline.core.splits import fold_sides, read_splits
 from pipeline.core.study import Study
-from pipeline.mechanics.champion import Reading
-from pipeline.mechanics.model_files import WEIGHTS, build_for
-from pipeline.mechanics.schedule import validation_steps
+from pipeline.inference.champion import Reading
+from pipeline.inference.model_files import WEIGHTS, build_for
 from pipeline.tracking import follow
 from pipeline.train import device as machine
 from pipeline.train.checkpoint import JOURNAL, read_settings, write_settings
@@ -28,6 +27,7 @@ from pipeline.train.data import Batches, Case, load_cases
 from pipeline.train.engine import Engine, Settings, drawn_network
 from pipeline.train.loop import SCANS_ON_THE_WAY, Loop, Status, Stop, Stopped
 from pipeline.train.results import versions, write_results
+from pipeline.train.schedule import validation_steps
 from pipeline.train.transfer import earlier_model, start_from
 from pipeline.train.validation import score_case, segment_case, spread
 

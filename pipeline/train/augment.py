@@ -7,11 +7,11 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from pipeline.augmentation.transforms import Augmenter
 from pipeline.core.plan import Plan
-from pipeline.mechanics.augmentation import Augmenter
-from pipeline.mechanics.losses import IGNORE_VALUE, unpack_bits
 from pipeline.train.data import Batch
-from pipeline.train.draws import AUGMENT_STREAM, seed_for
+from pipeline.train.losses import IGNORE_VALUE, unpack_bits
+from pipeline.train.seeds import AUGMENT_STREAM, seed_for
 
 
 class Augmentation:

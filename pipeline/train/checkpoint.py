@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_json, write_json
-from pipeline.mechanics.model_files import load_tensors, save_tensors
+from pipeline.inference.model_files import load_tensors, save_tensors
 from pipeline.train.engine import Settings
 
 STATE = "state.safetensors"

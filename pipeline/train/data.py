@@ -18,7 +18,7 @@ from pipeline.core.files import read_json
 from pipeline.core.labels import LabelMap
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array
-from pipeline.train.draws import ORDER_STREAM, WINDOW_STREAM
+from pipeline.train.seeds import ORDER_STREAM, WINDOW_STREAM
 
 #: Share of the free memory that prepared scans may take on the device (or in RAM) to be held there.
 HELD_SHARE = 0.35

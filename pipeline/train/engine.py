@@ -14,13 +14,13 @@ from torch import Tensor, nn
 
 from pipeline.core.errors import InputError
 from pipeline.core.plan import Plan
-from pipeline.mechanics.losses import make_loss
-from pipeline.mechanics.memory import out_of_memory
-from pipeline.mechanics.schedule import ema_decay, rate_factor
+from pipeline.inference.memory import out_of_memory
 from pipeline.train.augment import Augmentation, targets_of
 from pipeline.train.data import Batch, Batches
-from pipeline.train.draws import DROPOUT_STREAM, WEIGHTS_STREAM, seed_for
+from pipeline.train.losses import make_loss
 from pipeline.train.optimisers import make_optimiser, set_rate
+from pipeline.train.schedule import ema_decay, rate_factor
+from pipeline.train.seeds import DROPOUT_STREAM, WEIGHTS_STREAM, seed_for
 
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 

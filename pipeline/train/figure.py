@@ -13,7 +13,7 @@ from pipeline.core.files import whole_file
 from pipeline.core.labels import LabelMap
 from pipeline.core.plan import Plan
 from pipeline.core.scan import FRONTAL_AFFINE, Array, Modality, Scan
-from pipeline.mechanics.pictures import busiest_slice, contact_sheet, overlay
+from pipeline.imaging.pictures import busiest_slice, contact_sheet, overlay
 from pipeline.train.data import Case
 from pipeline.train.engine import Engine
 

@@ -16,12 +16,12 @@ import torch
 from pipeline.core.errors import InputError
 from pipeline.core.files import write_bytes
 from pipeline.core.journal import Journal, read_journal
-from pipeline.mechanics.schedule import validation_steps
 from pipeline.train.checkpoint import JOURNAL, Progress, read_checkpoint, write_checkpoint
 from pipeline.train.data import Case
 from pipeline.train.device import World
 from pipeline.train.engine import Engine, NotFiniteError
 from pipeline.train.figure import draw_case
+from pipeline.train.schedule import validation_steps
 from pipeline.train.validation import means, score_case, segment_case, spread
 
 #: Scans that a validation on the way looks at; the last one looks at all.

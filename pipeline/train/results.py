@@ -9,7 +9,7 @@ from typing import Any
 
 from pipeline.core.files import write_bytes, write_table
 from pipeline.core.journal import read_journal
-from pipeline.mechanics.model_files import save_model
+from pipeline.inference.model_files import save_model
 from pipeline.train.checkpoint import JOURNAL
 from pipeline.train.engine import Engine
 from pipeline.train.figure import draw_augmented

@@ -9,8 +9,8 @@ from torch import nn
 
 from pipeline.core.errors import InputError
 from pipeline.core.plan import Plan
-from pipeline.mechanics.champion import FILE, member_plan, read_champion
-from pipeline.mechanics.model_files import FACTS, WEIGHTS, build_for, load_model
+from pipeline.inference.champion import FILE, member_plan, read_champion
+from pipeline.inference.model_files import FACTS, WEIGHTS, build_for, load_model
 
 
 def earlier_model(folder: Path, plan: Plan) -> Path:

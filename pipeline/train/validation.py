@@ -10,9 +10,9 @@ from torch import nn
 
 from pipeline.core.labels import LabelMap
 from pipeline.core.plan import Plan
-from pipeline.mechanics.metrics import dice
-from pipeline.mechanics.preprocessing import decide
-from pipeline.mechanics.sliding_window import predict_probabilities
+from pipeline.imaging.preprocessing import decide
+from pipeline.inference.sliding_window import predict_probabilities
+from pipeline.metrics.metrics import dice
 from pipeline.train.data import Case
 
 

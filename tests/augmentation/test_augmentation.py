@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from torch import Generator, Tensor
 from torch.nn import functional
 
+from pipeline.augmentation.presets import PRESETS, AugmentationSpec, augmentation_spec
+from pipeline.augmentation.splines import smooth_field
+from pipeline.augmentation.transforms import Augmenter
 from pipeline.core.errors import InputError
-from pipeline.mechanics.augmentation import Augmenter
-from pipeline.mechanics.augmentation_presets import PRESETS, AugmentationSpec, augmentation_spec
-from pipeline.mechanics.splines import smooth_field
 
 torch.set_num_threads(1)
 MOVES = {"affine": 1, "rotation": 30, "scale": [0.8, 1.3], "shift": 0.1, "shear": 0.1, "elastic": 1}

@@ -58,7 +58,7 @@ def make(shape: tuple[int, int, int], seed: int) -> NDArray[np.uint8]:
 
 def run_ours(prediction: NDArray[np.uint8], reference: NDArray[np.uint8]) -> tuple[float, list[list[float]]]:
     from pipeline.core.labels import LabelMap
-    from pipeline.mechanics.metrics import Settings, compare_labels
+    from pipeline.metrics.metrics import Settings, compare_labels
 
     organs = tuple(f"organ{value}" for value in range(1, len(ORGANS) + 1))
     maps = [LabelMap(data, np.eye(4), organs, False, frozenset(organs)) for data in (prediction, reference)]

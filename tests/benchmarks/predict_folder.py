@@ -30,8 +30,8 @@ from pipeline.core.scan import Array
 from pipeline.demo.chest import Chest
 from pipeline.demo.film import Technique, develop
 from pipeline.demo.rays import Beam, turn
-from pipeline.mechanics.champion import read_champion
-from pipeline.mechanics.metrics import dice
+from pipeline.inference.champion import read_champion
+from pipeline.metrics.metrics import dice
 
 
 class Watch:

@@ -79,10 +79,10 @@ def dice_of_test(paths: StudyPaths, model: str, folds: int = 1) -> tuple[list[st
     import torch
 
     from pipeline.core.labels import LabelMap
-    from pipeline.mechanics.metrics import dice
-    from pipeline.mechanics.model_files import load_model
-    from pipeline.mechanics.preprocessing import decide, prepare, restore
-    from pipeline.mechanics.sliding_window import predict_probabilities
+    from pipeline.imaging.preprocessing import decide, prepare, restore
+    from pipeline.inference.model_files import load_model
+    from pipeline.inference.sliding_window import predict_probabilities
+    from pipeline.metrics.metrics import dice
 
     networks = [load_model(paths.model(model, fold))[0] for fold in range(folds)]
     _, plan, _ = load_model(paths.model(model, 0))

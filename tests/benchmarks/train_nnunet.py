@@ -31,9 +31,9 @@ from pipeline.core.files import read_table, write_json
 from pipeline.core.paths import StudyPaths
 from pipeline.core.splits import by_part, fold_sides, read_splits
 from pipeline.core.study import Study
-from pipeline.formats.nnunet_raw import NnunetFolder
+from pipeline.formats.nnunet import NnunetFolder
 from pipeline.formats.store import read_labels, read_scan
-from pipeline.mechanics.metrics import dice
+from pipeline.metrics.metrics import dice
 
 HERE = Path(__file__).resolve().parent
 DATASET = "Dataset004_hippocampus"

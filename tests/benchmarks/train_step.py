@@ -24,7 +24,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
 from pipeline.core.plan import Plan
-from pipeline.mechanics.model_files import build_for
+from pipeline.inference.model_files import build_for
 from pipeline.plan import rules
 from pipeline.train.augment import targets_of
 from pipeline.train.data import Batches, Case

@@ -21,9 +21,11 @@ from pipeline.core.space import laid_out, row_chunks, space
 from pipeline.core.study import Ingest
 from pipeline.export import readers
 from pipeline.export.checks import expected
-from pipeline.formats import nifti, nifti_bytes
-from pipeline.formats.nifti_labels import write_nifti
-from pipeline.mechanics import components, pictures, quality
+from pipeline.formats.nifti import reader as nifti
+from pipeline.formats.nifti import writer as nifti_bytes
+from pipeline.formats.nifti.labels import write_nifti
+from pipeline.imaging import components, pictures
+from pipeline.quality import judge as quality
 
 ORDERS = list(itertools.product(itertools.permutations(range(3)), itertools.product((False, True), repeat=3)))
 by_row = partial(row_chunks, room=1)

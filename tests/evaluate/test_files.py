@@ -20,7 +20,7 @@ from pipeline.core.labels import LabelMap
 from pipeline.evaluate.pairs import compare_files
 from pipeline.formats.rle.writing import write_masks
 from pipeline.formats.store import write_labels
-from pipeline.mechanics.metrics import Settings, organ_metrics
+from pipeline.metrics.metrics import Settings, organ_metrics
 
 SHAPE = (14, 12, 9)
 AFFINE = np.diag([1.5, 1.0, 2.0, 1.0])

@@ -19,8 +19,8 @@ from pipeline.evaluate import gather, run_shard
 from pipeline.evaluate.floor import mean_shape, training_rows
 from pipeline.evaluate.rows import FLOOR
 from pipeline.formats.store import write_labels
-from pipeline.mechanics.metrics import Settings, compare_labels
-from pipeline.mechanics.statistics import compare_paired, holm, patient_means
+from pipeline.metrics.metrics import Settings, compare_labels
+from pipeline.metrics.statistics import compare_paired, holm, patient_means
 
 Drawn = Any  # the drawn study of conftest.py
 Make = Callable[..., Drawn]

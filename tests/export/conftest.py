@@ -13,7 +13,7 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.formats.store import write_labels
-from pipeline.mechanics.champion import Champion, Member
+from pipeline.inference.champion import Champion, Member
 from tests.predict.studies import ORGANS, make_study, phantom, write_study
 
 Made = tuple[Study, StudyPaths]

@@ -18,8 +18,8 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
-from pipeline.formats.borders import crop_borders, uncropped
 from pipeline.formats.correction import put_aside
+from pipeline.formats.pictures.borders import crop_borders, uncropped
 from pipeline.formats.rle import read_mask
 from pipeline.formats.store import read_labels, read_scan, write_labels, write_scan
 from tests.predict.studies import ORGANS, phantom

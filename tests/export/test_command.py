@@ -12,7 +12,7 @@ from pipeline.cli.export import export_files
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_table
 from pipeline.core.labels import LabelMap
-from pipeline.formats.nifti_labels import stored_grid, write_label_files, write_nifti
+from pipeline.formats.nifti.labels import stored_grid, write_label_files, write_nifti
 from tests.predict.studies import ORGANS, phantom
 
 

@@ -13,8 +13,8 @@ import pytest
 from pipeline.core.labels import LabelMap
 from pipeline.core.study import Organ
 from pipeline.export.readers import read_seg_organs
-from pipeline.formats.codes import code_of
-from pipeline.formats.dicom_seg_writer import keyed_uid, write_seg
+from pipeline.formats.dicom.codes import code_of
+from pipeline.formats.dicom.seg_writer import keyed_uid, write_seg
 from tests.predict.studies import phantom
 
 NAMES = {"left": "left_lung", "right": "heart"}
@@ -60,7 +60,7 @@ def test_codes_of_names() -> None:
 def test_the_code_table_is_dicoms() -> None:
     from pydicom.sr._concepts_dict import concepts
 
-    from pipeline.formats.codes import ABNORMAL, BUILT_IN
+    from pipeline.formats.dicom.codes import ABNORMAL, BUILT_IN
 
     known = {code for entry in concepts["SCT"].values() for code in entry}
     assert {code for code, _ in (BUILT_IN | ABNORMAL).values()} <= known
@@ -80,7 +80,7 @@ def test_overlaps_survive(tmp_path: Path) -> None:
 def test_our_own_reader_takes_it_back(tmp_path: Path) -> None:
     """The reader of the ingestion, written by others for foreign objects, finds the same voxels."""
     from pipeline.core.study import Ingest
-    from pipeline.formats.dicom_seg import read_seg
+    from pipeline.formats.dicom.seg_reader import read_seg
     from pipeline.formats.table import read_scan_file
 
     path, labels = written(tmp_path, False, overlapping=False)
@@ -108,7 +108,7 @@ def test_a_radiograph_names_the_sides_it_runs_to(tmp_path: Path, row: str, colum
     from dataclasses import replace
 
     from pipeline.core.errors import InputError
-    from pipeline.formats.dicom_xray import _TOWARDS
+    from pipeline.formats.dicom.radiograph import _TOWARDS
 
     scan, masks = phantom(3, True)
     affine = scan.affine.copy()

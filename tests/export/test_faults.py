@@ -17,8 +17,10 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.scan import Grid, Scan
 from pipeline.core.study import Study
 from pipeline.export import forms, shared
-from pipeline.formats import dicom_seg_writer, nnunet_raw, rle
+from pipeline.formats import nnunet as nnunet_raw
+from pipeline.formats import rle
 from pipeline.formats import surfaces as surface_files
+from pipeline.formats.dicom import seg_writer as dicom_seg_writer
 from pipeline.formats.store import read_labels
 from tests.predict.studies import ORGANS
 
@@ -112,7 +114,7 @@ class Plant:
 
     def _surfaces(self) -> None:
         """The files of one organ hold what they would hold with the fault."""
-        from pipeline.mechanics.meshes import surface
+        from pipeline.imaging.meshes import surface
 
         def write(right: Any, path: Path, mesh: Any, *given: Any) -> Any:
             if path.parent.name == BAD:

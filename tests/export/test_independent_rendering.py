@@ -19,9 +19,9 @@ from PIL import Image
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import FRONTAL_AFFINE, Scan
 from pipeline.core.study import Ingest
-from pipeline.formats.dicom_seg_writer import write_seg
+from pipeline.formats.dicom.seg_writer import write_seg
 from pipeline.formats.table import read_scan_file
-from pipeline.mechanics.pictures import overlay
+from pipeline.imaging.pictures import overlay
 from tests.predict.studies import ORGANS, phantom
 
 COLORS = {"left": "#ff0000", "right": "#00ff00"}

@@ -16,7 +16,7 @@ from pipeline.core.labels import LabelMap
 from pipeline.export.checks import Tolerance, compare, expected
 from pipeline.export.mesh_readers import enclosed, read_surfaces
 from pipeline.formats.surfaces import write_ply, write_stl
-from pipeline.mechanics.meshes import Mesh, surface
+from pipeline.imaging.meshes import Mesh, surface
 
 #: An oblique, mirrored grid far from the origin.
 OBLIQUE = np.array([[-0.4, 0.1, 0.0, 310.0], [0.05, 0.7, 0.3, -420.0], [0.0, -0.2, 1.9, 155.0], [0, 0, 0, 1]])

@@ -9,7 +9,7 @@ import nibabel as nib
 import numpy as np
 
 from pipeline.core.labels import LabelMap
-from pipeline.formats.nnunet_raw import NnunetFolder
+from pipeline.formats.nnunet import NnunetFolder
 from tests.predict.studies import ORGANS, phantom
 
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from pipeline.formats.png import png
+from pipeline.formats.pictures.png import png
 
 
 @settings(max_examples=30, deadline=None)

@@ -17,10 +17,10 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.export.probabilities import check_probabilities
-from pipeline.formats.borders import crop_borders
-from pipeline.formats.nifti_labels import write_probabilities
+from pipeline.formats.nifti.labels import write_probabilities
+from pipeline.formats.pictures.borders import crop_borders
 from pipeline.formats.store import read_labels, read_scan
-from pipeline.mechanics.postprocessing import OrganSteps
+from pipeline.inference.postprocessing import OrganSteps
 from tests.export.test_borders import SIZE, bordered, framed
 from tests.predict.studies import ORGANS, phantom
 

@@ -144,7 +144,7 @@ def test_a_flipped_file_is_caught(predicted: Make, monkeypatch: pytest.MonkeyPat
 
 
 def test_a_wrong_nnunet_folder_is_caught(predicted: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    from pipeline.formats.nnunet_raw import NnunetFolder
+    from pipeline.formats.nnunet import NnunetFolder
 
     study, paths = predicted(formats=["nnunet"])
     values = NnunetFolder._values

@@ -9,7 +9,7 @@ import pytest
 
 from pipeline.core.errors import InputError
 from pipeline.formats.surfaces import read_stl, write_ply, write_stl
-from pipeline.mechanics.meshes import Mesh, surface
+from pipeline.imaging.meshes import Mesh, surface
 
 
 def ball(radius: float = 8) -> np.ndarray:

@@ -14,7 +14,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.study import Ingest
 from pipeline.formats import decoders
 from pipeline.formats.decoders import Decoded, decode, guarded, next_scan
-from pipeline.formats.raster import read_pixels
+from pipeline.formats.pictures.reader import read_pixels
 from pipeline.formats.worker import KilledError
 
 

@@ -10,10 +10,10 @@ from pydicom.sequence import Sequence
 from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRBigEndian, ImplicitVRLittleEndian
 from pydicom.valuerep import EXPLICIT_VR_LENGTH_16, EXPLICIT_VR_LENGTH_32
 
-from pipeline.formats import dicom_elements
-from pipeline.formats.dicom import read_instance
-from pipeline.formats.dicom_elements import TAGS, read_elements
-from pipeline.formats.dicom_header import read_elements_anyhow
+from pipeline.formats.dicom import elements as dicom_elements
+from pipeline.formats.dicom.elements import TAGS, read_elements
+from pipeline.formats.dicom.header import read_elements_anyhow
+from pipeline.formats.dicom.image import read_instance
 
 
 def both(raw):
@@ -144,7 +144,7 @@ def test_a_mutated_header_is_pydicoms_or_left_to_it(slices):
 
 def test_a_sequence_that_breaks_pydicom_spoils_one_file_alone(tmp_path, making, slices, monkeypatch):
     from pipeline.core.study import Ingest
-    from pipeline.formats import dicom_header
+    from pipeline.formats.dicom import header as dicom_header
     from pipeline.formats.table import read_scans
 
     odd = slices[0]

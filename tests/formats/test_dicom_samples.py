@@ -6,8 +6,8 @@ import pytest
 
 from pipeline.core.errors import InputError
 from pipeline.core.scan import Scan
-from pipeline.formats.dicom import read_instance
-from pipeline.formats.dicom_pixels import read_stored
+from pipeline.formats.dicom.image import read_instance
+from pipeline.formats.dicom.pixels import read_stored
 from pipeline.formats.table import read_scan_file, read_scans
 
 REFERENCED = [

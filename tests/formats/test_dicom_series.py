@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
-from pipeline.core.drafts import draft
 from pipeline.core.errors import InputError
 from pipeline.core.scan import Scan
-from pipeline.formats.dicom_folder import series_of
+from pipeline.formats.dicom.folder import series_of
 from pipeline.formats.table import read_scan_file, read_scans
+from pipeline.ingest.drafts import draft
 
 PLAIN = np.array([[1.5, 0, 0, -20], [0, 2.0, 0, 30], [0, 0, 4.0, -50], [0, 0, 0, 1]])
 

@@ -9,8 +9,8 @@ from PIL import Image, ImageFilter
 
 from pipeline.core.errors import InputError
 from pipeline.core.study import Ingest, Organ
-from pipeline.formats.mask_pictures import by_colour, by_values, one_organ
 from pipeline.formats.masks import read_masks
+from pipeline.formats.pictures.masks import by_colour, by_values, one_organ
 from pipeline.formats.table import read_scan_file
 
 LUNGS = {"left": Organ(), "right": Organ(), "heart": Organ()}

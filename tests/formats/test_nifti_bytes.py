@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.formats.nifti_bytes import nifti_parts
-from pipeline.formats.packing import unpacked, write_packed
+from pipeline.formats.nifti.packing import unpacked, write_packed
+from pipeline.formats.nifti.writer import nifti_parts
 
 
 def by_nibabel(data, affine, unit, comment, with_qform=True):

@@ -11,8 +11,8 @@ import pytest
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline.mechanics.metrics import OrganMetrics, Settings, organ_metrics
-from pipeline.mechanics.surfaces import surface_distances
+from pipeline.imaging.surfaces import surface_distances
+from pipeline.metrics.metrics import OrganMetrics, Settings, organ_metrics
 
 torch = pytest.importorskip("torch")
 monai = pytest.importorskip("monai.metrics")

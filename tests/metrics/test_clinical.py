@@ -12,7 +12,7 @@ import pytest
 
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import FRONTAL_AFFINE
-from pipeline.mechanics.clinical import agreement, cardiothoracic_ratio
+from pipeline.metrics.clinical import agreement, cardiothoracic_ratio
 
 ORGANS = ("left_lung", "right_lung", "heart")
 

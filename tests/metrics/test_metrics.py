@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-import pipeline.mechanics.metrics as metrics
+import pipeline.metrics.metrics as metrics
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
-from pipeline.mechanics.empty import CONVENTIONS, check_convention, rule_text
-from pipeline.mechanics.metrics import Settings, compare_labels, mean_iou_over_thresholds, organ_metrics
+from pipeline.metrics.empty import CONVENTIONS, check_convention, rule_text
+from pipeline.metrics.metrics import Settings, compare_labels, mean_iou_over_thresholds, organ_metrics
 
 AFFINE = np.eye(4)
 masks = arrays(bool, (5, 6, 4))

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
 
-from pipeline.mechanics.statistics import (
+from pipeline.metrics.statistics import (
     bland_altman,
     bootstrap_interval,
     compare_paired,

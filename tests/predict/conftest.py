@@ -15,8 +15,8 @@ from pipeline import predict, select
 from pipeline.core.paths import StudyPaths
 from pipeline.core.plan import Plan
 from pipeline.core.study import Study
-from pipeline.mechanics.model_files import build_for, save_model
-from pipeline.mechanics.preprocessing import prepare
+from pipeline.imaging.preprocessing import prepare
+from pipeline.inference.model_files import build_for, save_model
 from tests.predict.studies import make_study, phantom, plan_for, write_study
 
 

@@ -16,10 +16,10 @@ from onnx import helper, numpy_helper
 
 from pipeline.core.files import write_json
 from pipeline.core.plan import Plan
-from pipeline.formats.nifti_bytes import nifti_parts
-from pipeline.mechanics.backends import INPUT, OUTPUT
-from pipeline.mechanics.champion import ONNX, QUALITY, Champion, Member
-from pipeline.mechanics.postprocessing import OrganSteps
+from pipeline.formats.nifti.writer import nifti_parts
+from pipeline.inference.backends import INPUT, OUTPUT
+from pipeline.inference.champion import ONNX, QUALITY, Champion, Member
+from pipeline.inference.postprocessing import OrganSteps
 from tests.predict.plans import make_plan
 
 SHAPE = (1024, 1024, 600)

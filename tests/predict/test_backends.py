@@ -16,11 +16,11 @@ from pipeline.core.errors import InputError
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.formats.store import read_scan
-from pipeline.mechanics import backends, predictor
-from pipeline.mechanics.backends import gpu_present, open_network
-from pipeline.mechanics.champion import FILE, read_champion
-from pipeline.mechanics.model_files import build_for
-from pipeline.mechanics.predictor import open_champion
+from pipeline.inference import backends, predictor
+from pipeline.inference.backends import gpu_present, open_network
+from pipeline.inference.champion import FILE, read_champion
+from pipeline.inference.model_files import build_for
+from pipeline.inference.predictor import open_champion
 from pipeline.select.onnx_export import write_onnx
 from tests.predict.plans import make_plan
 
@@ -86,7 +86,7 @@ def test_openvino_brings_no_telemetry(chosen_volumes: Made) -> None:
     _, paths = chosen_volumes
     member = next(paths.champion.glob("members/*"))
     code = (
-        "import sys; from pathlib import Path; from pipeline.mechanics.backends import open_network\n"
+        "import sys; from pathlib import Path; from pipeline.inference.backends import open_network\n"
         f"open_network(Path({str(member)!r}), 'openvino')\n"
         "sys.exit(any(name.startswith('openvino_telemetry.') for name in sys.modules))"
     )

@@ -16,7 +16,7 @@ from pipeline.cli.predict import predict_files
 from pipeline.core.files import read_table
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
-from pipeline.formats.nifti_labels import stored_grid, write_nifti
+from pipeline.formats.nifti.labels import stored_grid, write_nifti
 from pipeline.formats.store import read_scan
 from tests.export.test_borders import bordered
 from tests.predict.test_reading import grey, read_as, write_dicom, write_png
@@ -111,9 +111,9 @@ def test_metadata_says_what_goes_in_and_out(chosen_pictures: tuple[Study, StudyP
 
 
 def test_the_card_can_be_read(tmp_path: Path) -> None:
+    from pipeline.quality.performance import performance
     from pipeline.select.bundle import write_bundle
     from pipeline.select.card import write_card
-    from pipeline.select.performance import performance
     from tests.predict.studies import make_study, plan_for
     from tests.select.test_champion import champion
 

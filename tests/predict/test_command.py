@@ -17,8 +17,8 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import read_table
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
-from pipeline.formats.dicom_seg_writer import source_instances
-from pipeline.formats.nifti_labels import stored_grid, write_nifti
+from pipeline.formats.dicom.seg_writer import source_instances
+from pipeline.formats.nifti.labels import stored_grid, write_nifti
 from pipeline.formats.store import read_labels, read_scan
 
 Made = tuple[Study, StudyPaths]
@@ -96,7 +96,7 @@ def test_probabilities_are_a_form_too(chosen_volumes: Made, inputs: Path, tmp_pa
 def test_wrong_probabilities_fail_the_scan(
     chosen_volumes: Made, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.formats import nifti_labels
+    from pipeline.formats.nifti import labels as nifti_labels
 
     write = nifti_labels.write_nifti
 
@@ -171,7 +171,7 @@ def test_what_a_folder_holds_and_cannot_be_read_is_a_row(chosen_volumes: Made, i
 def test_an_unforeseen_error_is_a_row(
     chosen_volumes: Made, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from pipeline.mechanics.predictor import Predictor
+    from pipeline.inference.predictor import Predictor
 
     prepare = Predictor.prepare
 

@@ -22,7 +22,7 @@ from pipeline.core.scan import FRONTAL_AFFINE, Scan
 from pipeline.core.shards import write_shards
 from pipeline.core.study import data_root, load_study
 from pipeline.formats.correction import clear, finish, put_aside
-from pipeline.formats.nifti_labels import stored_grid, write_nifti
+from pipeline.formats.nifti.labels import stored_grid, write_nifti
 from pipeline.formats.store import read_labels
 from tests.predict.studies import ORGANS, phantom
 

@@ -15,9 +15,9 @@ from pipeline.core.files import read_table
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.formats.store import read_scan
-from pipeline.mechanics import predictor as predictor_module
-from pipeline.mechanics.course import Course
-from pipeline.mechanics.predictor import Predictor, open_folds
+from pipeline.inference import predictor as predictor_module
+from pipeline.inference.course import Course
+from pipeline.inference.predictor import Predictor, open_folds
 
 Made = tuple[Study, StudyPaths]
 

@@ -16,7 +16,7 @@ from pipeline.cli.predict import predict_files
 from pipeline.core.files import read_table
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Ingest, Study
-from pipeline.formats import raster
+from pipeline.formats.pictures import reader as raster
 from tests.predict.studies import phantom
 
 

@@ -15,9 +15,9 @@ from pipeline.core.files import read_table, write_json, write_table, write_yaml
 from pipeline.core.manifest import manifest_path
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
-from pipeline.formats.nifti_labels import stored_grid, write_nifti
+from pipeline.formats.nifti.labels import stored_grid, write_nifti
 from pipeline.formats.store import read_scan
-from pipeline.mechanics.champion import QUALITY, read_champion
+from pipeline.inference.champion import QUALITY, read_champion
 from tests.predict.studies import ORGANS, make_study
 from tests.predict.test_corrections import ingested
 

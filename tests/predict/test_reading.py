@@ -18,8 +18,8 @@ from pipeline.core.files import read_table, read_yaml, write_yaml
 from pipeline.core.paths import StudyPaths
 from pipeline.core.scan import Scan
 from pipeline.core.study import Ingest, Study
-from pipeline.formats.dicom_seg_writer import source_instances
-from pipeline.mechanics.champion import FILE, Reading, read_champion
+from pipeline.formats.dicom.seg_writer import source_instances
+from pipeline.inference.champion import FILE, Reading, read_champion
 from tests.export.test_borders import SIZE, bordered, framed
 from tests.predict.studies import make_study, phantom
 

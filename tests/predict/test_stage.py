@@ -15,12 +15,12 @@ from pipeline.core.files import read_table, write_table
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.formats.store import read_labels, read_scan
-from pipeline.mechanics.agreement import AGREEMENT
-from pipeline.mechanics.champion import read_champion
-from pipeline.mechanics.metrics import dice
-from pipeline.mechanics.model_files import load_model, save_model
-from pipeline.mechanics.predictor import open_champion
-from pipeline.mechanics.quality import Verdict
+from pipeline.inference.agreement import AGREEMENT
+from pipeline.inference.champion import read_champion
+from pipeline.inference.model_files import load_model, save_model
+from pipeline.inference.predictor import open_champion
+from pipeline.metrics.metrics import dice
+from pipeline.quality.judge import Verdict
 from tests.predict.studies import make_study
 
 Made = tuple[Study, StudyPaths]

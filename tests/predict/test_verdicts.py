@@ -24,11 +24,11 @@ from pipeline.core.study import Study
 from pipeline.demo.head import Acquisition, Head
 from pipeline.demo.rays import turn
 from pipeline.formats.store import write_labels, write_scan
-from pipeline.mechanics.metrics import dice
-from pipeline.mechanics.model_files import build_for, save_model
-from pipeline.mechanics.predictor import Predictor, open_champion
-from pipeline.mechanics.preprocessing import prepare
-from pipeline.mechanics.quality import Judge, open_judge
+from pipeline.imaging.preprocessing import prepare
+from pipeline.inference.model_files import build_for, save_model
+from pipeline.inference.predictor import Predictor, open_champion
+from pipeline.metrics.metrics import dice
+from pipeline.quality.judge import Judge, open_judge
 from tests.predict.plans import make_plan
 from tests.predict.studies import SCAN_COLUMNS, make_study
 

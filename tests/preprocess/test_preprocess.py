@@ -13,7 +13,7 @@ from pipeline.core.files import read_json
 from pipeline.core.plan import read_plan
 from pipeline.core.splits import read_splits
 from pipeline.formats.store import read_labels, read_scan, write_scan
-from pipeline.mechanics.preprocessing import prepare
+from pipeline.imaging.preprocessing import prepare
 from tests.train.studies import chest_picture, chest_study, head_study
 
 

@@ -21,7 +21,7 @@ from pipeline.core.shards import write_shards
 from pipeline.core.splits import by_part, read_splits
 from pipeline.core.study import Study, data_root, load_study
 from pipeline.formats.store import read_labels, write_labels
-from pipeline.mechanics.champion import Champion, Member
+from pipeline.inference.champion import Champion, Member
 
 SHAPE = (24, 20, 9)
 AFFINE = np.diag([1.0, 1.5, 3.0, 1.0])

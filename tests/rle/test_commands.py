@@ -21,9 +21,9 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
 from pipeline.core.scan import Scan
 from pipeline.core.study import Ingest, Study
-from pipeline.formats.mask_rle import read_rle_masks
-from pipeline.formats.nifti_labels import write_label_files
+from pipeline.formats.nifti.labels import write_label_files
 from pipeline.formats.rle import DIALECTS, Dialect, RleTable, read_mask, write_masks
+from pipeline.formats.rle.masks import read_rle_masks
 from pipeline.formats.rle.pictures import file_name
 from pipeline.formats.rle.tables import open_table, write_rows
 from pipeline.formats.rle.volume import on_stored_grid

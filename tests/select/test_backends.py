@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from pipeline.mechanics.champion import BackendName
-from pipeline.mechanics.model_files import build_for
-from pipeline.mechanics.sliding_window import torch_forward
+from pipeline.inference.champion import BackendName
+from pipeline.inference.model_files import build_for
+from pipeline.inference.sliding_window import torch_forward
 from pipeline.select.backends import TOLERANCE, candidates, choose, compare, window_seconds
 from pipeline.select.onnx_export import write_onnx
 from tests.predict.plans import make_plan

@@ -9,8 +9,8 @@ import pytest
 from pipeline import select
 from pipeline.core.errors import InputError
 from pipeline.core.paths import StudyPaths
-from pipeline.mechanics.champion import Champion, Member, member_plan, read_champion
-from pipeline.mechanics.postprocessing import OrganSteps
+from pipeline.inference.champion import Champion, Member, member_plan, read_champion
+from pipeline.inference.postprocessing import OrganSteps
 from tests.predict.studies import make_study
 
 

@@ -15,8 +15,8 @@ from pipeline.core.plan import Plan
 from pipeline.core.scan import FRONTAL_AFFINE, Scan
 from pipeline.core.study import Study, parse_study
 from pipeline.formats.store import write_labels, write_scan
-from pipeline.mechanics.champion import Backend, Champion, Member
-from pipeline.mechanics.pictures import overlay
+from pipeline.imaging.pictures import overlay
+from pipeline.inference.champion import Backend, Champion, Member
 
 ORGANS = ["left lung (upper)", "heart"]
 

@@ -16,7 +16,7 @@ import yaml
 from pipeline import plan, preprocess, train
 from pipeline.core.files import read_json
 from pipeline.core.journal import read_journal
-from pipeline.mechanics.model_files import load_model
+from pipeline.inference.model_files import load_model
 from tests.train.studies import chest_study
 
 STEPS = 6

@@ -17,12 +17,12 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.plan import Plan, read_plan
 from pipeline.core.splits import read_splits
 from pipeline.core.study import Study
-from pipeline.mechanics.model_files import build_for, load_model
-from pipeline.mechanics.schedule import ema_decay
-from pipeline.mechanics.sliding_window import torch_forward
+from pipeline.inference.model_files import build_for, load_model
+from pipeline.inference.sliding_window import torch_forward
 from pipeline.train import device as machine
 from pipeline.train.data import Batches, load_cases
 from pipeline.train.engine import Engine, Settings, drawn_network
+from pipeline.train.schedule import ema_decay
 from tests.train.studies import chest_study, head_study
 
 CPU = torch.device("cpu")

@@ -12,7 +12,7 @@ from pipeline import plan, preprocess, train
 from pipeline.core.files import read_json
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
-from pipeline.mechanics.model_files import load_model
+from pipeline.inference.model_files import load_model
 from pipeline.train import device as machine
 from pipeline.train.engine import Engine
 from tests.train.studies import chest_study, head_study

@@ -15,7 +15,7 @@ import torch
 from pipeline import plan, preprocess, train
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
-from pipeline.mechanics.model_files import load_tensors
+from pipeline.inference.model_files import load_tensors
 from pipeline.train.checkpoint import read_checkpoint
 from pipeline.train.engine import Engine
 from tests.train.studies import chest_study

@@ -18,8 +18,8 @@ from pipeline.core.journal import read_journal
 from pipeline.core.paths import StudyPaths
 from pipeline.core.plan import Plan
 from pipeline.core.study import Study
-from pipeline.mechanics.champion import Champion, Member
-from pipeline.mechanics.model_files import build_for, load_model
+from pipeline.inference.champion import Champion, Member
+from pipeline.inference.model_files import build_for, load_model
 from pipeline.train import device as machine
 from pipeline.train import read_task
 from pipeline.train.engine import Engine

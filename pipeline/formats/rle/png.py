@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from pipeline.formats.png import GREY, assembled
+from pipeline.formats.pictures.png import GREY, assembled
 from pipeline.formats.rle.runs import Mask
 
 #: ISA-L's level for one long string of two values: the smallest files, in a fifth of a millisecond for 1024².

@@ -1,0 +1,1 @@
+"""Augmentation: transforms of whole batches, presets that say how far they go, and their seeded draws."""

@@ -1,0 +1,1 @@
+"""DICOM: headers, pixels, series, radiographs, and segmentation objects in and out."""

@@ -1,0 +1,274 @@
+"""DICOM image objects: the header fields that readers need, and the pixels, with every damage named."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from pipeline.core.errors import InputError
+from pipeline.core.scan import Array
+from pipeline.core.study import Ingest
+from pipeline.formats.dicom.elements import (
+    NATIVE,
+    TAGS,
+    Elements,
+    Raw,
+    finite,
+    labelled,
+    numbers_of,
+    read_elements,
+    words_of,
+)
+from pipeline.formats.limits import check_size
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
+
+#: Defined terms of Modality (DICOM PS3.3, C.7.3.1.1.1) that occur with images or in their company.
+MODALITIES = {
+    "CR", "DX", "MG", "IO", "PX", "XA", "RF", "RG", "DR", "XR", "MR", "CT", "PT", "NM", "US", "OT", "XC", "SC", "SEG",
+    "RTDOSE", "RTPLAN", "RTSTRUCT", "RTIMAGE", "SR", "PR", "KO", "DOC", "REG", "ES", "OP", "GM", "SM", "OPT", "ECG",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Header:
+    """The elements of a DICOM object that readers need.
+
+    Attributes:
+        path: The file.
+        syntax: Transfer syntax.
+        elements: The elements, by tag, as they lie in the file.
+    """
+
+    path: Path
+    syntax: str
+    elements: Mapping[int, Raw]
+
+    @cached_property
+    def dataset(self) -> Dataset:
+        """The elements as pydicom has them, sequences included; read when first asked for."""
+        from pipeline.formats.dicom.header import read_header
+
+        with _damage_named():
+            return read_header(self.path)
+
+    def has(self, name: str) -> bool:
+        """Whether an element is there and not empty."""
+        if TAGS[name][0] not in self.elements:
+            return False
+        with _damage_named():
+            return bool(self.dataset.get(name))
+
+    def text(self, name: str) -> str:
+        """An element as text; empty where it is absent."""
+        return "\\".join(self.words(name))
+
+    def words(self, name: str) -> tuple[str, ...]:
+        """The values of an element of text; empty where it is absent."""
+        raw = self.elements.get(TAGS[name][0])
+        if raw is None:
+            return ()
+        words = words_of(raw)
+        if words is not None:
+            return words
+        from pipeline.formats.dicom.header import element_words
+
+        return element_words(self.dataset, name)
+
+    def number(self, name: str | int) -> float | None:
+        """An element as a finite number, the first of several; ``None`` where it is absent or empty."""
+        values = self.numbers(name)
+        return values[0] if values else None
+
+    def numbers(self, name: str | int) -> tuple[float, ...]:
+        """An element, by its keyword or tag, as finite numbers.
+
+        Raises:
+            InputError: It holds something else.
+        """
+        raw = self.elements.get(TAGS[name][0] if isinstance(name, str) else name)
+        if raw is None:
+            return ()
+        try:
+            numbers = numbers_of(raw)
+        except ValueError:
+            raise InputError(f"{labelled(name)} is not a number") from None
+        if numbers is not None:
+            return finite(numbers, labelled(name))
+        from pipeline.formats.dicom.header import element_numbers
+
+        return element_numbers(self.dataset, name)
+
+
+@dataclass(frozen=True)
+class Instance(Header):
+    """One DICOM image object without its pixels.
+
+    Attributes:
+        offset: Where the value of the pixel data starts, in bytes; -1 where the file is deflated as a whole.
+        length: Bytes of native pixel data; ``None`` where they are encapsulated.
+        keyword: Name of the element that holds the pixels.
+        shape: ``(frames, rows, columns, samples)``.
+        bits: ``(allocated, stored, high bit)``.
+        signed: Whether stored values are signed.
+    """
+
+    offset: int
+    length: int | None
+    keyword: str
+    shape: tuple[int, int, int, int]
+    bits: tuple[int, int, int]
+    signed: bool
+
+    @property
+    def compressed(self) -> bool:
+        """Whether the pixels are encapsulated."""
+        return self.syntax not in NATIVE
+
+    @property
+    def modality(self) -> str:
+        """Modality, if it is one of DICOM's; free text may name a person."""
+        word = self.text("Modality").upper()
+        return word if word in MODALITIES else ""
+
+    @property
+    def image_type(self) -> tuple[str, ...]:
+        """ImageType as words."""
+        return self.words("ImageType")
+
+    @property
+    def stored_range(self) -> tuple[int, int]:
+        """Smallest and largest value that the stored bits can hold."""
+        stored = self.bits[1]
+        return (-(1 << stored - 1), (1 << stored - 1) - 1) if self.signed else (0, (1 << stored) - 1)
+
+    @property
+    def position(self) -> Array | None:
+        """ImagePositionPatient, LPS mm."""
+        values = self.numbers("ImagePositionPatient")
+        return np.asarray(values) if len(values) == 3 else None
+
+    @property
+    def orientation(self) -> Array | None:
+        """Direction of the rows, then of the columns, LPS unit vectors ``(2, 3)``."""
+        return directions(self.numbers("ImageOrientationPatient"))
+
+
+class NoImageError(InputError):
+    """The object is readable and holds no image: a report, a plan, a presentation state."""
+
+
+@lru_cache(maxsize=256)
+def directions(values: tuple[float, ...]) -> Array | None:
+    """Six direction cosines as two unit vectors ``(2, 3)``; ``None`` where there are not six.
+
+    Raises:
+        InputError: The two are not at right angles, or one is zero.
+    """
+    if len(values) != 6:
+        return None
+    pair = np.asarray(values).reshape(2, 3)
+    lengths = np.linalg.norm(pair, axis=1)
+    if (np.abs(lengths - 1) > 0.05).any() or abs(pair[0] @ pair[1]) > 0.01:
+        raise InputError("ImageOrientationPatient does not hold two directions at right angles")
+    found = pair / lengths[:, None]
+    found.flags.writeable = False  # shared by all slices that say the same
+    return found
+
+
+def read_instance(path: Path, options: Ingest) -> Instance:
+    """Read the header of a DICOM file, with or without preamble and meta information.
+
+    Raises:
+        NoImageError: It is readable and holds no pixels.
+        InputError: It is damaged, or promises too much.
+    """
+    with _damage_named():
+        with open(path, "rb", buffering=0) as stream:
+            size = os.fstat(stream.fileno()).st_size
+            found = read_elements(stream)
+        return _instance(path, found, size, options) if found else _by_pydicom(path, size, options)
+
+
+@contextmanager
+def _damage_named() -> Iterator[None]:
+    """pydicom raises almost anything on a damaged file: struct, key, type, recursion and assertion errors."""
+    try:
+        yield
+    except (InputError, MemoryError):
+        raise
+    except Exception as error:
+        raise InputError(f"the DICOM header is damaged ({type(error).__name__})") from None
+
+
+def _by_pydicom(path: Path, size: int, options: Ingest) -> Instance:
+    from pipeline.formats.dicom.header import kind_of_object, read_elements_anyhow
+
+    with open(path, "rb") as stream:
+        found, dataset = read_elements_anyhow(stream)
+    if not found.keyword:
+        word = str(dataset.get("Modality") or "").upper()
+        kind = kind_of_object(dataset) or (word if word in MODALITIES else "")
+        raise NoImageError(f"holds no image ({kind})" if kind else "holds no image")
+    instance = _instance(path, found, size, options)
+    instance.__dict__["dataset"] = dataset  # what the property would read once more
+    return instance
+
+
+def _instance(path: Path, found: Elements, size: int, options: Ingest) -> Instance:
+    """The object, its size and bits checked."""
+    shape, bits, signed = _pixel_module(Header(path, found.syntax, found.found), options)
+    instance = Instance(path, found.syntax, found.found, found.offset, found.length, found.keyword, shape, bits, signed)
+    _check_length(instance, size)
+    return instance
+
+
+def _pixel_module(header: Header, options: Ingest) -> tuple[tuple[int, int, int, int], tuple[int, int, int], bool]:
+    """Shape, bits and sign, checked."""
+
+    def whole(name: str, default: int | None = None) -> int:
+        values = header.numbers(name)
+        if not values:
+            if default is None:
+                raise InputError(f"{name} is missing")
+            return default
+        if not values[0].is_integer():
+            raise InputError(f"{name} is {values[0]}")
+        return int(values[0])
+
+    shape = (
+        max(whole("NumberOfFrames", 1), 1),
+        whole("Rows"),
+        whole("Columns"),
+        whole("SamplesPerPixel", 1),
+    )
+    allocated = whole("BitsAllocated")
+    stored = whole("BitsStored", allocated)
+    high = whole("HighBit", stored - 1)
+    if allocated not in (1, 8, 16, 32, 64) or not 1 <= stored <= allocated or not stored - 1 <= high < allocated:
+        raise InputError(f"bits allocated, stored and high bit do not fit each other ({allocated}, {stored}, {high})")
+    if shape[3] not in (1, 3, 4):
+        raise InputError(f"SamplesPerPixel is {shape[3]}")
+    check_size(shape, max(allocated // 8, 1), options)
+    return shape, (allocated, stored, high), whole("PixelRepresentation", 0) == 1
+
+
+def _check_length(instance: Instance, size: int) -> None:
+    """Refuse native pixels that are cut short, before anything relies on them."""
+    if instance.length is None or instance.offset < 0 or instance.compressed:
+        return
+    needed = (math.prod(instance.shape) * instance.bits[0] + 7) // 8
+    if instance.text("PhotometricInterpretation").upper() == "YBR_FULL_422":
+        needed = needed * 2 // 3
+    there = min(instance.length, size - instance.offset)
+    if there < needed:
+        raise InputError(f"the pixels end early: {there:,} of {needed:,} bytes")

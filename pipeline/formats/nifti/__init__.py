@@ -1,0 +1,1 @@
+"""NIfTI: volumes and label maps in and out."""

@@ -1,0 +1,240 @@
+"""Masks as pictures: index images, one organ a file with grey borders, and RGB palettes."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.errors import InputError
+from pipeline.core.study import Ingest, Organ
+from pipeline.formats.pictures.reader import grey, read_pixels
+
+#: Grey values from a quarter to three quarters of the range are borders; a mask has few of them.
+_MOST_BORDER = 0.25
+
+
+def organ_values(organs: Mapping[str, Organ]) -> dict[str, int]:
+    """Organ → its value in index images and label volumes."""
+    return {name: organ.value or index for index, (name, organ) in enumerate(organs.items(), 1)}
+
+
+def read_mask_picture(
+    path: Path, organs: Mapping[str, Organ], options: Ingest
+) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.bool_] | None]:
+    """All organs of one picture, ``(X, Y, 1)`` each, and the pixels to ignore.
+
+    A palette picture (mode P) counts as colours where every colour in it is one of the study's, else as numbers.
+
+    Raises:
+        InputError: A value or colour is not the study's.
+    """
+    palette = study_palette(organs, options)
+    numbers = read_pixels(path, options, palette_as_index=True)
+    if numbers.shape[2] == 1:
+        colours = read_pixels(path, options) if palette else numbers
+        if colours.shape[2] < 3 or not _all_known(colours, palette):
+            return by_values(_upright(numbers[..., 0]), organs, options, picture=True)
+        numbers = colours
+    if numbers.shape[2] >= 3 and not palette:
+        plain, how = grey(numbers)
+        if how == "grey":
+            return by_values(_upright(plain[..., 0]), organs, options, picture=True)
+        raise InputError(
+            "the mask is in colour and the study gives its organs no colours",
+            remedy="Set organs.<name>.color or ingest.palette.",
+        )
+    if numbers.shape[2] < 3:
+        return by_values(_upright(numbers[..., 0]), organs, options, picture=True)
+    masks = by_colour(numbers, palette, options)
+    return {organ: _upright(mask) for organ, mask in masks.items()}, None
+
+
+def read_organ_picture(path: Path, options: Ingest) -> NDArray[np.bool_]:
+    """The mask of one organ, ``(X, Y, 1)``.
+
+    Raises:
+        InputError: The picture is not one organ's mask.
+    """
+    pixels = read_pixels(path, options, palette_as_index=True)
+    return _upright(one_organ(grey(pixels)[0][..., 0], options))
+
+
+def _upright(pixels: NDArray[Any]) -> NDArray[Any]:
+    """``(rows, columns)`` → ``(X, Y, 1)``."""
+    return np.ascontiguousarray(pixels.T[..., None])
+
+
+def by_values(
+    data: NDArray[Any], organs: Mapping[str, Organ], options: Ingest, *, picture: bool = False
+) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.bool_] | None]:
+    """Organs by their values in an index image or label volume of any shape.
+
+    Args:
+        data: Values; floats are fine if they lie within 0.001 of whole numbers.
+        organs: The study's organs.
+        options: Background and ignored values.
+        picture: Let a study of one organ have grey masks.
+
+    Raises:
+        InputError: A value is not the study's.
+    """
+    whole = whole_numbers(data)
+    values = organ_values(organs)
+    present = np.unique(whole)
+    known = {*values.values(), *options.background, *options.ignore}
+    strange = [int(v) for v in present if int(v) not in known]
+    if strange and len(organs) == 1:
+        only = next(iter(organs))
+        if set(present.tolist()) <= {0, 255} or (picture and int(present[-1]) > options.mask_threshold):
+            return {only: one_organ(whole, options)}, None
+    if strange:
+        count = int(np.isin(whole, strange).sum())
+        shown = ", ".join(str(v) for v in strange[:8]) + (", …" if len(strange) > 8 else "")
+        pairs = ", ".join(f"{name} = {value}" for name, value in values.items())
+        raise InputError(
+            f"the mask holds values that are no organ of the study: {shown} ({count:,} voxels)",
+            remedy=f"The study has {pairs}; list values to pass over in ingest.background or ingest.ignore.",
+        )
+    ignored = np.isin(whole, options.ignore) if options.ignore else None
+    return {name: whole == value for name, value in values.items()}, ignored
+
+
+def whole_numbers(data: NDArray[Any]) -> NDArray[Any]:
+    """Labels as integers.
+
+    Raises:
+        InputError: A value is not within 0.001 of a whole number, or not finite.
+    """
+    if data.dtype.kind in "iub":
+        return data.astype(np.uint8) if data.dtype.kind == "b" else data
+    if not np.isfinite(data).all():
+        raise InputError("the mask holds values that are not numbers")
+    rounded = np.rint(data)
+    off = np.abs(data - rounded) > 1e-3
+    if off.any():
+        raise InputError(
+            f"the mask holds {int(off.sum()):,} values that are not whole, such as {data[off].flat[0]:.4g}"
+        )
+    return rounded.astype(np.int64)
+
+
+def one_organ(data: NDArray[Any], options: Ingest) -> NDArray[np.bool_]:
+    """The mask of one organ: 0 and one other value, or grey borders around 0 and 255, or a probability.
+
+    Raises:
+        InputError: It is none of these.
+    """
+    if data.dtype.kind == "b":
+        return data
+    if data.dtype.kind == "f":
+        if not np.isfinite(data).all():
+            raise InputError("the mask holds values that are not numbers")
+        if data.size and data.min() >= 0 and data.max() <= 1.001:
+            return data > 0.5
+        data = whole_numbers(data)
+    present = np.unique(data)
+    if present.size and present[0] < 0:
+        raise InputError("the mask of one organ holds negative values")
+    if present.size <= 2 and (present.size < 2 or present[0] == 0):
+        return data != 0
+    top = 255 if present[-1] <= 255 else 65535
+    threshold = options.mask_threshold if top == 255 or options.mask_threshold > 255 else options.mask_threshold * 257
+    if present[-1] <= threshold:
+        raise InputError(
+            f"the mask of one organ holds {present.size} different values, none above {threshold}",
+            remedy="An index image of several organs goes into the column `mask`.",
+        )
+    between = float(((data > top // 4) & (data < top - top // 4)).mean())
+    if between > _MOST_BORDER:
+        raise InputError(f"{between:.0%} of the mask is grey: it is a picture, not a mask")
+    return data > threshold
+
+
+def study_palette(organs: Mapping[str, Organ], options: Ingest) -> dict[tuple[int, int, int], list[str]]:
+    """Colour → organs; black is background unless it is an organ's. Empty where the study gives no colours."""
+    named: dict[tuple[int, int, int], list[str]] = {}
+    for text, names in options.palette.items():
+        unknown = [name for name in names if name not in organs]
+        if unknown:
+            raise InputError(f"ingest.palette names {unknown[0]!r}, which is not an organ of the study")
+        named[_rgb(text)] = list(names)
+    given = set(named)
+    for name, organ in organs.items():
+        if organ.color is not None and _rgb(organ.color) not in given:
+            named.setdefault(_rgb(organ.color), []).append(name)
+    if named:
+        named.setdefault((0, 0, 0), [])
+    return named
+
+
+def _rgb(text: str) -> tuple[int, int, int]:
+    try:
+        value = int(text.removeprefix("#"), 16)
+    except ValueError:
+        raise InputError(f"{text!r} is not a colour", remedy="Write colours as #rrggbb.") from None
+    return value >> 16 & 255, value >> 8 & 255, value & 255
+
+
+def _all_known(colours: NDArray[Any], palette: Mapping[tuple[int, int, int], list[str]]) -> bool:
+    """Whether every colour of a picture is exactly one of the study's, and one of them is an organ's."""
+    used = {(int(r), int(g), int(b)) for r, g, b in np.unique(colours[..., :3].reshape(-1, 3), axis=0)}
+    return used <= set(palette) and any(palette[c] for c in used if c in palette)
+
+
+def by_colour(
+    pixels: NDArray[Any], palette: Mapping[tuple[int, int, int], list[str]], options: Ingest
+) -> dict[str, NDArray[np.bool_]]:
+    """Organs by their nearest palette colour, ``(rows, columns)`` each.
+
+    A pixel counts if it lies within ``palette_tolerance`` of a palette colour, or of a mixture of two, as borders
+    smoothed by drawing, resizing or JPEG do. All others are strays.
+
+    Raises:
+        InputError: More than ``palette_strays`` of the pixels are strays.
+    """
+    colours = np.array(list(palette), float)
+    shown = pixels[..., :3].astype(np.uint32)
+    if pixels.shape[2] == 4:
+        shown = shown * (pixels[..., 3:] > 127)
+    packed = shown[..., 0] << 16 | shown[..., 1] << 8 | shown[..., 2]
+    used, index = np.unique(packed, return_inverse=True)
+    points = np.stack([used >> 16 & 255, used >> 8 & 255, used & 255], 1).astype(float)
+    far = np.linalg.norm(points[:, None] - colours, axis=2)
+    nearest = far.argmin(1)
+    stray = far.min(1) > options.palette_tolerance
+    for i in np.flatnonzero(stray):
+        stray[i] = _mixture_distance(points[i], colours) > options.palette_tolerance
+    index = index.reshape(packed.shape)
+    counts = np.bincount(index.ravel(), minlength=len(used))
+    strays = int(counts[stray].sum())
+    if strays > options.palette_strays * packed.size:
+        worst = points[stray][counts[stray].argmax()].astype(int)
+        raise InputError(
+            f"{strays:,} pixels of the mask have no colour of the study, most often #{_hex(worst)}",
+            remedy="Add the colour to ingest.palette (an empty list means background), or allow ingest.palette_strays.",
+        )
+    masks: dict[str, NDArray[np.bool_]] = {}
+    for number, names in enumerate(palette.values()):
+        for name in names:
+            inside = ((nearest == number) & ~stray)[index]
+            masks[name] = masks[name] | inside if name in masks else inside
+    return masks
+
+
+def _mixture_distance(point: NDArray[Any], colours: NDArray[Any]) -> float:
+    """Distance of a colour from the nearest line between two palette colours."""
+    best = np.inf
+    for a, b in itertools.combinations(colours, 2):
+        along = b - a
+        share = np.clip((point - a) @ along / (along @ along), 0, 1)
+        best = min(best, float(np.linalg.norm(point - a - share * along)))
+    return best
+
+
+def _hex(colour: NDArray[Any]) -> str:
+    return "".join(f"{int(v):02x}" for v in colour)

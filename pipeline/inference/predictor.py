@@ -1,0 +1,270 @@
+"""One scan in, named organs out: prepares the scan for each network, slides, averages, decides and cleans up.
+
+Everything that grows with the scan is made slab by slab; what does not fit into memory lies in an unnamed file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.labels import LabelMap
+from pipeline.core.plan import Plan
+from pipeline.core.scan import Array, Scan
+from pipeline.core.space import ROOM, space
+from pipeline.imaging.preprocessing import Prepared, decide, prepared_shape
+from pipeline.inference.agreement import Agreement, Passes, between_members, mean_dice
+from pipeline.inference.backends import gpu_present, gpu_usable, installed, open_network
+from pipeline.inference.champion import BackendName, Champion, Precision, member_plan, read_champion
+from pipeline.inference.large import chunks, prepare_within, restore_rows
+from pipeline.inference.postprocessing import OrganSteps, clean_labels
+from pipeline.inference.sliding_window import Forward, slabs
+
+LARGE = 1 << 26  # bytes of a scan that nothing else should be in memory beside
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What was found in a scan.
+
+    Attributes:
+        labels: The organs, on the scan's canonical grid.
+        probabilities: ``(K, X, Y, Z)`` on the same grid, before thresholds and clean-up: background first where organs
+            are exclusive. float32, possibly memory-mapped.
+        certainty: Organ → the Dice that the probabilities themselves expect, ``2 Σ p m / (Σ p + Σ m)`` with the mask
+            ``m``; 1 where neither holds anything.
+        agreement: Between whom → organ → Dice: ``passes``, the windows and their mirror images, as the mean of the
+            members; ``models`` and ``folds``, see :func:`~pipeline.inference.agreement.between_members`. Each is absent
+            where there is but one.
+    """
+
+    labels: LabelMap
+    probabilities: Array
+    certainty: dict[str, float]
+    agreement: Agreement
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A scan as the networks want it.
+
+    Attributes:
+        scan: The scan, on canonical axes.
+        prepared: Recipe of a plan → the scan on that plan's grid, normalised.
+    """
+
+    scan: Scan
+    prepared: dict[str, Prepared]
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the networks answered.
+
+    Attributes:
+        scan: The scan, on canonical axes.
+        probabilities: ``(K, …)`` float32: of one network on its plan's grid, of several their mean on the scan's.
+        agreement: As in :class:`Prediction`.
+    """
+
+    scan: Scan
+    probabilities: Array
+    agreement: Agreement
+
+
+class Predictor:
+    """Networks that predict together.
+
+    Args:
+        members: Plan and forward function of each network; their organs are the same.
+        mirror: Average over mirrored windows, along each plan's mirror axes.
+        steps: Clean-up of each organ.
+        batch: Windows a call of a network.
+        room: Bytes of probabilities that are held in memory.
+    """
+
+    def __init__(
+        self,
+        members: Sequence[tuple[Plan, Forward]],
+        *,
+        mirror: bool = False,
+        steps: Mapping[str, OrganSteps] | None = None,
+        batch: int = 4,
+        room: int = ROOM,
+    ) -> None:
+        self.members = list(members)
+        self.mirror = mirror
+        self.steps = dict(steps or {})
+        self.batch = batch
+        self.room = room
+        self.plan = self.members[0][0]
+
+    def is_large(self, scan: Scan) -> bool:
+        """Whether a scan on canonical axes, or what the networks see and say of it, leaves no room for another.
+
+        Raises:
+            InputError: The scan would have too many voxels.
+        """
+        voxels = max(prod(scan.shape), *(prod(prepared_shape(scan.grid, plan)) for plan, _ in self.members))
+        channels = scan.voxels.shape[0] + self.plan.out_channels
+        return scan.voxels.nbytes > LARGE or 4 * channels * voxels > 4 * LARGE
+
+    def predict(self, scan: Scan) -> Prediction:
+        """Segment one scan.
+
+        Raises:
+            InputError: The scan is not of the kind that the networks were trained on.
+        """
+        return self.conclude(self.ask(self.prepare(scan)))
+
+    def prepare(self, scan: Scan) -> Ready:
+        """First of the three steps of :meth:`predict`, which may run in threads of their own: all but the networks.
+
+        Raises:
+            InputError: The scan is not of the kind that the networks were trained on.
+        """
+        scan = scan.canonical()
+        plans = {plan.recipe_hash(): plan for plan, _ in self.members}
+        return Ready(scan, {recipe: prepare_within(scan, plan, self.room) for recipe, plan in plans.items()})
+
+    def ask(self, ready: Ready) -> Found:
+        """Second step: run the networks, and average what they say."""
+        scan = ready.scan
+        if len(self.members) == 1:
+            plan, forward = self.members[0]
+            own, passes = self.slide(forward, ready.prepared[plan.recipe_hash()], plan)
+            return Found(scan, own, {"passes": passes} if passes else {})
+        total = space((self.plan.out_channels, *scan.shape), self.room)
+        votes: list[tuple[str, LabelMap]] = []
+        turned = []
+        for plan, forward in self.members:
+            own, passes = self.slide(forward, ready.prepared[plan.recipe_hash()], plan)
+            turned += [passes] if passes else []
+            kind = LabelMap.dtype_for(len(plan.organs), plan.overlapping)
+            # All votes together take no more memory than one network's probabilities may.
+            vote = space(scan.shape, self.room // len(self.members), kind)
+            for rows in chunks(total):
+                part = restore_rows(own, scan.shape, rows, self.room)
+                total[:, rows] += part / np.float32(len(self.members))
+                vote[rows] = decide(part, plan)
+            votes.append((plan.model, self._labels(vote, scan)))
+        # Mean, not least: out of fold, by which the figure is calibrated, a single network of each model is asked.
+        return Found(scan, total, {**({"passes": mean_dice(turned)} if turned else {}), **between_members(votes)})
+
+    def conclude(self, found: Found) -> Prediction:
+        """Third step: bring the probabilities to the scan's grid, decide and clean up."""
+        scan, total, agreement = found.scan, self._on_scan(found), found.agreement
+        del found  # what lies on the plan's grid is not needed beside the copies that the clean-up makes
+        thresholds = {o: s.threshold for o, s in self.steps.items() if s.threshold is not None}
+        data = np.empty(scan.shape, LabelMap.dtype_for(len(self.plan.organs), self.plan.overlapping))
+        for rows in chunks(total):
+            data[rows] = decide(total[:, rows], self.plan, thresholds)
+        raw = self._labels(data, scan)
+        return Prediction(clean_labels(raw, self.steps, scan.unit), total, expected_dice(total, raw), agreement)
+
+    def _on_scan(self, found: Found) -> Array:
+        shape = (self.plan.out_channels, *found.scan.shape)
+        if found.probabilities.shape == shape:
+            return found.probabilities
+        total = space(shape, self.room)
+        for rows in chunks(total):
+            total[:, rows] = restore_rows(found.probabilities, found.scan.shape, rows, self.room)
+        return total
+
+    def _labels(self, data: NDArray[np.unsignedinteger], scan: Scan) -> LabelMap:
+        organs = tuple(self.plan.organs)
+        return LabelMap(data, scan.affine, organs, self.plan.overlapping, frozenset(organs))
+
+    def slide(self, forward: Forward, ready: Prepared, plan: Plan) -> tuple[Array, dict[str, float]]:
+        """Probabilities ``(K, X', Y', Z')`` of one network on its plan's grid, and the agreement of its passes."""
+        result = space((plan.out_channels, *ready.grid.shape), self.room)
+        passes = Passes(plan)
+        walk = slabs(forward, ready.image, plan, mirror=self.mirror, batch=self.batch, passes=passes)
+        for axis, start, slab in walk:
+            place = [slice(None)] * 4
+            place[1 + axis] = slice(start, start + slab.shape[1 + axis])
+            result[tuple(place)] = slab
+        return result, passes.dice()
+
+
+def expected_dice(probabilities: Array, labels: LabelMap) -> dict[str, float]:
+    """Organ → ``2 Σ p m / (Σ p + Σ m)`` of its probabilities and its mask; 1 where both are empty.
+
+    Source: the soft Dice of Milletari et al., V-Net (2016), with the prediction's own mask in the reference's place.
+    """
+    first = 0 if labels.overlapping else 1
+    sums = np.zeros((3, len(labels.organs)))
+    for rows in chunks(probabilities):
+        part = LabelMap(labels.data[rows], labels.affine, labels.organs, labels.overlapping, labels.annotated)
+        for index, organ in enumerate(labels.organs):
+            p, m = probabilities[first + index, rows], part.mask(organ)
+            sums[:, index] += p.sum(dtype=np.float64), m.sum(), p[m].sum(dtype=np.float64)
+    # A stray sum of tiny probabilities over an empty mask is no organ that was missed.
+    return {
+        organ: 1.0 if m == 0 and p < 1 else float(2 * both / (p + m))
+        for organ, (p, m, both) in zip(labels.organs, sums.T, strict=True)
+    }
+
+
+def open_champion(
+    folder: Path,
+    *,
+    threads: int | None = None,
+    backend: BackendName | None = None,
+    precision: Precision | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> tuple[Predictor, Champion]:
+    """Open a champion's folder for prediction, each network once.
+
+    Args:
+        folder: The folder that ``select`` wrote.
+        threads: Processor threads; by default what the process may use.
+        backend: In place of the one that was evaluated.
+        precision: In place of the one that was evaluated.
+        say: Told where something else runs the networks than what was evaluated.
+
+    Raises:
+        InputError: The folder is not a champion's.
+    """
+    champion = read_champion(folder)
+    recorded = champion.backend
+    if backend is None and recorded.gpu is not None and gpu_present():
+        if gpu_usable():
+            backend, precision = "torch", recorded.gpu
+        else:
+            say(f"there is a GPU that PyTorch cannot use; {recorded.name} predicts on the processor")
+    name, bits = backend or recorded.name, precision or recorded.precision
+    if backend is None and not installed(name):
+        # Both read the same file, and were within the tolerance of PyTorch.
+        say(f"the model was evaluated with {name}, which is not installed here; onnxruntime takes its place")
+        name, bits = "onnxruntime", "fp32"
+    folders = [folder / member.folder for member in champion.members]
+    members = [(member_plan(path), open_network(path, name, bits, threads)) for path in folders]
+    return Predictor(members, mirror=champion.mirror, steps=champion.postprocessing), champion
+
+
+def open_folds(folders: Sequence[Path], *, threads: int | None = None) -> Predictor:
+    """Open trained networks as ``train`` left them, with PyTorch: the GPU where there is one, in bf16 there.
+
+    Raises:
+        InputError: A folder is not a trained model's.
+    """
+    import torch
+
+    from pipeline.inference.model_files import load_model
+    from pipeline.inference.sliding_window import torch_forward
+
+    gpu = torch.cuda.is_available()
+    if threads is not None and not gpu:
+        torch.set_num_threads(threads)
+    members = []
+    for folder in folders:
+        network, plan, _ = load_model(folder, "cuda" if gpu else "cpu")
+        forward = torch_forward(network.eval(), plan.overlapping, "cuda" if gpu else "cpu", "bf16" if gpu else "fp32")
+        members.append((plan, forward))
+    return Predictor(members, mirror=bool(members[0][0].mirror_axes))

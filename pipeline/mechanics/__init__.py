@@ -1,1 +1,0 @@
-"""The arithmetic under the stages: metrics, surfaces, components, resampling, augmentation, sliding window."""

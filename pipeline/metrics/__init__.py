@@ -1,0 +1,1 @@
+"""Figures of segmentations against their references, and statistics over patients."""
