@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-os.environ.setdefault("DO_NOT_TRACK", "true")
+from pipeline.core.quiet import silence
+
+silence()
 
 ROOT = Path(__file__).parents[1]
 

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from pipeline.cli import manifest, overview_figure, rle, runs, stages, study
+from pipeline.cli import manifest, overview_figure, rle, runs, stages, study, ui
 
 app = typer.Typer(
     name="organseg",
@@ -23,6 +23,7 @@ app = typer.Typer(
 stages.register(app)
 study.register(app)
 runs.register(app)
+ui.register(app)
 overview_figure.register(app)
 app.add_typer(rle.app, name="rle", help="Masks as run lengths: encode, decode, convert, detect.")
 app.add_typer(manifest.app, name="manifest", help="Draft, check and mend manifests.")

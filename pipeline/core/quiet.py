@@ -14,6 +14,8 @@ QUIET = {
     "HF_HUB_OFFLINE": "1",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "NO_ALBUMENTATIONS_UPDATE": "1",
+    # Asking which commit the code is of would otherwise write into the checkout.
+    "GIT_OPTIONAL_LOCKS": "0",
 }
 
 

@@ -16,8 +16,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-#: No telemetry, and no helper processes for jobs that are not tested here.
-QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "DO_NOT_TRACK": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+#: No helper processes for jobs that are not tested here.
+NO_JOBS = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
 
 
 def free_port() -> int:
@@ -61,7 +61,7 @@ def launch(words: list[str], health: str, folder: Path, environment: dict[str, s
             stderr=log,
             start_new_session=True,
             cwd=folder,
-            env={**environment, **QUIET},
+            env={**environment, **NO_JOBS},
         )
     for _ in range(720):
         try:
