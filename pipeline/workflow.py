@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import Any
 from pipeline.core.disk import estimate, say_size
 from pipeline.core.errors import EXIT_BAD_INPUT, InputError
 from pipeline.core.files import digest_of, sha256_of, sweep_parts
+from pipeline.core.locks import hold_for_good
 from pipeline.core.manifest import load_manifest, manifest_path
 from pipeline.core.paths import StudyPaths
 from pipeline.core.shards import write_shards
@@ -118,9 +117,6 @@ def open_studies(names: str, main: bool) -> dict[str, WorkflowStudy]:
     return studies
 
 
-_held: list[int] = []
-
-
 def cards(resources: Mapping[str, Any]) -> int:
     """How many trainings a run may do side by side: its resource ``gpu``, or one where that is not said.
 
@@ -133,16 +129,10 @@ def cards(resources: Mapping[str, Any]) -> int:
 
 def _hold(name: str) -> None:
     """Lock a study for as long as this process lives; a killed process leaves no lock behind."""
-    folder = StudyPaths(name).results
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(folder / ".lock", os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
+    if not hold_for_good(StudyPaths(name).lock("workflow")):
         raise InputError(
             f"study {name} is being worked on by another process", remedy="Wait for it to end, or stop it."
-        ) from None
-    _held.append(descriptor)
+        )
 
 
 def _prepare(name: str, study: Study) -> None:

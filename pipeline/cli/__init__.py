@@ -30,17 +30,17 @@ app.add_typer(manifest.app, name="manifest", help="Draft, check and mend manifes
 
 
 def main() -> None:
-    """Run the command line; errors a user can mend end with exit code 2, our own faults with 1."""
-    from pipeline.core.errors import EXIT_BAD_INPUT, EXIT_INTERNAL, InputError
+    """Run the command line; bad input ends with exit code 2, what may pass with 75, our own faults with 1."""
+    from pipeline.core.errors import EXIT_INTERNAL, UserError
 
     # Waiting threads that spin take the processor from the jobs beside them: a training that shared its cores took
     # three to five times as long. Read when PyTorch is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     try:
         app()
-    except InputError as error:
+    except UserError as error:
         print(f"organseg: {error}", file=sys.stderr)
-        sys.exit(EXIT_BAD_INPUT)
+        sys.exit(error.exit_code)
     except Exception as error:
         if os.environ.get("ORGANSEG_DEBUG"):
             raise

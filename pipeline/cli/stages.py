@@ -50,7 +50,7 @@ def opened(name: str, *lock: object) -> Iterator[tuple[Study, StudyPaths]]:
     paths = StudyPaths(name)
     rank = os.environ.get("RANK", "0")
     lock = lock if rank == "0" else (*lock, f"rank{rank}")
-    with hold(paths.results / ".locks" / ("-".join(str(part) for part in lock) + ".lock"), say):
+    with hold(paths.lock(*lock), say):
         yield study, paths
 
 

@@ -68,6 +68,10 @@ class StudyPaths:
         """A model's plan."""
         return self.results / "plans" / f"{model}.yaml"
 
+    def lock(self, *work: object) -> Path:
+        """The lock of one piece of work, named by its parts."""
+        return self.results / ".locks" / ("-".join(str(part) for part in work) + ".lock")
+
     def preprocessed(self, recipe: str) -> Path:
         """Scans prepared by one recipe, shared by the models that have it."""
         return self.results / "preprocessed" / recipe

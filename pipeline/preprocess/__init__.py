@@ -8,11 +8,9 @@ Models whose plans have the same recipe share the folder.
 
 from __future__ import annotations
 
-import fcntl
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +20,7 @@ from numpy.typing import NDArray
 from pipeline.core.errors import InputError
 from pipeline.core.files import digest_of, read_json, read_table, sha256_of, whole_file, write_json
 from pipeline.core.labels import LabelMap
+from pipeline.core.locks import hold
 from pipeline.core.paths import StudyPaths
 from pipeline.core.plan import Plan, read_plan
 from pipeline.core.scan import Array
@@ -70,7 +69,8 @@ def run(
     ]
     folder.mkdir(parents=True, exist_ok=True)
     workers = max(threads or len(os.sched_getaffinity(0)), 1)
-    with _alone(folder), ThreadPoolExecutor(workers) as pool:
+    # Two models with one recipe are prepared one after the other; the second finds it done.
+    with hold(paths.lock("preprocess", recipe), say), ThreadPoolExecutor(workers) as pool:
         outcomes = list(pool.map(lambda row: _attempt(row, plan, paths, folder), rows))
     done = sorted((row["scan_id"], digest) for row, (digest, _) in zip(rows, outcomes, strict=True) if digest)
     skipped = {row["scan_id"]: why for row, (_, why) in zip(rows, outcomes, strict=True) if why}
@@ -86,14 +86,6 @@ def run(
     }
     write_json(paths.preprocessed_for(model), content)
     say(f"{model}: {len(done)} scans prepared by recipe {recipe}")
-
-
-@contextmanager
-def _alone(folder: Path) -> Iterator[None]:
-    """Hold the folder's lock: two models with one recipe are prepared one after the other, the second finds it done."""
-    with open(folder / ".lock", "a") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _attempt(row: Mapping[str, str], plan: Plan, paths: StudyPaths, folder: Path) -> tuple[str | None, str | None]:

@@ -13,7 +13,6 @@ import pytest
 from pipeline.core import files
 from pipeline.core.errors import InputError
 from pipeline.core.journal import Journal, read_journal
-from pipeline.core.locks import hold
 
 
 def test_a_failed_write_leaves_the_old_file_and_no_part(tmp_path: Path) -> None:
@@ -114,19 +113,3 @@ def test_a_torn_journal_line_is_left_out_and_written_over(tmp_path: Path) -> Non
         journal.write("step", step=2)
     assert [event["step"] for event in read_journal(path)] == [1, 2]
     assert all(json.loads(line) for line in path.read_text().splitlines())
-
-
-def test_a_lock_ends_with_its_process(tmp_path: Path) -> None:
-    path = tmp_path / "l.lock"
-    code = (
-        "import sys, time; from pathlib import Path; from pipeline.core.locks import hold\n"
-        "with hold(Path(sys.argv[1])):\n    print('held', flush=True); time.sleep(60)\n"
-    )
-    process = subprocess.Popen([sys.executable, "-c", code, str(path)], stdout=subprocess.PIPE)
-    assert process.stdout is not None
-    process.stdout.readline()
-    said: list[str] = []
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    with hold(path, said.append):
-        assert said == []

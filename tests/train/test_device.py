@@ -48,25 +48,6 @@ def test_two_trainings_take_a_card_each_and_a_third_waits(tmp_path: Path) -> Non
     assert said == []
 
 
-def test_waiting_is_said_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    cards = [tmp_path / "a.lock"]
-    first = holder(cards)
-    assert first.stdout is not None
-    first.stdout.readline()
-    said: list[str] = []
-    rounds = iter(range(3))
-
-    def sleep(seconds: float) -> None:
-        if next(rounds) == 2:
-            first.communicate("")
-
-    monkeypatch.setattr("pipeline.core.locks.time.sleep", sleep)
-    with hold_one(cards, said.append) as taken:
-        assert taken == 0
-    assert len(said) == 1
-    assert "waiting" in said[0]
-
-
 def test_without_a_card_it_is_the_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with machine.chosen_device(machine.World()) as chosen:

@@ -13,7 +13,7 @@ import yaml
 ROOT = Path(__file__).parents[2]
 #: What may differ from one run to the next: logs, times, and what is keyed by them.
 TIMES = ("logs", "benchmarks", "tracking", "checkpoints", "shards", "demo", "journal.jsonl")
-TIMES += (".cache", ".lock", ".locks")
+TIMES += (".cache", ".locks")
 
 
 def make_place(folder: Path, study: str = "demo_xray", **changes: object) -> Path:
