@@ -16,7 +16,7 @@ from pipeline.evaluate.shard import silent
 from pipeline.evaluate.sources import UNNAMED, Masks, Source, Unit, open_source
 from pipeline.evaluate.tables import Draws, Row, metric_names, summarise, with_means
 from pipeline.metrics.empty import Convention
-from pipeline.metrics.metrics import Settings
+from pipeline.metrics.organs import MetricSettings
 
 #: The one model of such a comparison.
 PREDICTION = "prediction"
@@ -94,7 +94,7 @@ def compare_files(
                 raise
             result.failed[theirs] = str(error)
             if organs:
-                settings = {name: Settings() for name in organs.values()}
+                settings = {name: MetricSettings() for name in organs.values()}
                 result.rows += missing_rows(head, organs.values(), settings, flat=False)
         say(f"{position}/{len(names)} scans measured")
     metrics = metric_names(result.rows, tolerances)
@@ -144,7 +144,7 @@ def _measured(
     maps = [_label_map(side, names, reference.grid) for side in (prediction, reference)]
     if maps[0].overlapping != maps[1].overlapping:
         maps = [_label_map(side, names, reference.grid, overlapping=True) for side in (prediction, reference)]
-    settings = Settings(tolerances=tolerances, unit=unit, convention=convention)
+    settings = MetricSettings(tolerances=tolerances, unit=unit, convention=convention)
     return measured_rows(head, maps[0], maps[1], mm, dict.fromkeys(names, settings))
 
 

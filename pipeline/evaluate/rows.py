@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from pipeline.core.labels import LabelMap
 from pipeline.core.study import Study
+from pipeline.core.units import LengthUnit, size_unit
 from pipeline.metrics.clinical import HEART, cardiothoracic_ratio
 from pipeline.metrics.empty import Convention
-from pipeline.metrics.metrics import OrganMetrics, Settings, compare_labels
+from pipeline.metrics.organs import MetricSettings, OrganMetrics, compare_labels
 
 FLOOR = "mean shape"
 MEAN = "mean"
@@ -70,10 +71,10 @@ def study_columns(study: Study, extra: Iterable[str]) -> list[str]:
     )
 
 
-def organ_settings(study: Study, unit: Literal["mm", "px"], convention: Convention = "organseg") -> dict[str, Settings]:
+def organ_settings(study: Study, unit: LengthUnit, convention: Convention = "organseg") -> dict[str, MetricSettings]:
     """What to measure on each organ; the first tolerance is the organ's own, where it has one."""
     return {
-        name: Settings(
+        name: MetricSettings(
             tolerances=tuple(
                 dict.fromkeys([organ.tolerance or study.evaluate.tolerances[0], *study.evaluate.tolerances])
             ),
@@ -111,7 +112,7 @@ def measured_rows(
     prediction: LabelMap,
     reference: LabelMap,
     spacing: Sequence[float],
-    settings: Mapping[str, Settings],
+    settings: Mapping[str, MetricSettings],
     *,
     ratio: bool = False,
     mean_ious: Mapping[str, float] | None = None,
@@ -145,14 +146,14 @@ def measured_rows(
 
 
 def missing_rows(
-    head: Mapping[str, str], organs: Iterable[str], settings: Mapping[str, Settings], *, flat: bool
+    head: Mapping[str, str], organs: Iterable[str], settings: Mapping[str, MetricSettings], *, flat: bool
 ) -> list[Cells]:
     """Rows of a scan that a model has no usable prediction for: they have a case, and no figures."""
     rows = []
     for organ in organs:
         unit = settings[organ].unit
-        volume_unit = ("px²" if flat else "voxels") if unit == "px" else ("cm²" if flat else "mL")
-        rows.append({**head, "organ": organ, "unit": unit, "volume_unit": volume_unit, "case": NO_PREDICTION})
+        sizes = size_unit(unit, flat=flat)
+        rows.append({**head, "organ": organ, "unit": unit, "volume_unit": sizes, "case": NO_PREDICTION})
     return rows
 
 

@@ -12,10 +12,11 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
 from pipeline.core.splits import Assignment, Part, by_part, read_splits
 from pipeline.core.study import Study
+from pipeline.core.units import length_unit
 from pipeline.evaluate.floor import Floor
 from pipeline.evaluate.rows import FLOOR, Cells, measured_rows, missing_rows, organ_settings, study_columns
 from pipeline.formats.store import read_labels
-from pipeline.metrics.metrics import mean_iou_over_thresholds
+from pipeline.metrics.overlap import mean_iou_over_thresholds
 
 #: Columns of ``scans.csv`` that ingestion writes itself; the others come from the manifest and make subgroups.
 INGESTED = frozenset(
@@ -112,7 +113,7 @@ def _measure_scan(
 ) -> list[Cells]:
     scan_id, patient = scan["scan_id"], scan["patient_id"]
     reference = read_labels(paths.mask(scan["shard"], scan_id))
-    settings = organ_settings(study, "px" if scan["spacing_source"] == "unknown" else "mm")
+    settings = organ_settings(study, length_unit(scan["spacing_source"]))
     spacing = [float(scan[f"spacing_{axis}"]) for axis in "xyz"]
     ratio = study.evaluate.cardiothoracic_ratio
     head = {"scan_id": scan_id, "patient_id": patient, **{column: scan[column] for column in extra}}

@@ -19,7 +19,7 @@ from pipeline.evaluate import gather, run_shard
 from pipeline.evaluate.floor import mean_shape, training_rows
 from pipeline.evaluate.rows import FLOOR
 from pipeline.formats.store import write_labels
-from pipeline.metrics.metrics import Settings, compare_labels
+from pipeline.metrics.organs import MetricSettings, compare_labels
 from pipeline.metrics.statistics import compare_paired, holm, patient_means
 
 Drawn = Any  # the drawn study of conftest.py
@@ -65,7 +65,7 @@ def test_rows_hold_what_the_mechanics_say(make: Make) -> None:
         drawn.labels(drawn.shifted(truth, 4)),
         drawn.labels(truth),
         drawn.spacing,
-        Settings(tolerances=(3.0, 1.0, 2.0), lesions=True),
+        MetricSettings(tolerances=(3.0, 1.0, 2.0), lesions=True),
     )
     row = one(rows, scan_id="s00a", model="poor", organ="liver")
     for name in ("dice", "iou", "hd95", "assd", "volume_ref", "centroid_distance"):

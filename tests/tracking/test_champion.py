@@ -180,7 +180,7 @@ def test_the_served_model_finds_what_the_predictor_finds(ready: Ready) -> None:
         assert np.array_equal(mask, masks[row["organ"]])
         assert row["voxels"] == masks[row["organ"]].sum()
         size = row["voxels"] if row["scan"] == 0 else row["voxels"] / 100
-        assert (row["volume"], row["unit"]) == (pytest.approx(size), "px" if row["scan"] == 0 else "cm²")
+        assert (row["volume"], row["unit"]) == (pytest.approx(size), "px²" if row["scan"] == 0 else "cm²")
 
 
 def requests() -> dict[str, Any]:
