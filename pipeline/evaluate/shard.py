@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from pipeline.core.columns import is_ingest_column
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_table, write_table
 from pipeline.core.labels import LabelMap
@@ -17,13 +18,6 @@ from pipeline.evaluate.floor import Floor
 from pipeline.evaluate.rows import FLOOR, Cells, measured_rows, missing_rows, organ_settings, study_columns
 from pipeline.formats.store import read_labels
 from pipeline.metrics.overlap import mean_iou_over_thresholds
-
-#: Columns of ``scans.csv`` that ingestion writes itself; the others come from the manifest and make subgroups.
-INGESTED = frozenset(
-    {"scan_id", "patient_id", "shard", "split", "fold", "labelled", "modality", "channels"}
-    | {"size_x", "size_y", "size_z", "spacing_x", "spacing_y", "spacing_z", "spacing_source", "orientation"}
-    | {"low", "high", "saturated", "organs", "annotated", "findings"}
-)
 
 
 def silent(line: str) -> None:
@@ -56,8 +50,7 @@ def measured_scans(
 
 def extra_columns(study: Study, rows: list[dict[str, str]]) -> list[str]:
     """The manifest's own columns in ``scans.csv``."""
-    volumes = {f"volume_{organ}" for organ in study.organs}
-    return [column for column in (rows[0] if rows else {}) if column not in INGESTED and column not in volumes]
+    return [column for column in (rows[0] if rows else {}) if not is_ingest_column(column, study.organs)]
 
 
 def run_shard(

@@ -81,6 +81,17 @@ def test_rows_hold_what_the_mechanics_say(make: Make) -> None:
     assert row["sex"] == "F"
 
 
+def test_only_the_manifests_own_columns_travel_into_the_figures(make: Make) -> None:
+    drawn = make()
+    measured = {"greys": "256", "border": "liver", "components_liver": "1", "components_lesion": "1"}
+    rows = [{**row, **measured, "volume_control": "3"} for row in drawn.rows]
+    write_table(drawn.paths.scans_csv, rows, list(rows[0]))
+    run(drawn, "test")
+    columns = set(per_scan(drawn, "test")[0])
+    assert not columns & measured.keys()
+    assert {"sex", "hospital", "volume_control"} <= columns
+
+
 def test_absent_organs_are_left_out_and_counted(make: Make) -> None:
     drawn = make()
     facts = run(drawn, "oof")
