@@ -18,6 +18,9 @@ import yaml
 
 from pipeline.core.errors import InputError
 
+#: One row of a table as text: column → cell, empty where nothing is known.
+Cells = dict[str, str]
+
 
 @contextmanager
 def whole_file(path: str | Path) -> Iterator[Path]:
@@ -153,7 +156,7 @@ def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: Se
     write_text(path, format_table(rows, columns))
 
 
-def read_table(path: str | Path) -> list[dict[str, str]]:
+def read_table(path: str | Path) -> list[Cells]:
     """Read a CSV file with a header, every cell as text (empty cells as empty text).
 
     A byte order mark and blanks around column names are dropped; both occur in files saved by spreadsheets.

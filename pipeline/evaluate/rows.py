@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.files import Cells
 from pipeline.core.labels import LabelMap
 from pipeline.core.study import Study
 from pipeline.core.units import LengthUnit, size_unit
@@ -15,7 +16,7 @@ from pipeline.metrics.clinical import HEART, cardiothoracic_ratio
 from pipeline.metrics.empty import Convention
 from pipeline.metrics.organs import MetricSettings, OrganMetrics, compare_labels
 
-FLOOR = "mean shape"
+BASELINE = "mean shape"
 MEAN = "mean"
 NO_PREDICTION = "no_prediction"
 CASES = ("both", "empty_reference", "empty_prediction", "both_empty", NO_PREDICTION)
@@ -25,8 +26,6 @@ FIGURES = ("dice", "iou", "precision", "recall", "accuracy", "hd95", "assd", "ns
 SIZES = ("volume_ref", "volume_pred", "volume_difference", "centroid_distance")
 LESIONS = ("lesions_found", "lesions_missed", "lesions_spurious", "lesion_f1")
 RATIOS = ("ctr_ref", "ctr_pred")
-
-Cells = dict[str, str]
 
 
 def nsd_name(tolerance: float) -> str:

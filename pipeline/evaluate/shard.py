@@ -8,14 +8,14 @@ import numpy as np
 
 from pipeline.core.columns import is_ingest_column
 from pipeline.core.errors import InputError
-from pipeline.core.files import read_table, write_table
+from pipeline.core.files import Cells, read_table, write_table
 from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
 from pipeline.core.splits import Assignment, Part, by_part, read_splits
 from pipeline.core.study import Study
 from pipeline.core.units import length_unit
-from pipeline.evaluate.floor import Floor
-from pipeline.evaluate.rows import FLOOR, Cells, measured_rows, missing_rows, organ_settings, study_columns
+from pipeline.evaluate.baseline import Baseline
+from pipeline.evaluate.rows import BASELINE, measured_rows, missing_rows, organ_settings, study_columns
 from pipeline.formats.store import read_labels
 from pipeline.metrics.overlap import mean_iou_over_thresholds
 
@@ -85,10 +85,10 @@ def run_shard(
                 where=str(paths.predictions(part, model)),
                 remedy=f"Run `organseg predict --study {paths.study} --part {part} --model {model}` first.",
             )
-    floor = None if study.model else Floor(study, paths, part, table, splits)
+    baseline = None if study.model else Baseline(study, paths, part, table, splits)
     rows: list[Cells] = []
     for position, scan in enumerate(sorted(scans, key=lambda row: row["scan_id"]), 1):
-        rows += _measure_scan(study, paths, part, scan, models, floor, extra, say)
+        rows += _measure_scan(study, paths, part, scan, models, baseline, extra, say)
         say(f"{position}/{len(scans)} scans measured")
     write_table(paths.metrics(part) / "shards" / f"{shard}.csv", rows, study_columns(study, extra))
     return rows
@@ -100,7 +100,7 @@ def _measure_scan(
     part: Part,
     scan: Mapping[str, str],
     models: tuple[str, ...],
-    floor: Floor | None,
+    baseline: Baseline | None,
     extra: list[str],
     say: Callable[[str], None],
 ) -> list[Cells]:
@@ -129,9 +129,9 @@ def _measure_scan(
             ratio=ratio,
             mean_ious=_mean_ious(paths, part, model, scan_id, reference),
         )
-    baseline = floor.predict(patient, reference) if floor else None
-    if baseline is not None:
-        rows += measured_rows({**head, "model": FLOOR}, baseline, reference, spacing, settings, ratio=ratio)
+    guess = baseline.predict(patient, reference) if baseline else None
+    if guess is not None:
+        rows += measured_rows({**head, "model": BASELINE}, guess, reference, spacing, settings, ratio=ratio)
     return rows
 
 

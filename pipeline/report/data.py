@@ -67,15 +67,15 @@ class Figures:
         return int(self.facts["n_scans"])
 
     @property
-    def floor(self) -> str:
-        """Name of the model that is the floor."""
-        return str(self.facts["floor"])
+    def baseline(self) -> str:
+        """Name of the model that is the baseline."""
+        return str(self.facts["baseline"])
 
     @cached_property
     def models(self) -> list[str]:
-        """Models with figures, the champion first and the floor last."""
+        """Models with figures, the champion first and the baseline last."""
         found = list(dict.fromkeys(row["model"] for row in self.rows))
-        return sorted(found, key=lambda name: (name != CHAMPION, name == self.floor))
+        return sorted(found, key=lambda name: (name != CHAMPION, name == self.baseline))
 
     @cached_property
     def _index(self) -> dict[tuple[str, str, str], list[dict[str, Any]]]:

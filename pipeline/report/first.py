@@ -1,4 +1,4 @@
-"""The first screen: what was segmented, on whom, by what, how well against which floor, and what needs a look."""
+"""The first screen: what was segmented, on whom, by what, how well against which baseline, and what needs a look."""
 
 from __future__ import annotations
 
@@ -110,21 +110,21 @@ def _results(gathered: Gathered) -> Html:
             element("h2", join(["How well ", element("small", f"{what} {tail}")])),
             headline,
             headline_table(gathered, test),
-            paragraph(_below_floor(gathered, test), "warning"),
+            paragraph(_below_baseline(gathered, test), "warning"),
             paragraph(str(test.facts.get("note") or ""), "note few"),
             _points(gathered, test),
         ]
     )
 
 
-def _below_floor(gathered: Gathered, test: Figures) -> str:
+def _below_baseline(gathered: Gathered, test: Figures) -> str:
     """Says which organs the champion segments no better than a mask that looks at no scan."""
     beaten = []
     for organ in gathered.organs:
-        means = [row["mean"] for m in (CHAMPION, test.floor) for row in test.summary(m, organ, "dice")]
+        means = [row["mean"] for m in (CHAMPION, test.baseline) for row in test.summary(m, organ, "dice")]
         if len(means) == 2 and None not in means and means[0] <= means[1]:
             beaten.append(words(organ))
-    return f"No better than the floor ({test.floor}): {and_list(beaten)}." if beaten else ""
+    return f"No better than the baseline ({test.baseline}): {and_list(beaten)}." if beaten else ""
 
 
 def _interval(row: dict[str, Any] | None) -> str:
@@ -134,25 +134,31 @@ def _interval(row: dict[str, Any] | None) -> str:
 
 
 def headline_table(gathered: Gathered, test: Figures) -> Html:
-    """Organs with Dice, surface Dice and the floor's Dice, each with its interval."""
+    """Organs with Dice, surface Dice and the baseline's Dice, each with its interval."""
     colors = gathered.study.colors()
-    floored = test.floor in test.models
+    with_baseline = test.baseline in test.models
     surface = surface_title(test)
     low = charts.low_end(_lows(gathered, test))
-    head = ["organ", "Dice (95 % interval)", f"{low:g} to 1", surface, *([f"floor: {test.floor}"] if floored else [])]
+    head = [
+        "organ",
+        "Dice (95 % interval)",
+        f"{low:g} to 1",
+        surface,
+        *([f"baseline: {test.baseline}"] if with_baseline else []),
+    ]
     rows = []
     for organ in [*gathered.organs, *([MEAN] if len(gathered.organs) > 1 else [])]:
         dice = next(iter(test.summary(CHAMPION, organ, "dice")), None)
-        floor = next(iter(test.summary(test.floor, organ, "dice")), None)
+        baseline = next(iter(test.summary(test.baseline, organ, "dice")), None)
         name = element("span", "", class_="chip", style=f"background:{colors[organ]}") if organ in colors else ""
         cells: list[object] = [
             join([name, "mean of organs" if organ == MEAN else words(organ)]),
             interval_text(dice),
-            interval_bar(dice, floor, colors.get(organ, "var(--ink)"), low),
+            interval_bar(dice, baseline, colors.get(organ, "var(--ink)"), low),
             _surface(test, organ),
         ]
-        if floored:
-            cells.append(figure_text(floor["mean"]) if floor else DASH)
+        if with_baseline:
+            cells.append(figure_text(baseline["mean"]) if baseline else DASH)
         rows.append(cells)
     body = join(
         element("tr", join([element("th", first, scope="row"), *(element("td", cell) for cell in rest)]))
@@ -198,13 +204,15 @@ def _surface(test: Figures, organ: str) -> str:
 
 def _lows(gathered: Gathered, test: Figures) -> list[float]:
     """The low ends of what the small drawings show."""
-    rows = [row for m in (CHAMPION, test.floor) for o in [*gathered.organs, MEAN] for row in test.summary(m, o, "dice")]
+    rows = [
+        row for m in (CHAMPION, test.baseline) for o in [*gathered.organs, MEAN] for row in test.summary(m, o, "dice")
+    ]
     ends = [row["low"] if row["low"] is not None and row["model"] == CHAMPION else row["mean"] for row in rows]
     return [end for end in ends if end is not None]
 
 
-def interval_bar(row: dict[str, Any] | None, floor: dict[str, Any] | None, color: str, least: float) -> Html:
-    """A small drawing from ``least`` to 1: the interval as a bar, the mean as a dot, the floor as a tick."""
+def interval_bar(row: dict[str, Any] | None, baseline: dict[str, Any] | None, color: str, least: float) -> Html:
+    """A small drawing from ``least`` to 1: the interval as a bar, the mean as a dot, the baseline as a tick."""
     if row is None or row.get("mean") is None:
         return Html(DASH)
 
@@ -216,9 +224,9 @@ def interval_bar(row: dict[str, Any] | None, floor: dict[str, Any] | None, color
     parts = ['<path class="track" d="M4 9H104"/>', f'<path class="ci" stroke="{color}" d="M{at(low)} 9H{at(high)}"/>']
     parts.append(f'<circle class="dot" cx="{at(row["mean"])}" cy="9" r="4.5" fill="{color}"/>')
     label = f"Dice {figure_text(row['mean'])} from {figure_text(low)} to {figure_text(high)}"
-    if floor is not None and floor.get("mean") is not None:
-        parts.append(f'<path class="floor" d="M{at(floor["mean"])} 2V16"/>')
-        label += f", floor {figure_text(floor['mean'])}"
+    if baseline is not None and baseline.get("mean") is not None:
+        parts.append(f'<path class="baseline" d="M{at(baseline["mean"])} 2V16"/>')
+        label += f", baseline {figure_text(baseline['mean'])}"
     return Html(f'<svg class="bar" viewBox="0 0 108 18" role="img" aria-label="{label}">{"".join(parts)}</svg>')
 
 

@@ -97,7 +97,7 @@ def figures_table(gathered: Gathered, figures: Figures) -> Html:
     parts = []
     for model in figures.models:
         inner = _model_table(gathered, figures, model)
-        title = {CHAMPION: "Champion", figures.floor: f"Floor: {figures.floor}"}.get(model, f"Model {model}")
+        title = {CHAMPION: "Champion", figures.baseline: f"Baseline: {figures.baseline}"}.get(model, f"Model {model}")
         parts.append(details(title, inner, opened=model == figures.models[0], printed=figures.part == "test"))
     return join(parts)
 
@@ -150,7 +150,7 @@ def _times(value: float | None, factor: float) -> float | None:
 def spread_chart(gathered: Gathered, figures: Figures, *models: str) -> Html:
     """Dice of each patient, a chart an organ."""
     limit = gathered.study.evaluate.dice_limit
-    chosen = [*models, *([figures.floor] if figures.floor in figures.models else [])]
+    chosen = [*models, *([figures.baseline] if figures.baseline in figures.models else [])]
     points = spread_points(figures, chosen)
     if not points:
         return Html("")

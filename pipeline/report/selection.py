@@ -32,7 +32,7 @@ def selection_section(gathered: Gathered) -> Html:
         "fold that never saw it. The models, their ensemble and every clean-up step were chosen on these figures, so "
         "they flatter the champion and say less of new patients than the test does."
     )
-    models = [model for model in figures.models if model != figures.floor]
+    models = [model for model in figures.models if model != figures.baseline]
     return section(
         "selection",
         "Out of fold: how the champion was chosen",

@@ -93,10 +93,10 @@ def test_first_screen_answers_the_questions(page: str, finished: tuple[Study, St
         r for r in facts["summary"] if (r["model"], r["organ"], r["metric"]) == ("champion", "liver", "dice")
     )  # fmt: skip
     assert interval_text(row) in first
-    floor = next(
+    baseline = next(
         r for r in facts["summary"] if (r["model"], r["organ"], r["metric"]) == ("mean shape", "liver", "dice")
     )  # fmt: skip
-    assert figure_text(floor["mean"]) in first
+    assert figure_text(baseline["mean"]) in first
     for words in ("liver and lesion", "11 MRI volumes of 10 patients", "2 sites", "good", "surface Dice at 1 mm"):
         assert words in first
     assert f"{facts['n_scans']} scans of {facts['n_patients']} test patients" in first
@@ -108,7 +108,7 @@ def test_first_screen_answers_the_questions(page: str, finished: tuple[Study, St
     assert interval_text(other) not in first
 
 
-def test_a_champion_below_the_floor_is_said_to_be(finished: tuple[Study, StudyPaths], tmp_path: Path) -> None:
+def test_a_champion_below_the_baseline_is_said_to_be(finished: tuple[Study, StudyPaths], tmp_path: Path) -> None:
     study, paths = finished
     shutil.copytree(paths.results, tmp_path / "results" / paths.study)
     there = StudyPaths(paths.study, tmp_path)
@@ -118,7 +118,7 @@ def test_a_champion_below_the_floor_is_said_to_be(finished: tuple[Study, StudyPa
         if (row["model"], row["organ"], row["metric"]) == ("champion", "liver", "dice"):
             row["mean"] = 0.01
     write_json(file, facts)
-    assert "No better than the floor (mean shape): liver." in Outline(report.build(study, there)).sections["summary"]
+    assert "No better than the baseline (mean shape): liver." in Outline(report.build(study, there)).sections["summary"]
 
 
 def test_out_of_fold_and_test_figures_stand_apart(page: str, finished: tuple[Study, StudyPaths]) -> None:
