@@ -68,6 +68,10 @@ class ScanView:
     start: int
     depth: int
 
+    def frames(self) -> list[tuple[str, int, Paths, Paths]]:
+        """The slices as the script reads them."""
+        return [(one.image, one.number, one.prediction, one.reference) for one in self.slices]
+
 
 def outline_path(mask: NDArray[np.bool_]) -> str:
     """The border of a ``(rows, columns)`` mask as an SVG path; empty for an empty mask."""
