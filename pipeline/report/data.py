@@ -18,21 +18,12 @@ from pipeline.core.plan import Plan, read_plan
 from pipeline.core.splits import Assignment, Part, read_splits
 from pipeline.core.study import Study
 from pipeline.inference.champion import Champion, read_champion
+from pipeline.metrics.empty import CASE_WORDS, SHORT_RULE
 
 Event = dict[str, Any]
 
 CHAMPION = "champion"
 MEAN = "mean"
-_CASES = {
-    "empty_reference": "made up where the reference has none",
-    "empty_prediction": "missed",
-    "both_empty": "absent from both",
-    "no_prediction": "without a prediction",
-}
-_SHORT_RULE = (
-    "Empty masks: an organ absent from both masks is left out; one that is missed or made up counts as Dice and "
-    "surface Dice 0."
-)
 #: Between two findings of one cell: a semicolon before the next one's short name.
 _NEXT_FINDING = re.compile(r";(?=[a-z][a-z0-9_]*: )")
 
@@ -138,8 +129,8 @@ class Figures:
     def rule(self, model: str = CHAMPION, *, short: bool = False) -> str:
         """The rule for empty masks and how many cases of a model it decided."""
         counts = Counter(row["case"] for row in self.rows if row["model"] == model and row["case"] != "both")
-        counted = ", ".join(f"{n} {_CASES.get(case, case)}" for case, n in sorted(counts.items())) or "none here"
-        rule = _SHORT_RULE if short else f"Empty masks, {self.facts['rule']}"
+        counted = ", ".join(f"{n} {CASE_WORDS[case]}" for case, n in sorted(counts.items())) or "none here"
+        rule = SHORT_RULE if short else f"Empty masks, {self.facts['rule']}"
         return f"{rule} Such cases: {counted}."
 
 
