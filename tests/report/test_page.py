@@ -345,7 +345,7 @@ def test_many_points_are_thinned_and_that_is_said() -> None:
 
 
 def test_the_report_says_how_well_the_verdicts_find_bad_organs(finished: tuple[Study, StudyPaths]) -> None:
-    said = section("selection", gather(*finished))
+    said = " ".join(section("selection", gather(*finished)).split())
     assert "2 of 8 organs were below Dice 0.9" in said
     assert "found them with sensitivity 0.50." in said
     assert "specificity was not defined." in said
