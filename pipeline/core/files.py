@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
 import platform
 import secrets
@@ -189,6 +190,14 @@ def read_table(path: str | Path) -> list[Cells]:
         raise InputError(f"is not UTF-8 text ({error.reason})", where=str(path), remedy="Save it as UTF-8.") from None
     except csv.Error as error:
         raise InputError(f"is not a readable table ({error})", where=str(path)) from None
+
+
+def number(cell: str | float | None) -> float:
+    """A cell's number; NaN where it is empty or no finite number."""
+    if cell is None or cell == "":
+        return math.nan
+    value = float(cell)
+    return value if math.isfinite(value) else math.nan
 
 
 def digest_of(value: Any, length: int = 12) -> str:

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import InputError
-from pipeline.core.files import Cells, read_table, write_json, write_table
+from pipeline.core.files import Cells, number, read_table, write_json, write_table
 from pipeline.core.paths import StudyPaths
 from pipeline.core.splits import Assignment, Part
 from pipeline.core.study import Study
-from pipeline.evaluate.rows import BASELINE, MEAN, number, parsed, study_columns
+from pipeline.evaluate.rows import BASELINE, MEAN, study_columns, written
 from pipeline.evaluate.shard import extra_columns, known_splits, measured_scans, models_of, silent
 from pipeline.evaluate.tables import (
     HEADLINE,
@@ -132,7 +132,7 @@ def _facts(study: Study, part: Part, own: Sequence[Cells], bootstrap: Bootstrap)
 
 
 def _write(path: Path, rows: Sequence[Record], columns: Sequence[str]) -> None:
-    write_table(path, [{k: number(v) if isinstance(v, float) else v for k, v in row.items()} for row in rows], columns)
+    write_table(path, [{k: written(v) if isinstance(v, float) else v for k, v in row.items()} for row in rows], columns)
 
 
 def _read_shards(study: Study, paths: StudyPaths, part: Part, scans: Sequence[Mapping[str, str]]) -> list[Cells]:
@@ -201,6 +201,6 @@ def _below_limit(rows: Sequence[Cells], limit: float) -> dict[str, list[str]]:
     """Model → scans in which some organ's Dice is below the limit: those need a look."""
     found: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        if row["model"] != BASELINE and parsed(row["dice"]) < limit:
+        if row["model"] != BASELINE and number(row["dice"]) < limit:
             found[row["model"]].add(row["scan_id"])
     return {model: sorted(scans) for model, scans in found.items()}

@@ -75,14 +75,9 @@ def organ_settings(study: Study, unit: LengthUnit, convention: Convention = "org
     }
 
 
-def number(value: float | None) -> str:
+def written(value: float | None) -> str:
     """A figure as text: ten digits, empty where it is undefined."""
     return "" if value is None or math.isnan(value) else f"{value:.10g}"
-
-
-def parsed(text: str) -> float:
-    """A figure from text; NaN where the cell is empty."""
-    return float(text) if text else math.nan
 
 
 def pixel_accuracy(prediction: LabelMap, reference: LabelMap) -> float:
@@ -120,15 +115,15 @@ def measured_rows(
     rows = []
     # Where an organ was not annotated, the whole map cannot be right or wrong.
     complete = reference.annotated == frozenset(reference.organs)
-    overall = number(pixel_accuracy(prediction, reference) if complete else math.nan)
+    overall = written(pixel_accuracy(prediction, reference) if complete else math.nan)
     for organ, figures in compare_labels(prediction, reference, spacing, settings).items():
         row = {**head, "organ": organ, **organ_cells(figures), "pixel_accuracy": overall}
         if mean_ious:
-            row["mean_iou"] = number(mean_ious.get(organ, math.nan))
+            row["mean_iou"] = written(mean_ious.get(organ, math.nan))
         if ratio and organ == HEART:
             row |= {
-                "ctr_ref": number(cardiothoracic_ratio(reference)),
-                "ctr_pred": number(cardiothoracic_ratio(prediction)),
+                "ctr_ref": written(cardiothoracic_ratio(reference)),
+                "ctr_pred": written(cardiothoracic_ratio(prediction)),
             }
         rows.append(row)
     return rows
@@ -148,21 +143,21 @@ def missing_rows(
 
 def organ_cells(measured: OrganMetrics) -> Cells:
     """One organ's figures as cells."""
-    tolerances: dict[str, Any] = {nsd_name(t): number(value) for t, value in measured.nsd.items()}
+    tolerances: dict[str, Any] = {nsd_name(t): written(value) for t, value in measured.nsd.items()}
     headline = next(iter(measured.nsd), None)
     cells: Cells = {
-        **{name: number(getattr(measured, name)) for name in FIGURES if name != "nsd"},
-        "nsd": "" if headline is None else number(measured.nsd[headline]),
+        **{name: written(getattr(measured, name)) for name in FIGURES if name != "nsd"},
+        "nsd": "" if headline is None else written(measured.nsd[headline]),
         **tolerances,
-        **{name: number(getattr(measured, name)) for name in SIZES},
+        **{name: written(getattr(measured, name)) for name in SIZES},
         "unit": measured.unit,
         "volume_unit": measured.volume_unit,
-        "nsd_tolerance": number(headline),
+        "nsd_tolerance": written(headline),
         "case": measured.case,
     }
     if measured.causes is not None:
-        cells |= {f"lost_{cause}": number(measured.causes.lost(cause)) for cause in CAUSES}
+        cells |= {f"lost_{cause}": written(measured.causes.lost(cause)) for cause in CAUSES}
     if (lesions := measured.lesions) is not None:
         counts = (lesions.found, lesions.missed, lesions.spurious)
-        cells |= dict(zip(LESIONS, [*(str(count) for count in counts), number(lesions.f1)], strict=True))
+        cells |= dict(zip(LESIONS, [*(str(count) for count in counts), written(lesions.f1)], strict=True))
     return cells

@@ -11,15 +11,14 @@ from typing import Any, cast
 
 import numpy as np
 
-from pipeline.core.files import Cells
+from pipeline.core.files import Cells, number
 from pipeline.evaluate.rows import (
     BASELINE,
     CAUSES,
     MEAN,
     SIZES,
     figure_columns,
-    number,
-    parsed,
+    written,
 )
 from pipeline.metrics.clinical import HEART, agreement
 from pipeline.metrics.empty import CASE_WORDS, CONVENTIONS, NO_PREDICTION, Case, Convention, at_empty
@@ -83,7 +82,7 @@ def with_means(rows: Sequence[Cells], metrics: Sequence[str]) -> list[Cells]:
     for organs in gathered.values():
         mean = dict(organs[0]) | {"organ": MEAN, "case": "", **dict.fromkeys(SIZES, "")}
         for metric in metrics:
-            values = [parsed(row.get(metric, "")) for row in organs]
+            values = [number(row.get(metric, "")) for row in organs]
             defined = [value for value in values if math.isfinite(value)]
             mean[metric] = repr(float(np.mean(defined))) if defined else ""
         result += [*organs, mean]
@@ -138,7 +137,7 @@ def by_unit(rows: Sequence[Cells], metric: str) -> dict[str, list[Cells]]:
 
 def values_of(rows: Iterable[Cells], metric: str) -> list[tuple[str, float]]:
     """``(patient, value)`` of each row; undefined values are NaN."""
-    return [(row["patient_id"], parsed(row.get(metric, ""))) for row in rows]
+    return [(row["patient_id"], number(row.get(metric, ""))) for row in rows]
 
 
 def compare_models(rows: Sequence[Cells], bootstrap: Bootstrap) -> list[Record]:
@@ -185,7 +184,7 @@ def agreement_of_sizes(rows: Sequence[Cells], bootstrap: Bootstrap) -> list[Reco
     gathered: dict[tuple[str, str, str], list[tuple[str, float, float]]] = defaultdict(list)
     for row in rows:
         if row["organ"] != MEAN:
-            pair = (row["patient_id"], parsed(row.get("volume_pred", "")), parsed(row.get("volume_ref", "")))
+            pair = (row["patient_id"], number(row.get("volume_pred", "")), number(row.get("volume_ref", "")))
             gathered[row["model"], row["organ"], row["volume_unit"]].append(pair)
     table: list[Record] = []
     for (model, organ, unit), pairs in gathered.items():
@@ -223,7 +222,7 @@ def agreement_of_ratios(rows: Sequence[Cells], by_hand: str = "ctr") -> list[Rec
 
 def _ratio(rows: Sequence[Cells], model: str, column: str, other: str, measured: str, against: str) -> Record:
     own = [row for row in rows if row["model"] == model]
-    pairs = np.array([[parsed(row.get(column, "")), parsed(row.get(other, ""))] for row in own])
+    pairs = np.array([[number(row.get(column, "")), number(row.get(other, ""))] for row in own])
     result = agreement(pairs[:, 0], pairs[:, 1])
     return {
         "measured": measured,
@@ -258,7 +257,7 @@ def _ruled(case: str, convention: Convention, names: Sequence[str]) -> Cells:
     if case in {"both", NO_PREDICTION}:
         return {}
     values = at_empty(convention, cast(Case, case))
-    return {name: number(values[name]) for name in names}
+    return {name: written(values[name]) for name in names}
 
 
 def defined(rows: Iterable[Mapping[str, Any]]) -> list[Record]:

@@ -7,10 +7,10 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from pipeline.core.files import Cells
+from pipeline.core.files import Cells, number
 from pipeline.core.units import length_unit, size_unit
 from pipeline.report import charts
-from pipeline.report.data import Gathered, number
+from pipeline.report.data import Gathered
 from pipeline.report.gallery import Picture
 from pipeline.report.text import DASH, count
 from pipeline.report.views import open_view

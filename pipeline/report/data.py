@@ -11,7 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.files import Cells, read_json, read_table
+from pipeline.core.files import Cells, number, read_json, read_table
 from pipeline.core.journal import read_journal
 from pipeline.core.paths import StudyPaths
 from pipeline.core.plan import Plan, read_plan
@@ -26,14 +26,6 @@ CHAMPION = "champion"
 MEAN = "mean"
 #: Between two findings of one cell: a semicolon before the next one's short name.
 _NEXT_FINDING = re.compile(r";(?=[a-z][a-z0-9_]*: )")
-
-
-def number(text: str | float | None) -> float:
-    """A cell's number; NaN where it is empty or no finite number."""
-    if text is None or text == "":
-        return math.nan
-    value = float(text)
-    return value if math.isfinite(value) else math.nan
 
 
 def mean_of(values: Sequence[float]) -> float:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from pipeline.core.files import number
 from pipeline.report.attention import scans_to_look_at
-from pipeline.report.data import CHAMPION, Gathered, number
+from pipeline.report.data import CHAMPION, Gathered
 from pipeline.report.text import DASH, figure_text, words
 from pipeline.report.views import ScanView, open_view
 

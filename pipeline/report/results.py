@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from pipeline.core.files import Cells
+from pipeline.core.files import Cells, number
 from pipeline.report import charts
-from pipeline.report.data import CHAMPION, MEAN, Figures, Gathered, number
+from pipeline.report.data import CHAMPION, MEAN, Figures, Gathered
 from pipeline.report.text import DASH, figure_text, interval_text, words
 
 _METRICS = {"dice": "Dice", "nsd": "surface Dice", "hd95": "HD95"}
