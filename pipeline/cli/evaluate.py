@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pipeline.evaluate.pairs import Comparison
+    from pipeline.evaluate import Comparison
 
 Columns = list[tuple[str, str]]
 
@@ -41,25 +41,26 @@ def evaluate_files(
     Raises:
         InputError: What was given cannot be read or does not match.
     """
+    import json
+
     from pipeline.core.errors import EXIT_OK, EXIT_SOME_FAILED
     from pipeline.core.files import write_table
-    from pipeline.evaluate.pairs import compare_files
-    from pipeline.evaluate.rows import table_columns
+    from pipeline.evaluate import compare
     from pipeline.metrics.empty import check_convention, rule_text
 
     rule = check_convention(convention)
-    compared = compare_files(
+    compared = compare(
         prediction,
         reference,
-        organs=parse_organs(organs),
+        parse_organs(organs),
         spacing=parse_spacing(spacing),
         convention=rule,
         dialect=dialect,
     )
     if csv is not None:
-        write_table(csv, compared.rows, table_columns(compared.tolerances, lesions=False, ratio=False))
+        write_table(csv, compared.rows, compared.columns())
     if as_json:
-        print(_as_json(compared, rule_text(rule), convention))
+        print(json.dumps(compared.facts(), indent=2, ensure_ascii=False))
     else:
         print("\n".join(_as_text(compared, rule_text(rule))))
     for name, reason in compared.failed.items():
@@ -106,36 +107,6 @@ def parse_spacing(text: str | None) -> tuple[float, ...] | None:
     return spacing
 
 
-def _as_json(compared: Comparison, rule: str, convention: str) -> str:
-    import json
-
-    from pipeline.evaluate.tables import defined
-
-    facts = {
-        "convention": convention,
-        "rule": rule,
-        "tolerances": list(compared.tolerances),
-        "scans": [{key: _value(key, cell) for key, cell in row.items()} for row in compared.rows],
-        "summary": defined([{k: v for k, v in row.items() if k not in _OWN} for row in compared.summary]),
-        "failed": compared.failed,
-        "without_reference": compared.unmatched,
-    }
-    return json.dumps(facts, indent=2, ensure_ascii=False)
-
-
-#: Columns that mean nothing where there is one model and no manifest.
-_OWN = {"model", "subgroup", "group"}
-_WORDS = {"scan_id", "patient_id", "model", "organ", "unit", "volume_unit", "case"}
-
-
-def _value(key: str, cell: str) -> Any:
-    if key in _WORDS:
-        return cell
-    if not cell or cell in {"inf", "-inf"}:
-        return None
-    return float(cell)
-
-
 def _as_text(compared: Comparison, rule: str) -> list[str]:
     scans = list(dict.fromkeys(row["scan_id"] for row in compared.rows))
     lines = _single(compared) if len(scans) == 1 else _many(compared, scans)
@@ -161,6 +132,8 @@ def _figures(compared: Comparison, unit: str) -> Columns:
 
 
 def _single(compared: Comparison) -> list[str]:
+    from pipeline.metrics.empty import CASE_WORDS
+
     rows = compared.rows
     unit, volume_unit = rows[0]["unit"], rows[0]["volume_unit"]
     figures = _figures(compared, unit)
@@ -168,18 +141,8 @@ def _single(compared: Comparison) -> list[str]:
     table = [["organ", *(title for _, title in [*figures, *sizes]), "masks"]]
     for row in rows:
         cells = [_short(row.get(key, "")) for key, _ in [*figures, *sizes]]
-        table.append([row["organ"], *cells, _CASES[row["case"]]])
+        table.append([row["organ"], *cells, CASE_WORDS[row["case"]]])
     return _aligned(table)
-
-
-#: What a case means, in words.
-_CASES = {
-    "both": "",
-    "empty_reference": "made up",
-    "empty_prediction": "missed",
-    "both_empty": "absent from both",
-    "no_prediction": "not measured",
-}
 
 
 def _many(compared: Comparison, scans: list[str]) -> list[str]:

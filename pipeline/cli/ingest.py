@@ -31,13 +31,15 @@ def ingest_files(scans: list[Path], out: Path, modality: str | None) -> int:
 
 def _print_table(outcomes: Sequence[Outcome]) -> None:
     """One line a scan; the only place where its source stands beside its new name."""
+    from pipeline.core.units import length_unit
+
     rows = [("scan", "what", "size", "spacing", "result", "source")]
     for item in outcomes:
         cells = item.cells
         if item.read:
             size = " × ".join(str(cells[f"size_{axis}"]) for axis in "xyz")
             size += f" × {cells['channels']}" if cells["channels"] > 1 else ""
-            unit = "px" if cells["spacing_source"] == "unknown" else "mm"
+            unit = length_unit(cells["spacing_source"])
             spacing = " × ".join(f"{cells[f'spacing_{axis}']:.3g}" for axis in "xyz") + f" {unit}"
             result = cells["findings"] or "read"
         else:

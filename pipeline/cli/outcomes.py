@@ -13,7 +13,7 @@ import numpy as np
 from pipeline.cli.console import on_terminal
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Scan
-from pipeline.inference.postprocessing import voxel_size
+from pipeline.core.units import size_unit, voxel_amount
 from pipeline.quality.judge import Verdict
 
 COLUMNS = ("scan_id", "organ", "status", "size", "unit", "verdict", "predicted_dice", "seconds", "findings")
@@ -37,9 +37,9 @@ class Outcome:
 
 
 def organ_rows(scan: Scan, labels: LabelMap, verdicts: Mapping[str, Verdict]) -> list[dict[str, Any]]:
-    """A row an organ: its size in mL (cm² in pictures, pixels where millimetres are unknown), and its verdict."""
-    size = voxel_size(labels.grid, scan.unit)
-    factor, unit = (1.0, "px") if scan.unit == "px" else (0.01, "cm2") if scan.is_flat else (0.001, "mL")
+    """A row an organ: its size with its unit, and its verdict."""
+    amount = voxel_amount(labels.grid.spacing, scan.unit, flat=scan.is_flat)
+    unit = size_unit(scan.unit, flat=scan.is_flat)
     rows = []
     for organ in labels.organs:
         verdict = verdicts.get(organ)
@@ -47,7 +47,7 @@ def organ_rows(scan: Scan, labels: LabelMap, verdicts: Mapping[str, Verdict]) ->
             {
                 "organ": organ,
                 "status": "ok",
-                "size": float(f"{np.count_nonzero(labels.mask(organ)) * size * factor:.6g}"),
+                "size": float(f"{np.count_nonzero(labels.mask(organ)) * amount:.6g}"),
                 "unit": unit,
                 "verdict": verdict.verdict if verdict else "",
                 "predicted_dice": verdict.dice_text if verdict else "",

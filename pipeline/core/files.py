@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import json
+import math
 import os
 import platform
 import secrets
@@ -17,6 +18,9 @@ from typing import Any
 import yaml
 
 from pipeline.core.errors import InputError
+
+#: One row of a table as text: column → cell, empty where nothing is known.
+Cells = dict[str, str]
 
 
 @contextmanager
@@ -153,7 +157,7 @@ def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: Se
     write_text(path, format_table(rows, columns))
 
 
-def read_table(path: str | Path) -> list[dict[str, str]]:
+def read_table(path: str | Path) -> list[Cells]:
     """Read a CSV file with a header, every cell as text (empty cells as empty text).
 
     A byte order mark and blanks around column names are dropped; both occur in files saved by spreadsheets.
@@ -186,6 +190,14 @@ def read_table(path: str | Path) -> list[dict[str, str]]:
         raise InputError(f"is not UTF-8 text ({error.reason})", where=str(path), remedy="Save it as UTF-8.") from None
     except csv.Error as error:
         raise InputError(f"is not a readable table ({error})", where=str(path)) from None
+
+
+def number(cell: str | float | None) -> float:
+    """A cell's number; NaN where it is empty or no finite number."""
+    if cell is None or cell == "":
+        return math.nan
+    value = float(cell)
+    return value if math.isfinite(value) else math.nan
 
 
 def digest_of(value: Any, length: int = 12) -> str:

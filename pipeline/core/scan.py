@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.space import laid_out
+from pipeline.core.units import LengthUnit, length_unit
 
 Modality = Literal["xray", "mri", "ct", "photo"]
 SpacingSource = Literal["patient", "detector", "unknown"]
@@ -160,9 +161,9 @@ class Scan:
         return self.voxels.shape[3] == 1
 
     @property
-    def unit(self) -> Literal["mm", "px"]:
+    def unit(self) -> LengthUnit:
         """The unit of every length measured on this scan."""
-        return "px" if self.spacing_source == "unknown" else "mm"
+        return length_unit(self.spacing_source)
 
     def canonical(self) -> Scan:
         """The same scan with axes nearest to RAS+; pictures stay as they are shown. ``stored`` keeps the old grid.

@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import InputError
-from pipeline.core.files import read_table, write_json, write_table
+from pipeline.core.files import Cells, number, read_table, write_json, write_table
 from pipeline.core.paths import StudyPaths
 from pipeline.core.splits import Assignment, Part
 from pipeline.core.study import Study
-from pipeline.evaluate.rows import FLOOR, MEAN, NO_PREDICTION, Cells, number, parsed, study_columns
+from pipeline.evaluate.rows import BASELINE, MEAN, study_columns, written
 from pipeline.evaluate.shard import extra_columns, known_splits, measured_scans, models_of, silent
 from pipeline.evaluate.tables import (
-    CONVENTION_COLUMNS,
     HEADLINE,
-    PAIRED_COLUMNS,
-    RATIO_COLUMNS,
-    SUMMARY_COLUMNS,
-    VOLUME_COLUMNS,
-    Draws,
-    Row,
+    TABLES,
+    Bootstrap,
+    Record,
     agreement_of_ratios,
     agreement_of_sizes,
     compare_models,
@@ -32,7 +29,7 @@ from pipeline.evaluate.tables import (
     with_means,
 )
 from pipeline.imaging.components import LESION_OVERLAP
-from pipeline.metrics.empty import rule_text
+from pipeline.metrics.empty import NO_PREDICTION, rule_text
 from pipeline.metrics.statistics import few_patients_note
 
 #: What each figure is, for whoever prints it.
@@ -74,60 +71,68 @@ def gather(study: Study, paths: StudyPaths, part: Part, say: Callable[[str], Non
     splits = known_splits(study, paths)
     scans = measured_scans(study, table, splits, part)
     rows = _read_shards(study, paths, part, scans)
-    order = {name: i for i, name in enumerate([*models_of(study, part), FLOOR])}
+    order = {name: i for i, name in enumerate([*models_of(study, part), BASELINE])}
     organ_order = {name: i for i, name in enumerate(study.organs)}
     rows.sort(key=lambda row: (order[row["model"]], row["scan_id"], organ_order[row["organ"]]))
     folder = paths.metrics(part)
     write_table(folder / "per_scan.csv", rows, study_columns(study, extra_columns(study, table)))
 
-    draws = Draws(study.evaluate.bootstrap, study.seed)
-    metrics = metric_names(rows, study.evaluate.tolerances)
-    everything = with_means(rows, metrics)
-    own, apart = _own_sites(study, everything, table, splits, part)
-    summary = summarise(own, metrics, draws)
-    subgroups = _subgroups(study, everything, draws)
-    paired = compare_models(own, draws)
-    volumes = agreement_of_sizes(own, draws)
-    ratios = agreement_of_ratios(own) if study.evaluate.cardiothoracic_ratio else []
-    _write(folder / "summary.csv", [*summary, *subgroups], SUMMARY_COLUMNS)
-    conventions = under_conventions([row for row in own if row["organ"] != MEAN], draws)
-    _write(folder / "conventions.csv", conventions, CONVENTION_COLUMNS)
-    _write(folder / "paired.csv", paired, PAIRED_COLUMNS)
-    _write(folder / "volumes.csv", volumes, VOLUME_COLUMNS)
-    if study.evaluate.cardiothoracic_ratio:
-        _write(folder / "ctr.csv", ratios, RATIO_COLUMNS)
-
-    patients = {row["patient_id"] for row in own}
+    bootstrap = Bootstrap(study.evaluate.bootstrap, study.seed)
+    everything = with_means(rows, metric_names(rows, study.evaluate.tolerances))
+    own, other_sites = _own_sites(study, everything, table, splits, part)
+    tables = _tables(study, own, everything, bootstrap)
+    for name, columns in TABLES.items():
+        if name != "ctr" or study.evaluate.cardiothoracic_ratio:
+            found = tables[name] + (tables["subgroups"] if name == "summary" else [])
+            _write(folder / f"{name}.csv", found, columns)
     facts = {
+        **_facts(study, part, own, bootstrap),
+        "other_sites": other_sites,
+        **{name: defined(found) for name, found in tables.items()},
+        "below_limit": _below_limit(rows, study.evaluate.dice_limit),
+        "without_prediction": sorted({f"{r['model']}/{r['scan_id']}" for r in rows if r["case"] == NO_PREDICTION}),
+    }
+    write_json(folder / "summary.json", facts)
+    say(f"{part}: {len(scans)} scans of {facts['n_patients']} patients")
+    return facts
+
+
+def _tables(
+    study: Study, own: Sequence[Cells], everything: Sequence[Cells], bootstrap: Bootstrap
+) -> dict[str, list[Record]]:
+    """All tables over patients by name: of the sites developed on, and subgroups of all sites."""
+    metrics = metric_names(own, study.evaluate.tolerances)
+    return {
+        "summary": summarise(own, metrics, bootstrap),
+        "subgroups": _subgroups(study, everything, bootstrap),
+        "paired": compare_models(own, bootstrap),
+        "volumes": agreement_of_sizes(own, bootstrap),
+        "ctr": agreement_of_ratios(own) if study.evaluate.cardiothoracic_ratio else [],
+        "conventions": under_conventions([row for row in own if row["organ"] != MEAN], bootstrap),
+    }
+
+
+def _facts(study: Study, part: Part, own: Sequence[Cells], bootstrap: Bootstrap) -> dict[str, Any]:
+    """What the figures are and rest on."""
+    patients = {row["patient_id"] for row in own}
+    return {
         "part": part,
         "organs": list(study.organs),
         "models": list(models_of(study, part)),
-        "floor": FLOOR,
+        "baseline": BASELINE,
         "n_patients": len(patients),
         "n_scans": len({row["scan_id"] for row in own}),
         "note": few_patients_note(len(patients)),
         "rule": rule_text(),
         "tolerances": study.evaluate.tolerances,
-        "bootstrap": {"draws": draws.count, "seed": draws.seed, "interval": "95 % percentile, patients drawn"},
-        "other_sites": apart,
+        "bootstrap": {"draws": bootstrap.draws, "seed": bootstrap.seed, "interval": "95 % percentile, patients drawn"},
         "definitions": DEFINITIONS,
-        "summary": defined(summary),
-        "subgroups": defined(subgroups),
-        "paired": defined(paired),
-        "volumes": defined(volumes),
-        "ctr": defined(ratios),
-        "conventions": defined(conventions),
         "dice_limit": study.evaluate.dice_limit,
-        "below_limit": _below_limit(rows, study.evaluate.dice_limit),
-        "without_prediction": sorted({f"{r['model']}/{r['scan_id']}" for r in rows if r["case"] == NO_PREDICTION}),
     }
-    write_json(folder / "summary.json", facts)
-    say(f"{part}: {len(scans)} scans of {len(patients)} patients")
-    return facts
 
 
-def _write(path: Any, rows: Sequence[Row], columns: Sequence[str]) -> None:
-    write_table(path, [{k: number(v) if isinstance(v, float) else v for k, v in row.items()} for row in rows], columns)
+def _write(path: Path, rows: Sequence[Record], columns: Sequence[str]) -> None:
+    write_table(path, [{k: written(v) if isinstance(v, float) else v for k, v in row.items()} for row in rows], columns)
 
 
 def _read_shards(study: Study, paths: StudyPaths, part: Part, scans: Sequence[Mapping[str, str]]) -> list[Cells]:
@@ -144,7 +149,7 @@ def _read_shards(study: Study, paths: StudyPaths, part: Part, scans: Sequence[Ma
     expected = {(row["scan_id"], model) for row in scans for model in models_of(study, part)}
     # A scan in which no organ was annotated has nothing to measure and no rows.
     unannotated = {row["scan_id"] for row in scans if not row["annotated"]}
-    found = {(row["scan_id"], row["model"]) for row in rows if row["model"] != FLOOR}
+    found = {(row["scan_id"], row["model"]) for row in rows if row["model"] != BASELINE}
     off = sorted({name for name, _ in expected ^ found} - unannotated)
     if off:
         raise InputError(
@@ -174,9 +179,9 @@ def _own_sites(
     return [row for row in rows if row[site] in developed], sorted({row[site] for row in rows} - developed)
 
 
-def _subgroups(study: Study, rows: Sequence[Cells], draws: Draws) -> list[Row]:
+def _subgroups(study: Study, rows: Sequence[Cells], bootstrap: Bootstrap) -> list[Record]:
     columns = dict.fromkeys([*study.evaluate.subgroups, *([study.evaluate.site] if study.evaluate.site else [])])
-    blocks: list[Row] = []
+    blocks: list[Record] = []
     for column in columns:
         if rows and column not in rows[0]:
             raise InputError(
@@ -188,7 +193,7 @@ def _subgroups(study: Study, rows: Sequence[Cells], draws: Draws) -> list[Row]:
         for row in rows:
             groups[row[column]].append(row)
         for group in sorted(groups):
-            blocks += summarise(groups[group], HEADLINE, draws, column, group)
+            blocks += summarise(groups[group], HEADLINE, bootstrap, column, group)
     return blocks
 
 
@@ -196,6 +201,6 @@ def _below_limit(rows: Sequence[Cells], limit: float) -> dict[str, list[str]]:
     """Model → scans in which some organ's Dice is below the limit: those need a look."""
     found: dict[str, set[str]] = defaultdict(set)
     for row in rows:
-        if row["model"] != FLOOR and parsed(row["dice"]) < limit:
+        if row["model"] != BASELINE and number(row["dice"]) < limit:
             found[row["model"]].add(row["scan_id"])
     return {model: sorted(scans) for model, scans in found.items()}

@@ -4,28 +4,26 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
+from pipeline.core.files import Cells
 from pipeline.core.labels import LabelMap
 from pipeline.core.study import Study
+from pipeline.core.units import LengthUnit, size_unit
 from pipeline.metrics.clinical import HEART, cardiothoracic_ratio
-from pipeline.metrics.empty import Convention
-from pipeline.metrics.metrics import OrganMetrics, Settings, compare_labels
+from pipeline.metrics.empty import NO_PREDICTION, Convention
+from pipeline.metrics.organs import MetricSettings, OrganMetrics, compare_labels
 
-FLOOR = "mean shape"
+BASELINE = "mean shape"
 MEAN = "mean"
-NO_PREDICTION = "no_prediction"
-CASES = ("both", "empty_reference", "empty_prediction", "both_empty", NO_PREDICTION)
 CAUSES = ("border", "missed", "spurious", "swap")
 #: Figures that every organ has, without those of surface Dice at each tolerance.
 FIGURES = ("dice", "iou", "precision", "recall", "accuracy", "hd95", "assd", "nsd")
 SIZES = ("volume_ref", "volume_pred", "volume_difference", "centroid_distance")
 LESIONS = ("lesions_found", "lesions_missed", "lesions_spurious", "lesion_f1")
 RATIOS = ("ctr_ref", "ctr_pred")
-
-Cells = dict[str, str]
 
 
 def nsd_name(tolerance: float) -> str:
@@ -41,18 +39,10 @@ def figure_columns(tolerances: Sequence[float]) -> tuple[str, ...]:
 def table_columns(tolerances: Sequence[float], *, lesions: bool, ratio: bool, extra: Iterable[str] = ()) -> list[str]:
     """All columns of ``per_scan.csv``, in order."""
     return [
-        "scan_id",
-        "patient_id",
-        "model",
-        "organ",
+        *("scan_id", "patient_id", "model", "organ"),
         *figure_columns(tolerances),
         *SIZES,
-        "mean_iou",
-        "pixel_accuracy",
-        "unit",
-        "volume_unit",
-        "nsd_tolerance",
-        "case",
+        *("mean_iou", "pixel_accuracy", "unit", "volume_unit", "nsd_tolerance", "case"),
         *(f"lost_{cause}" for cause in CAUSES),
         *(LESIONS if lesions else ()),
         *(RATIOS if ratio else ()),
@@ -70,10 +60,10 @@ def study_columns(study: Study, extra: Iterable[str]) -> list[str]:
     )
 
 
-def organ_settings(study: Study, unit: Literal["mm", "px"], convention: Convention = "organseg") -> dict[str, Settings]:
+def organ_settings(study: Study, unit: LengthUnit, convention: Convention = "organseg") -> dict[str, MetricSettings]:
     """What to measure on each organ; the first tolerance is the organ's own, where it has one."""
     return {
-        name: Settings(
+        name: MetricSettings(
             tolerances=tuple(
                 dict.fromkeys([organ.tolerance or study.evaluate.tolerances[0], *study.evaluate.tolerances])
             ),
@@ -85,14 +75,9 @@ def organ_settings(study: Study, unit: Literal["mm", "px"], convention: Conventi
     }
 
 
-def number(value: float | None) -> str:
+def written(value: float | None) -> str:
     """A figure as text: ten digits, empty where it is undefined."""
     return "" if value is None or math.isnan(value) else f"{value:.10g}"
-
-
-def parsed(text: str) -> float:
-    """A figure from text; NaN where the cell is empty."""
-    return float(text) if text else math.nan
 
 
 def pixel_accuracy(prediction: LabelMap, reference: LabelMap) -> float:
@@ -111,7 +96,7 @@ def measured_rows(
     prediction: LabelMap,
     reference: LabelMap,
     spacing: Sequence[float],
-    settings: Mapping[str, Settings],
+    settings: Mapping[str, MetricSettings],
     *,
     ratio: bool = False,
     mean_ious: Mapping[str, float] | None = None,
@@ -130,49 +115,49 @@ def measured_rows(
     rows = []
     # Where an organ was not annotated, the whole map cannot be right or wrong.
     complete = reference.annotated == frozenset(reference.organs)
-    overall = number(pixel_accuracy(prediction, reference) if complete else math.nan)
+    overall = written(pixel_accuracy(prediction, reference) if complete else math.nan)
     for organ, figures in compare_labels(prediction, reference, spacing, settings).items():
         row = {**head, "organ": organ, **organ_cells(figures), "pixel_accuracy": overall}
         if mean_ious:
-            row["mean_iou"] = number(mean_ious.get(organ, math.nan))
+            row["mean_iou"] = written(mean_ious.get(organ, math.nan))
         if ratio and organ == HEART:
             row |= {
-                "ctr_ref": number(cardiothoracic_ratio(reference)),
-                "ctr_pred": number(cardiothoracic_ratio(prediction)),
+                "ctr_ref": written(cardiothoracic_ratio(reference)),
+                "ctr_pred": written(cardiothoracic_ratio(prediction)),
             }
         rows.append(row)
     return rows
 
 
 def missing_rows(
-    head: Mapping[str, str], organs: Iterable[str], settings: Mapping[str, Settings], *, flat: bool
+    head: Mapping[str, str], organs: Iterable[str], settings: Mapping[str, MetricSettings], *, flat: bool
 ) -> list[Cells]:
     """Rows of a scan that a model has no usable prediction for: they have a case, and no figures."""
     rows = []
     for organ in organs:
         unit = settings[organ].unit
-        volume_unit = ("px²" if flat else "voxels") if unit == "px" else ("cm²" if flat else "mL")
-        rows.append({**head, "organ": organ, "unit": unit, "volume_unit": volume_unit, "case": NO_PREDICTION})
+        sizes = size_unit(unit, flat=flat)
+        rows.append({**head, "organ": organ, "unit": unit, "volume_unit": sizes, "case": NO_PREDICTION})
     return rows
 
 
 def organ_cells(measured: OrganMetrics) -> Cells:
     """One organ's figures as cells."""
-    tolerances: dict[str, Any] = {nsd_name(t): number(value) for t, value in measured.nsd.items()}
+    tolerances: dict[str, Any] = {nsd_name(t): written(value) for t, value in measured.nsd.items()}
     headline = next(iter(measured.nsd), None)
     cells: Cells = {
-        **{name: number(getattr(measured, name)) for name in FIGURES if name != "nsd"},
-        "nsd": "" if headline is None else number(measured.nsd[headline]),
+        **{name: written(getattr(measured, name)) for name in FIGURES if name != "nsd"},
+        "nsd": "" if headline is None else written(measured.nsd[headline]),
         **tolerances,
-        **{name: number(getattr(measured, name)) for name in SIZES},
+        **{name: written(getattr(measured, name)) for name in SIZES},
         "unit": measured.unit,
         "volume_unit": measured.volume_unit,
-        "nsd_tolerance": number(headline),
+        "nsd_tolerance": written(headline),
         "case": measured.case,
     }
     if measured.causes is not None:
-        cells |= {f"lost_{cause}": number(measured.causes.lost(cause)) for cause in CAUSES}
+        cells |= {f"lost_{cause}": written(measured.causes.lost(cause)) for cause in CAUSES}
     if (lesions := measured.lesions) is not None:
         counts = (lesions.found, lesions.missed, lesions.spurious)
-        cells |= dict(zip(LESIONS, [*(str(count) for count in counts), number(lesions.f1)], strict=True))
+        cells |= dict(zip(LESIONS, [*(str(count) for count in counts), written(lesions.f1)], strict=True))
     return cells

@@ -6,23 +6,18 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
+from pipeline.core.columns import is_ingest_column
 from pipeline.core.errors import InputError
-from pipeline.core.files import read_table, write_table
+from pipeline.core.files import Cells, read_table, write_table
 from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
 from pipeline.core.splits import Assignment, Part, by_part, read_splits
 from pipeline.core.study import Study
-from pipeline.evaluate.floor import Floor
-from pipeline.evaluate.rows import FLOOR, Cells, measured_rows, missing_rows, organ_settings, study_columns
+from pipeline.core.units import length_unit
+from pipeline.evaluate.baseline import Baseline
+from pipeline.evaluate.rows import BASELINE, measured_rows, missing_rows, organ_settings, study_columns
 from pipeline.formats.store import read_labels
-from pipeline.metrics.metrics import mean_iou_over_thresholds
-
-#: Columns of ``scans.csv`` that ingestion writes itself; the others come from the manifest and make subgroups.
-INGESTED = frozenset(
-    {"scan_id", "patient_id", "shard", "split", "fold", "labelled", "modality", "channels"}
-    | {"size_x", "size_y", "size_z", "spacing_x", "spacing_y", "spacing_z", "spacing_source", "orientation"}
-    | {"low", "high", "saturated", "organs", "annotated", "findings"}
-)
+from pipeline.metrics.overlap import mean_iou_over_thresholds
 
 
 def silent(line: str) -> None:
@@ -55,8 +50,7 @@ def measured_scans(
 
 def extra_columns(study: Study, rows: list[dict[str, str]]) -> list[str]:
     """The manifest's own columns in ``scans.csv``."""
-    volumes = {f"volume_{organ}" for organ in study.organs}
-    return [column for column in (rows[0] if rows else {}) if column not in INGESTED and column not in volumes]
+    return [column for column in (rows[0] if rows else {}) if not is_ingest_column(column, study.organs)]
 
 
 def run_shard(
@@ -91,10 +85,10 @@ def run_shard(
                 where=str(paths.predictions(part, model)),
                 remedy=f"Run `organseg predict --study {paths.study} --part {part} --model {model}` first.",
             )
-    floor = None if study.model else Floor(study, paths, part, table, splits)
+    baseline = None if study.model else Baseline(study, paths, part, table, splits)
     rows: list[Cells] = []
     for position, scan in enumerate(sorted(scans, key=lambda row: row["scan_id"]), 1):
-        rows += _measure_scan(study, paths, part, scan, models, floor, extra, say)
+        rows += _measure_scan(study, paths, part, scan, models, baseline, extra, say)
         say(f"{position}/{len(scans)} scans measured")
     write_table(paths.metrics(part) / "shards" / f"{shard}.csv", rows, study_columns(study, extra))
     return rows
@@ -106,13 +100,13 @@ def _measure_scan(
     part: Part,
     scan: Mapping[str, str],
     models: tuple[str, ...],
-    floor: Floor | None,
+    baseline: Baseline | None,
     extra: list[str],
     say: Callable[[str], None],
 ) -> list[Cells]:
     scan_id, patient = scan["scan_id"], scan["patient_id"]
     reference = read_labels(paths.mask(scan["shard"], scan_id))
-    settings = organ_settings(study, "px" if scan["spacing_source"] == "unknown" else "mm")
+    settings = organ_settings(study, length_unit(scan["spacing_source"]))
     spacing = [float(scan[f"spacing_{axis}"]) for axis in "xyz"]
     ratio = study.evaluate.cardiothoracic_ratio
     head = {"scan_id": scan_id, "patient_id": patient, **{column: scan[column] for column in extra}}
@@ -135,9 +129,9 @@ def _measure_scan(
             ratio=ratio,
             mean_ious=_mean_ious(paths, part, model, scan_id, reference),
         )
-    baseline = floor.predict(patient, reference) if floor else None
-    if baseline is not None:
-        rows += measured_rows({**head, "model": FLOOR}, baseline, reference, spacing, settings, ratio=ratio)
+    guess = baseline.predict(patient, reference) if baseline else None
+    if guess is not None:
+        rows += measured_rows({**head, "model": BASELINE}, guess, reference, spacing, settings, ratio=ratio)
     return rows
 
 

@@ -6,23 +6,21 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import IGNORE
 from pipeline.core.scan import FRONTAL_AFFINE, Array, Grid, Scan, permute, to_canonical
 from pipeline.core.study import Ingest, Organ
+from pipeline.core.units import LengthUnit
 from pipeline.formats.store import read_labels
 from pipeline.formats.table import read_scans, sniff
+from pipeline.imaging.surfaces import Mask
 
 if TYPE_CHECKING:
     from pipeline.formats.rle.cells import Cell
-
-Mask = NDArray[np.bool_]
-Unit = Literal["mm", "px"]
 
 #: Organ of a mask that names none.
 UNNAMED = "mask"
@@ -33,20 +31,20 @@ _PICTURES = {"png", "jpeg", "tiff"}
 
 
 @dataclass(frozen=True)
-class Masks:
+class ScanMasks:
     """What one side of a comparison holds of one scan.
 
     Attributes:
         organs: Organ → ``(X, Y, Z)`` mask. Organs that the file only numbers go by their number as text.
         grid: Shape and place, in canonical orientation.
-        unit: Unit of the grid's spacing.
+        unit: LengthUnit of the grid's spacing.
         exclusive: Whether no voxel can belong to two organs.
         ignore: Voxels that the file marks to be left out.
     """
 
     organs: dict[str, Mask]
     grid: Grid
-    unit: Unit
+    unit: LengthUnit
     exclusive: bool
     ignore: Mask | None = None
 
@@ -64,7 +62,7 @@ class Source(Protocol):
     def names(self) -> list[str]:
         """Scans in order."""
 
-    def read(self, name: str, organs: Mapping[int, str], like: Masks | None) -> Masks:
+    def read(self, name: str, organs: Mapping[int, str], like: ScanMasks | None) -> ScanMasks:
         """Read one scan's masks; ``organs`` names values, ``like`` is the other side, where that was read first."""
 
     def needs_other(self, name: str) -> bool:
@@ -136,13 +134,13 @@ class Files:
         """DICOM segmentations hold the slices that have organs, and not the grid."""
         return any(sniff(file) == "dicom" for file in self._files[name].values())
 
-    def read(self, name: str, organs: Mapping[int, str], like: Masks | None) -> Masks:
+    def read(self, name: str, organs: Mapping[int, str], like: ScanMasks | None) -> ScanMasks:
         """Read one scan's masks.
 
         Raises:
             InputError: A file is not readable as masks, or the files of a scan differ in shape.
         """
-        parts: dict[str, Masks] = {}
+        parts: dict[str, ScanMasks] = {}
         for organ, file in self._files[name].items():
             try:
                 parts[organ] = _read_file(file, {} if organ else organs, like)
@@ -159,10 +157,10 @@ class Files:
                 masks[organ] = np.logical_or.reduce([*part.organs.values(), np.zeros(part.grid.shape, bool)])
             else:
                 masks |= part.organs
-        return Masks(masks, first.grid, first.unit, False)
+        return ScanMasks(masks, first.grid, first.unit, False)
 
 
-def _read_file(path: Path, organs: Mapping[int, str], like: Masks | None) -> Masks:
+def _read_file(path: Path, organs: Mapping[int, str], like: ScanMasks | None) -> ScanMasks:
     kind = sniff(path)
     if kind in _PICTURES:
         return _picture(path, organs)
@@ -176,11 +174,11 @@ def _read_file(path: Path, organs: Mapping[int, str], like: Masks | None) -> Mas
     scan = readable[0].read().canonical()
     if scan.voxels.shape[0] > 1:
         channels = {organs.get(i, str(i)): channel > 0.5 for i, channel in enumerate(scan.voxels, 1)}
-        return Masks(channels, scan.grid, scan.unit, False)
-    return Masks(_by_values(scan.voxels[0], organs, path), scan.grid, scan.unit, True)
+        return ScanMasks(channels, scan.grid, scan.unit, False)
+    return ScanMasks(_by_values(scan.voxels[0], organs, path), scan.grid, scan.unit, True)
 
 
-def _own(path: Path) -> Masks | None:
+def _own(path: Path) -> ScanMasks | None:
     """A label map that this program stored: it names its organs itself."""
     import nibabel as nib
 
@@ -188,13 +186,13 @@ def _own(path: Path) -> Masks | None:
         labels = read_labels(path)
     except InputError:
         return None
-    unit: Unit = "mm" if nib.Nifti1Image.from_filename(path).header.get_xyzt_units()[0] == "mm" else "px"
+    unit: LengthUnit = "mm" if nib.Nifti1Image.from_filename(path).header.get_xyzt_units()[0] == "mm" else "px"
     masks = {organ: labels.mask(organ) for organ in labels.organs if organ in labels.annotated}
     ignore = labels.ignored()
-    return Masks(masks, labels.grid, unit, not labels.overlapping, ignore if ignore.any() else None)
+    return ScanMasks(masks, labels.grid, unit, not labels.overlapping, ignore if ignore.any() else None)
 
 
-def _picture(path: Path, organs: Mapping[int, str]) -> Masks:
+def _picture(path: Path, organs: Mapping[int, str]) -> ScanMasks:
     from pipeline.formats.pictures.masks import one_organ
     from pipeline.formats.pictures.reader import grey, read_pixels
 
@@ -202,12 +200,12 @@ def _picture(path: Path, organs: Mapping[int, str]) -> Masks:
     plain, how = grey(pixels)
     grid = Grid((pixels.shape[1], pixels.shape[0], 1), FRONTAL_AFFINE.copy())
     if how.startswith("luma"):
-        return Masks(_by_colour(pixels[..., :3], path), grid, "px", True)
+        return ScanMasks(_by_colour(pixels[..., :3], path), grid, "px", True)
     data = np.ascontiguousarray(plain[..., 0].T[..., None])
     values = np.unique(data)
     if len(values) > _MOST_VALUES or (len(organs) <= 1 and len(values) > 2 and 250 <= values[-1] <= 255):
-        return Masks({next(iter(organs.values()), UNNAMED): one_organ(data, Ingest())}, grid, "px", True)
-    return Masks(_by_values(data, organs, path), grid, "px", True)
+        return ScanMasks({next(iter(organs.values()), UNNAMED): one_organ(data, Ingest())}, grid, "px", True)
+    return ScanMasks(_by_values(data, organs, path), grid, "px", True)
 
 
 def _by_values(data: Array, organs: Mapping[int, str], path: Path) -> dict[str, Mask]:
@@ -235,7 +233,7 @@ def _by_colour(pixels: Array, path: Path) -> dict[str, Mask]:
     return {name: where == index for index, name in enumerate(names) if name != "#000000"}
 
 
-def _segmentation(path: Path, organs: Mapping[int, str], like: Masks | None) -> Masks:
+def _segmentation(path: Path, organs: Mapping[int, str], like: ScanMasks | None) -> ScanMasks:
     from pipeline.formats.dicom.seg_reader import read_seg
 
     if like is None:
@@ -249,7 +247,7 @@ def _segmentation(path: Path, organs: Mapping[int, str], like: Masks | None) -> 
     # Organs that the other side only numbers are segments of that number; others are matched by name.
     named = given or {name: Organ(value=int(name)) if name.isdecimal() else Organ() for name in like.organs}
     masks = read_seg(path, scan, named, Ingest())
-    return Masks({name: masks.get(name, np.zeros(scan.shape, bool)) for name in named}, scan.grid, like.unit, False)
+    return ScanMasks({name: masks.get(name, np.zeros(scan.shape, bool)) for name in named}, scan.grid, like.unit, False)
 
 
 class RunLengths:
@@ -269,7 +267,7 @@ class RunLengths:
         """Whether the file does not say how large the picture is."""
         return any(cell.height is None and cell.dialect.size is None for cell in self._table.cells(name))
 
-    def read(self, name: str, organs: Mapping[int, str], like: Masks | None) -> Masks:
+    def read(self, name: str, organs: Mapping[int, str], like: ScanMasks | None) -> ScanMasks:
         """Read one scan's masks, on the grid of the other side where the file does not say its own.
 
         Raises:
@@ -284,9 +282,9 @@ class RunLengths:
         axes, flips = to_canonical(grid) if like is None and grid.shape[2] > 1 else ((0, 1, 2), (False, False, False))
         placed = {organ: permute(mask, axes, flips) for organ, mask in masks.items()}
         turned = None if ignore is None else permute(ignore, axes, flips)
-        return Masks(placed, grid.permuted(axes, flips), unit, False, turned)
+        return ScanMasks(placed, grid.permuted(axes, flips), unit, False, turned)
 
-    def _grid(self, cell: Cell) -> tuple[Grid, Unit]:
+    def _grid(self, cell: Cell) -> tuple[Grid, LengthUnit]:
         """Shape from the size of the slices; place from the affine that our own dialect holds."""
         from pipeline.formats.rle.entries import EntryReader
         from pipeline.formats.rle.volume import from_pictures

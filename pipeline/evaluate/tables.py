@@ -11,20 +11,17 @@ from typing import Any, cast
 
 import numpy as np
 
+from pipeline.core.files import Cells, number
 from pipeline.evaluate.rows import (
-    CASES,
+    BASELINE,
     CAUSES,
-    FLOOR,
     MEAN,
-    NO_PREDICTION,
     SIZES,
-    Cells,
     figure_columns,
-    number,
-    parsed,
+    written,
 )
 from pipeline.metrics.clinical import HEART, agreement
-from pipeline.metrics.empty import CONVENTIONS, Case, Convention, at_empty
+from pipeline.metrics.empty import CASE_WORDS, CONVENTIONS, NO_PREDICTION, Case, Convention, at_empty
 from pipeline.metrics.statistics import bland_altman, compare_paired, describe, holm, patient_means
 
 #: Figures in a unit of length, or that depend on one through their tolerance: never averaged over two units.
@@ -33,48 +30,34 @@ LENGTHS = ("hd95", "assd", "nsd", "centroid_distance")
 HEADLINE = ("dice", "nsd", "hd95")
 
 SUMMARY_COLUMNS = (
-    "model",
-    "organ",
-    "metric",
-    "unit",
-    "subgroup",
-    "group",
-    "n_patients",
-    "n_scans",
-    "mean",
-    "median",
-    "q1",
-    "q3",
-    "low",
-    "high",
-    "undefined",
-    *CASES,
+    *("model", "organ", "metric", "unit", "subgroup", "group", "n_patients", "n_scans"),
+    *("mean", "median", "q1", "q3", "low", "high", "undefined", *CASE_WORDS),
 )
 PAIRED_COLUMNS = (
-    "first",
-    "second",
-    "organ",
-    "metric",
-    "unit",
-    "n_patients",
-    "difference",
-    "low",
-    "high",
-    "p",
-    "p_holm",
+    *("first", "second", "organ", "metric", "unit", "n_patients"),
+    *("difference", "low", "high", "p", "p_holm"),
 )
 VOLUME_COLUMNS = ("model", "organ", "unit", "n_scans", "n_patients", "bias", "low", "high", "lower", "upper")
 CONVENTION_COLUMNS = ("convention", "model", "organ", "metric", "unit", "n_patients", "n_scans", "mean", "low", "high")
 RATIO_COLUMNS = ("measured", "against", "n_scans", "mean_absolute_error", "bias", "correlation")
+#: Files under ``metrics/<part>/`` and their columns; ``summary.csv`` holds the subgroups too.
+TABLES = {
+    "summary": SUMMARY_COLUMNS,
+    "conventions": CONVENTION_COLUMNS,
+    "paired": PAIRED_COLUMNS,
+    "volumes": VOLUME_COLUMNS,
+    "ctr": RATIO_COLUMNS,
+}
 
-Row = dict[str, Any]
+#: One row of a table over patients: column → value.
+Record = dict[str, Any]
 
 
 @dataclass(frozen=True)
-class Draws:
+class Bootstrap:
     """How the bootstrap over patients is drawn."""
 
-    count: int = 2000
+    draws: int = 2000
     seed: int = 0
 
 
@@ -99,7 +82,7 @@ def with_means(rows: Sequence[Cells], metrics: Sequence[str]) -> list[Cells]:
     for organs in gathered.values():
         mean = dict(organs[0]) | {"organ": MEAN, "case": "", **dict.fromkeys(SIZES, "")}
         for metric in metrics:
-            values = [parsed(row.get(metric, "")) for row in organs]
+            values = [number(row.get(metric, "")) for row in organs]
             defined = [value for value in values if math.isfinite(value)]
             mean[metric] = repr(float(np.mean(defined))) if defined else ""
         result += [*organs, mean]
@@ -107,19 +90,19 @@ def with_means(rows: Sequence[Cells], metrics: Sequence[str]) -> list[Cells]:
 
 
 def summarise(
-    rows: Sequence[Cells], metrics: Sequence[str], draws: Draws, subgroup: str = "", group: str = ""
-) -> list[Row]:
+    rows: Sequence[Cells], metrics: Sequence[str], bootstrap: Bootstrap, subgroup: str = "", group: str = ""
+) -> list[Record]:
     """One row a model, organ, figure and unit; figures in pixels and in millimetres are never averaged together."""
     gathered: dict[tuple[str, str], list[Cells]] = defaultdict(list)
     for row in rows:
         gathered[row["model"], row["organ"]].append(row)
-    summary: list[Row] = []
+    summary: list[Record] = []
     for (model, organ), members in gathered.items():
         for metric in metrics:
             if (metric == "pixel_accuracy") != (organ == MEAN) and metric in {"pixel_accuracy", "centroid_distance"}:
                 continue
             for unit, alike in by_unit(members, metric).items():
-                figure = describe(patient_means(values_of(alike, metric)), draws.count, draws.seed)
+                figure = describe(patient_means(values_of(alike, metric)), bootstrap.draws, bootstrap.seed)
                 undefined = sum(not math.isfinite(value) for _, value in values_of(alike, metric))
                 if undefined == len(alike) and metric in {"lesion_f1", "mean_iou"}:
                     continue
@@ -136,7 +119,7 @@ def summarise(
                         "n_scans": len(alike) - undefined,
                         **{k: v for k, v in asdict(figure).items() if k != "n"},
                         "undefined": undefined,
-                        **({case: counts[case] for case in CASES} if organ != MEAN else {}),
+                        **({case: counts[case] for case in CASE_WORDS} if organ != MEAN else {}),
                     }
                 )
     return summary
@@ -154,21 +137,21 @@ def by_unit(rows: Sequence[Cells], metric: str) -> dict[str, list[Cells]]:
 
 def values_of(rows: Iterable[Cells], metric: str) -> list[tuple[str, float]]:
     """``(patient, value)`` of each row; undefined values are NaN."""
-    return [(row["patient_id"], parsed(row.get(metric, ""))) for row in rows]
+    return [(row["patient_id"], number(row.get(metric, ""))) for row in rows]
 
 
-def compare_models(rows: Sequence[Cells], draws: Draws) -> list[Row]:
+def compare_models(rows: Sequence[Cells], bootstrap: Bootstrap) -> list[Record]:
     """Every pair of models on the patients that both measured, Holm-adjusted over the organs of a pair and figure.
 
-    The mean over organs is one question of its own and is not adjusted; the floor is no model and is not compared.
+    The mean over organs is one question of its own and is not adjusted; the baseline is no model and is not compared.
     """
-    models = [model for model in dict.fromkeys(row["model"] for row in rows) if model != FLOOR]
+    models = [model for model in dict.fromkeys(row["model"] for row in rows) if model != BASELINE]
     organs = list(dict.fromkeys(row["organ"] for row in rows))
-    table: list[Row] = []
+    table: list[Record] = []
     for first, second in combinations(models, 2):
         for metric in HEADLINE:
             for unit, alike in by_unit(rows, metric).items():
-                block = [_pair(alike, first, second, organ, metric, unit, draws) for organ in organs]
+                block = [_pair(alike, first, second, organ, metric, unit, bootstrap) for organ in organs]
                 single = [row for row in block if row["organ"] != MEAN]
                 for row, adjusted in zip(single, holm([row["p"] for row in single]), strict=True):
                     row["p_holm"] = adjusted
@@ -176,12 +159,14 @@ def compare_models(rows: Sequence[Cells], draws: Draws) -> list[Row]:
     return table
 
 
-def _pair(rows: Sequence[Cells], first: str, second: str, organ: str, metric: str, unit: str, draws: Draws) -> Row:
+def _pair(
+    rows: Sequence[Cells], first: str, second: str, organ: str, metric: str, unit: str, bootstrap: Bootstrap
+) -> Record:
     sides = [
         patient_means(values_of((r for r in rows if (r["model"], r["organ"]) == (model, organ)), metric))
         for model in (first, second)
     ]
-    result = compare_paired(sides[0], sides[1], draws.count, draws.seed)
+    result = compare_paired(sides[0], sides[1], bootstrap.draws, bootstrap.seed)
     return {
         "first": first,
         "second": second,
@@ -189,24 +174,21 @@ def _pair(rows: Sequence[Cells], first: str, second: str, organ: str, metric: st
         "metric": metric,
         "unit": unit,
         "n_patients": result.n,
-        "difference": result.difference,
-        "low": result.low,
-        "high": result.high,
-        "p": result.p,
+        **{k: v for k, v in asdict(result).items() if k != "n"},
         "p_holm": result.p,
     }
 
 
-def agreement_of_sizes(rows: Sequence[Cells], draws: Draws) -> list[Row]:
+def agreement_of_sizes(rows: Sequence[Cells], bootstrap: Bootstrap) -> list[Record]:
     """Bland–Altman limits of predicted against reference volume (area), by model, organ and unit."""
     gathered: dict[tuple[str, str, str], list[tuple[str, float, float]]] = defaultdict(list)
     for row in rows:
         if row["organ"] != MEAN:
-            pair = (row["patient_id"], parsed(row.get("volume_pred", "")), parsed(row.get("volume_ref", "")))
+            pair = (row["patient_id"], number(row.get("volume_pred", "")), number(row.get("volume_ref", "")))
             gathered[row["model"], row["organ"], row["volume_unit"]].append(pair)
-    table: list[Row] = []
+    table: list[Record] = []
     for (model, organ, unit), pairs in gathered.items():
-        limits = bland_altman(pairs, draws.count, draws.seed)
+        limits = bland_altman(pairs, bootstrap.draws, bootstrap.seed)
         table.append(
             {
                 "model": model,
@@ -220,7 +202,7 @@ def agreement_of_sizes(rows: Sequence[Cells], draws: Draws) -> list[Row]:
     return table
 
 
-def agreement_of_ratios(rows: Sequence[Cells], by_hand: str = "ctr") -> list[Row]:
+def agreement_of_ratios(rows: Sequence[Cells], by_hand: str = "ctr") -> list[Record]:
     """Cardiothoracic ratios of the reference masks and of each model's, against those measured by hand and each other.
 
     Args:
@@ -238,26 +220,24 @@ def agreement_of_ratios(rows: Sequence[Cells], by_hand: str = "ctr") -> list[Row
     return table
 
 
-def _ratio(rows: Sequence[Cells], model: str, column: str, other: str, measured: str, against: str) -> Row:
+def _ratio(rows: Sequence[Cells], model: str, column: str, other: str, measured: str, against: str) -> Record:
     own = [row for row in rows if row["model"] == model]
-    pairs = np.array([[parsed(row.get(column, "")), parsed(row.get(other, ""))] for row in own])
+    pairs = np.array([[number(row.get(column, "")), number(row.get(other, ""))] for row in own])
     result = agreement(pairs[:, 0], pairs[:, 1])
     return {
         "measured": measured,
         "against": against,
         "n_scans": result.n,
-        "mean_absolute_error": result.mean_absolute_error,
-        "bias": result.bias,
-        "correlation": result.correlation,
+        **{k: v for k, v in asdict(result).items() if k != "n"},
     }
 
 
-def under_conventions(rows: Sequence[Cells], draws: Draws) -> list[Row]:
+def under_conventions(rows: Sequence[Cells], bootstrap: Bootstrap) -> list[Record]:
     """Dice, IoU and surface Dice as others would average the same scans, by their rules for empty masks.
 
     Args:
         rows: Rows of single scans, without means.
-        draws: How the bootstrap is drawn.
+        bootstrap: How the bootstrap is drawn.
 
     Returns:
         One row a convention, model, organ and figure; none where no mask is empty, because all rules then agree.
@@ -265,10 +245,10 @@ def under_conventions(rows: Sequence[Cells], draws: Draws) -> list[Row]:
     if all(row["case"] in {"both", NO_PREDICTION} for row in rows):
         return []
     names = ("dice", "iou", "nsd")
-    table: list[Row] = []
+    table: list[Record] = []
     for convention in CONVENTIONS:
         ruled = [row | _ruled(row["case"], convention, names) for row in rows]
-        for row in summarise(with_means(ruled, names), names, draws):
+        for row in summarise(with_means(ruled, names), names, bootstrap):
             table.append({"convention": convention, **{key: row[key] for key in CONVENTION_COLUMNS[1:]}})
     return table
 
@@ -277,9 +257,9 @@ def _ruled(case: str, convention: Convention, names: Sequence[str]) -> Cells:
     if case in {"both", NO_PREDICTION}:
         return {}
     values = at_empty(convention, cast(Case, case))
-    return {name: number(values[name]) for name in names}
+    return {name: written(values[name]) for name in names}
 
 
-def defined(rows: Iterable[Mapping[str, Any]]) -> list[Row]:
+def defined(rows: Iterable[Mapping[str, Any]]) -> list[Record]:
     """The same rows with ``None`` for what is undefined or infinite, as JSON and CSV cells want it."""
     return [{k: None if isinstance(v, float) and not math.isfinite(v) else v for k, v in row.items()} for row in rows]

@@ -13,6 +13,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
+from pipeline.core.units import voxel_amount
 
 #: Voxels at the largest or smallest value are saturated if there are more of them than this share; what is below
 #: stands in the table as it is.
@@ -172,7 +173,7 @@ def measure_masks(labels: LabelMap, scan: Scan) -> tuple[dict[str, Any], list[Fi
             continue
         mask = labels.mask(organ)
         count = int(mask.sum())
-        cells[f"volume_{organ}"] = _round(count * voxel_volume(scan))
+        cells[f"volume_{organ}"] = _round(count * voxel_amount(scan.spacing, scan.unit, flat=scan.is_flat))
         if not count:
             cells[f"components_{organ}"] = 0
             continue
@@ -192,14 +193,6 @@ def measure_masks(labels: LabelMap, scan: Scan) -> tuple[dict[str, Any], list[Fi
         findings.append(Finding("no_organ", "the mask is empty"))
     cells |= {"organs": ";".join(present), "border": ";".join(border)}
     return cells, findings, shapes
-
-
-def voxel_volume(scan: Scan) -> float:
-    """Volume of a voxel in mL, of a picture's pixel in cm², or 1 where the spacing is unknown."""
-    if scan.spacing_source == "unknown":
-        return 1.0
-    x, y, z = scan.spacing
-    return x * y / 100 if scan.is_flat else x * y * z / 1000
 
 
 def bounding_box(mask: NDArray[np.bool_]) -> tuple[slice, slice, slice]:

@@ -43,7 +43,7 @@ def cardiothoracic_ratio(labels: LabelMap) -> float:
 
 
 @dataclass(frozen=True)
-class Agreement:
+class RatioAgreement:
     """How well one set of measurements follows another.
 
     Attributes:
@@ -59,14 +59,14 @@ class Agreement:
     correlation: float
 
 
-def agreement(measured: Floats, reference: Floats) -> Agreement:
+def agreement(measured: Floats, reference: Floats) -> RatioAgreement:
     """Compare measurements with their references, pair by pair; pairs with a NaN are left out."""
     both = np.isfinite(measured) & np.isfinite(reference)
     measured, reference = measured[both], reference[both]
     n = len(measured)
     if n == 0:
-        return Agreement(0, NAN, NAN, NAN)
+        return RatioAgreement(0, NAN, NAN, NAN)
     difference = measured - reference
     varies = n > 2 and np.ptp(measured) > 0 and np.ptp(reference) > 0
     r = float(np.corrcoef(measured, reference)[0, 1]) if varies else NAN
-    return Agreement(n, float(np.abs(difference).mean()), float(difference.mean()), r)
+    return RatioAgreement(n, float(np.abs(difference).mean()), float(difference.mean()), r)

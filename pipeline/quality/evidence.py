@@ -13,11 +13,12 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
 from pipeline.core.scan import Array
 from pipeline.core.study import Study
+from pipeline.core.units import length_unit
 from pipeline.formats.store import read_labels
 from pipeline.imaging.preprocessing import pack_bits
 from pipeline.inference.agreement import AGREEMENT, least_dice, mean_dice
 from pipeline.inference.postprocessing import OrganSteps, clean_organ, voxel_size
-from pipeline.metrics.metrics import dice
+from pipeline.metrics.overlap import dice
 from pipeline.metrics.statistics import patient_means
 
 #: Organ → patient → mean Dice over the patient's scans.
@@ -67,9 +68,7 @@ class Evidence:
         ]
         shared = set.intersection(*done)
         self.scans = [
-            OofScan(
-                row["scan_id"], row["patient_id"], row["shard"], "px" if row["spacing_source"] == "unknown" else "mm"
-            )
+            OofScan(row["scan_id"], row["patient_id"], row["shard"], length_unit(row["spacing_source"]))
             for row in read_table(paths.scans_csv)
             if row["scan_id"] in shared and row["labelled"] == "1"
         ]

@@ -7,8 +7,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from pipeline.report.data import CHAMPION, Gathered, number
-from pipeline.report.html import figure_text, words
+from pipeline.core.files import number
+from pipeline.report.data import CHAMPION, Gathered
+from pipeline.report.text import figure_text, words
 
 _RANK = {"fail": 0, "look": 1, "good": 2}
 

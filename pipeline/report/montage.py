@@ -19,7 +19,7 @@ from pipeline.core.study import Study
 from pipeline.formats.store import read_labels, read_scan
 from pipeline.imaging.pictures import INK, PAPER, View, busiest_slice, contact_sheet, font, framed, overlay, rgb
 
-Masks = Literal["champion", "reference"]
+MaskKind = Literal["champion", "reference"]
 
 _GAP, _HEAD = 14, 34
 
@@ -34,7 +34,7 @@ class Tile:
     outlines: Image.Image
 
 
-def overview(study: Study, paths: StudyPaths, out: Path, *, masks: Masks | None = None, most: int = 16) -> list[str]:
+def overview(study: Study, paths: StudyPaths, out: Path, *, masks: MaskKind | None = None, most: int = 16) -> list[str]:
     """Write the overview figure as a PNG.
 
     Args:
@@ -69,7 +69,7 @@ def overview(study: Study, paths: StudyPaths, out: Path, *, masks: Masks | None 
     return shown
 
 
-def _masks(paths: StudyPaths, rows: Mapping[str, Mapping[str, str]], masks: Masks) -> dict[str, Path]:
+def _masks(paths: StudyPaths, rows: Mapping[str, Mapping[str, str]], masks: MaskKind) -> dict[str, Path]:
     """Scan → file of its mask, where there is one."""
     if masks == "champion":
         places = {name: paths.predictions("test", "champion") / f"{name}.nii.gz" for name in rows}
@@ -99,7 +99,7 @@ def segmentation(scan: Scan, labels: LabelMap, colors: Mapping[str, str], at: in
     return Image.fromarray((total / np.maximum(count, 1)[..., None]).astype(np.uint8))
 
 
-def figure(tiles: Sequence[Tile], study: Study, masks: Masks) -> Image.Image:
+def figure(tiles: Sequence[Tile], study: Study, masks: MaskKind) -> Image.Image:
     """Three montages side by side under their titles, with the organs' colours below."""
     columns = max(1, round(len(tiles) ** 0.5))
     blocks = [

@@ -24,7 +24,7 @@ MOST_SLICES = 40
 QUALITY = 72  # of WebP: 256² in about 8 kB, without visible blocks
 _CORNER, _ROUNDS = 0.25, 4  # pixels that an outline may be straightened by, each time
 
-Paths = dict[str, str]
+Outlines = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,8 @@ class Slice:
 
     image: str
     number: int
-    prediction: Paths
-    reference: Paths
+    prediction: Outlines
+    reference: Outlines
 
 
 @dataclass(frozen=True)
@@ -68,6 +68,10 @@ class ScanView:
     start: int
     depth: int
 
+    def frames(self) -> list[tuple[str, int, Outlines, Outlines]]:
+        """The slices as the script reads them."""
+        return [(one.image, one.number, one.prediction, one.reference) for one in self.slices]
+
 
 def outline_path(mask: NDArray[np.bool_]) -> str:
     """The border of a ``(rows, columns)`` mask as an SVG path; empty for an empty mask."""
@@ -85,7 +89,10 @@ def outline_path(mask: NDArray[np.bool_]) -> str:
 
 
 def simplified(points: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Drop points ``(N, 2)`` of a closed line that lie on the chord of their neighbours, every other one in turn."""
+    """Drop points ``(N, 2)`` of a closed line that lie on the chord of their neighbours, every other one in turn.
+
+    scikit-image's ``approximate_polygon`` takes twenty to thirty times as long: seconds for each volume of a gallery.
+    """
     for turn in range(2 * _ROUNDS):
         if len(points) < 8:
             break
@@ -155,7 +162,7 @@ def _grey(view: View) -> Image.Image:
     return image.convert("L") if np.array_equal(red, green) and np.array_equal(red, blue) else image
 
 
-def _outlines(view: View, labels: LabelMap | None) -> Paths:
+def _outlines(view: View, labels: LabelMap | None) -> Outlines:
     if labels is None:
         return {}
     found = {organ: outline_path(view.mask(labels, organ)) for organ in labels.organs if organ in labels.annotated}

@@ -9,6 +9,7 @@ from pipeline.core.files import read_table
 from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
+from pipeline.core.units import length_unit
 from pipeline.formats.rle import write_masks
 from pipeline.formats.rle.volume import on_stored_grid
 from pipeline.formats.store import read_labels, read_scan
@@ -40,7 +41,7 @@ def run(study: Study, paths: StudyPaths, *, say: Callable[[str], None] = lambda 
             labels = read_labels(path)
             if labels.grid.shape[2] > 1 or study.ingest.crop_borders:
                 labels = on_stored_grid(read_scan(paths.scan(row["shard"], row["scan_id"])), labels)
-            yield row["scan_id"], labels, "px" if row["spacing_source"] == "unknown" else "mm"
+            yield row["scan_id"], labels, length_unit(row["spacing_source"])
 
     count = write_masks(paths.masks_rle, items(), dialect, organs=study.organ_names())
     say(f"rle: {count} masks of {len(masks)} scans in dialect {dialect}")

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
 
 #: Roles that a leaderboard shows, in the order in which equals stand.
-ROLES = ("champion", "model", "floor")
+ROLES = ("champion", "model", "baseline")
 
 
 @dataclass(frozen=True)

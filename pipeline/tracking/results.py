@@ -74,8 +74,8 @@ def _run_of(store: Store, study: Study, paths: StudyPaths, model: str) -> str | 
             tree.settle_parent(store, experiment, run.info.run_id)
         return str(run.info.run_id)
     key = digest_of([paths.study, model, facts.manifest_digest(paths)])
-    tags = {tree.ROLE: "floor", "study": paths.study, "model": model, tree.SOURCE_TAG: "organseg evaluate"}
-    run = tree.ensure_run(store, paths, experiment, key, name=f"{model} (floor)", tags=tags)
+    tags = {tree.ROLE: "baseline", "study": paths.study, "model": model, tree.SOURCE_TAG: "organseg evaluate"}
+    run = tree.ensure_run(store, paths, experiment, key, name=f"{model} (baseline)", tags=tags)
     tree.set_status(store, run.info.run_id, "FINISHED")
     return str(run.info.run_id)
 

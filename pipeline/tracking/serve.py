@@ -37,7 +37,7 @@ OUTPUTS = {
     "runs": "mask in the RLE dialect organseg: its slices along Z, one below the other, as one picture of X columns",
     "voxels": "voxels in the mask",
     "volume": "size of the organ",
-    "unit": "mL; cm² for pictures; voxels or px where the spacing is unknown",
+    "unit": "mL; cm² for pictures; voxels or px² where the spacing is unknown",
     "certainty": "Dice that the probabilities expect of the mask",
 }
 
@@ -75,17 +75,16 @@ class Segmenter:
         return pd.DataFrame(rows, columns=list(OUTPUTS))
 
     def _segment(self, number: int, scan: Scan) -> Iterable[dict[str, Any]]:
+        from pipeline.core.units import size_unit, voxel_amount
         from pipeline.formats.rle.codec import encode
         from pipeline.formats.rle.volume import on_stored_grid
-        from pipeline.inference.postprocessing import voxel_size
 
         found = self.predictor.predict(scan)
         # A picture whose borders were cut off is answered in its whole size.
         labels = on_stored_grid(scan, found.labels) if scan.is_flat else found.labels
         x, y, z = labels.data.shape
-        size = voxel_size(scan.canonical().grid, scan.unit)
-        unit = ("px" if z == 1 else "voxels") if scan.unit == "px" else "cm²" if z == 1 else "mL"
-        scale = 1 if scan.unit == "px" else 100 if z == 1 else 1000
+        amount = voxel_amount(scan.canonical().grid.spacing, scan.unit, flat=z == 1)
+        unit = size_unit(scan.unit, flat=z == 1)
         for organ in labels.organs:
             mask = labels.mask(organ)
             count = int(np.count_nonzero(mask))
@@ -95,7 +94,7 @@ class Segmenter:
                 "shape": f"{x}×{y}×{z}",
                 "runs": encode(mask.transpose(2, 1, 0).reshape(z * y, x)),
                 "voxels": count,
-                "volume": count * size / scale,
+                "volume": count * amount,
                 "unit": unit,
                 "certainty": found.certainty[organ],
             }

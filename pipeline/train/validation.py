@@ -12,7 +12,7 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.plan import Plan
 from pipeline.imaging.preprocessing import decide
 from pipeline.inference.sliding_window import predict_probabilities
-from pipeline.metrics.metrics import dice
+from pipeline.metrics.overlap import dice
 from pipeline.train.data import Case
 
 

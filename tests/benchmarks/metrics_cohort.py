@@ -51,7 +51,7 @@ def draw(shape: tuple[int, int, int], seed: int) -> LabelMap:
 
 
 def write_cohort(paths: StudyPaths, scans: int, shards: int, shape: tuple[int, int, int]) -> None:
-    """Store masks and predictions; all patients are test, but for one that the floor is made from."""
+    """Store masks and predictions; all patients are test, but for one that the baseline is made from."""
     rows, splits = [], []
     drawn = [draw(shape, seed) for seed in range(20)]
     for number in range(scans + 1):
@@ -108,7 +108,7 @@ def main() -> None:
         run("evaluate.gather(study, paths, 'test')")
         end = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 2**10
-    print(f"{arguments.scans} scans of {x} × {y} × {z}, 3 organs, 2 models and the floor, {arguments.shards} shards")
+    print(f"{arguments.scans} scans of {x} × {y} × {z}, 3 organs, 2 models and the baseline, {arguments.shards} shards")
     print(f"{arguments.jobs} jobs: shards {measured - start:.1f} s, tables {end - measured:.1f} s")
     print(f"{1000 * (measured - start) / arguments.scans:.1f} ms a scan; largest process {peak:.0f} MiB")
 

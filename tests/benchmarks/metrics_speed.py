@@ -58,12 +58,12 @@ def make(shape: tuple[int, int, int], seed: int) -> NDArray[np.uint8]:
 
 def run_ours(prediction: NDArray[np.uint8], reference: NDArray[np.uint8]) -> tuple[float, list[list[float]]]:
     from pipeline.core.labels import LabelMap
-    from pipeline.metrics.metrics import Settings, compare_labels
+    from pipeline.metrics.organs import MetricSettings, compare_labels
 
     organs = tuple(f"organ{value}" for value in range(1, len(ORGANS) + 1))
     maps = [LabelMap(data, np.eye(4), organs, False, frozenset(organs)) for data in (prediction, reference)]
     start = time.perf_counter()
-    measured = compare_labels(maps[0], maps[1], SPACING, Settings(tolerances=(TOLERANCE,), causes=False))
+    measured = compare_labels(maps[0], maps[1], SPACING, MetricSettings(tolerances=(TOLERANCE,), causes=False))
     seconds = time.perf_counter() - start
     return seconds, [[m.dice, m.hd95, m.nsd[TOLERANCE]] for m in measured.values()]
 

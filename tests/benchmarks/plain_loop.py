@@ -36,7 +36,7 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.splits import by_part, fold_sides, read_splits
 from pipeline.core.study import Study
 from pipeline.formats.store import read_labels, read_scan
-from pipeline.metrics.metrics import dice
+from pipeline.metrics.overlap import dice
 
 #: Size that scans are brought to.
 SIZE = {2: (256, 256), 3: (48, 64, 48)}

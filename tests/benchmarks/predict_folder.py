@@ -31,7 +31,7 @@ from pipeline.demo.chest import Chest
 from pipeline.demo.film import Technique, develop
 from pipeline.demo.rays import Beam, turn
 from pipeline.inference.champion import read_champion
-from pipeline.metrics.metrics import dice
+from pipeline.metrics.overlap import dice
 
 
 class Watch:

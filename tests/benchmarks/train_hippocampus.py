@@ -82,7 +82,7 @@ def dice_of_test(paths: StudyPaths, model: str, folds: int = 1) -> tuple[list[st
     from pipeline.imaging.preprocessing import decide, prepare, restore
     from pipeline.inference.model_files import load_model
     from pipeline.inference.sliding_window import predict_probabilities
-    from pipeline.metrics.metrics import dice
+    from pipeline.metrics.overlap import dice
 
     networks = [load_model(paths.model(model, fold))[0] for fold in range(folds)]
     _, plan, _ = load_model(paths.model(model, 0))

@@ -33,7 +33,7 @@ from pipeline.core.splits import by_part, fold_sides, read_splits
 from pipeline.core.study import Study
 from pipeline.formats.nnunet import NnunetFolder
 from pipeline.formats.store import read_labels, read_scan
-from pipeline.metrics.metrics import dice
+from pipeline.metrics.overlap import dice
 
 HERE = Path(__file__).resolve().parent
 DATASET = "Dataset004_hippocampus"

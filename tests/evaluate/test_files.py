@@ -13,14 +13,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from pipeline import evaluate
 from pipeline.cli.evaluate import evaluate_files, parse_organs, parse_spacing
 from pipeline.core.errors import EXIT_SOME_FAILED, InputError
 from pipeline.core.files import read_table
 from pipeline.core.labels import LabelMap
-from pipeline.evaluate.pairs import compare_files
+from pipeline.evaluate import compare
 from pipeline.formats.rle.writing import write_masks
 from pipeline.formats.store import write_labels
-from pipeline.metrics.metrics import Settings, organ_metrics
+from pipeline.metrics.organs import MetricSettings, organ_metrics
 
 SHAPE = (14, 12, 9)
 AFFINE = np.diag([1.5, 1.0, 2.0, 1.0])
@@ -54,8 +55,8 @@ def only(rows: list[dict[str, str]], **cells: str) -> dict[str, str]:
 
 
 def test_two_volumes(tmp_path: Path) -> None:
-    compared = compare_files(save(tmp_path / "a.nii.gz", volume(1)), save(tmp_path / "b.nii", volume()))
-    expected = organ_metrics(volume(1) == 1, volume() == 1, (1.5, 1.0, 2.0), Settings())
+    compared = compare(save(tmp_path / "a.nii.gz", volume(1)), save(tmp_path / "b.nii", volume()))
+    expected = organ_metrics(volume(1) == 1, volume() == 1, (1.5, 1.0, 2.0), MetricSettings())
     row = only(compared.rows, organ="1")
     assert float(row["dice"]) == pytest.approx(expected.dice)
     assert float(row["hd95"]) == pytest.approx(expected.hd95)
@@ -64,33 +65,43 @@ def test_two_volumes(tmp_path: Path) -> None:
     assert only(compared.rows, organ="2")["dice"] == "1"
 
 
+def test_figures_are_numbers_where_they_are_defined(tmp_path: Path) -> None:
+    compared = evaluate.compare(
+        str(save(tmp_path / "a.nii", volume() * (volume() == 1))), save(tmp_path / "b.nii", volume())
+    )
+    missed = next(row for row in compared.figures() if row["organ"] == "2")
+    assert (missed["case"], missed["dice"], missed["hd95"]) == ("empty_prediction", 0.0, None)
+    assert set(missed) <= set(compared.columns())
+    assert json.loads(json.dumps(compared.facts()))["scans"] == compared.figures()
+
+
 def test_axis_order_of_the_files_does_not_matter(tmp_path: Path) -> None:
     turned = save(
         tmp_path / "turned.nii.gz",
         volume()[::-1].transpose(1, 0, 2),
         AFFINE @ np.array([[0, -1, 0, SHAPE[0] - 1], [1, 0, 0, 0], [0, 0, 1, 0], [0, 0, 0, 1.0]]),
     )
-    compared = compare_files(turned, save(tmp_path / "plain.nii.gz", volume()))
+    compared = compare(turned, save(tmp_path / "plain.nii.gz", volume()))
     assert {row["dice"] for row in compared.rows} == {"1"}
 
 
 def test_other_shapes_and_places_are_errors(tmp_path: Path) -> None:
     plain = save(tmp_path / "plain.nii.gz", volume())
     with pytest.raises(InputError, match="the prediction is 14 × 12 × 8 and the reference 14 × 12 × 9"):
-        compare_files(save(tmp_path / "short.nii.gz", volume()[..., 1:]), plain)
+        compare(save(tmp_path / "short.nii.gz", volume()[..., 1:]), plain)
     moved = AFFINE.copy()
     moved[0, 3] = 4
     with pytest.raises(InputError, match="different places"):
-        compare_files(save(tmp_path / "moved.nii.gz", volume(), moved), plain)
+        compare(save(tmp_path / "moved.nii.gz", volume(), moved), plain)
     with pytest.raises(InputError, match="hold their spacing"):
-        compare_files(plain, plain, spacing=(1, 1, 1))
+        compare(plain, plain, spacing=(1, 1, 1))
     with pytest.raises(InputError, match="does not exist"):
-        compare_files(tmp_path / "none.png", plain)
+        compare(tmp_path / "none.png", plain)
 
 
 def test_organs_by_value(tmp_path: Path) -> None:
     pair = save(tmp_path / "a.nii.gz", volume(1)), save(tmp_path / "b.nii.gz", volume())
-    compared = compare_files(*pair, organs=parse_organs("2=spleen, 3=kidney"))
+    compared = compare(*pair, organs=parse_organs("2=spleen, 3=kidney"))
     assert [row["organ"] for row in compared.rows] == ["spleen", "kidney"]
     assert only(compared.rows, organ="kidney")["case"] == "both_empty"
     assert parse_organs("liver,spleen") == {1: "liver", 2: "spleen"}
@@ -103,9 +114,9 @@ def test_spacing_of_pictures(tmp_path: Path) -> None:
     pixels = np.zeros((20, 30), np.uint8)
     pixels[5:15, 5:15] = 255
     pair = picture(tmp_path / "a.png", np.roll(pixels, 2, axis=1)), picture(tmp_path / "b.png", pixels)
-    row = compare_files(*pair).rows[0]
+    row = compare(*pair).rows[0]
     assert (row["organ"], row["unit"], row["volume_unit"], row["volume_ref"]) == ("mask", "px", "px²", "100")
-    row = compare_files(*pair, spacing=parse_spacing("0.5,0.25")).rows[0]
+    row = compare(*pair, spacing=parse_spacing("0.5,0.25")).rows[0]
     assert (row["unit"], row["volume_unit"], row["volume_ref"]) == ("mm", "cm²", "0.125")
     assert float(row["centroid_distance"]) == pytest.approx(1.0)
     for wrong in ("a", "1", "0,1", "1,2,3,4", "nan,1"):
@@ -117,11 +128,11 @@ def test_one_organ_goes_by_any_value_and_jpeg_borders(tmp_path: Path) -> None:
     pixels = np.zeros((64, 64), np.uint8)
     pixels[16:40, 16:40] = 1
     jpeg = picture(tmp_path / "a.jpg", pixels * 255, quality=60)
-    compared = compare_files(jpeg, picture(tmp_path / "b.png", pixels))
+    compared = compare(jpeg, picture(tmp_path / "b.png", pixels))
     assert float(compared.rows[0]["dice"]) > 0.98
     photo = np.random.default_rng(0).integers(0, 255, (64, 64)).astype(np.uint8)
     with pytest.raises(InputError, match="a picture, not a mask"):
-        compare_files(picture(tmp_path / "c.png", photo), tmp_path / "b.png")
+        compare(picture(tmp_path / "c.png", photo), tmp_path / "b.png")
 
 
 def test_colours_are_organs(tmp_path: Path) -> None:
@@ -129,7 +140,7 @@ def test_colours_are_organs(tmp_path: Path) -> None:
     pixels[2:5, 2:5] = (255, 0, 0)
     pixels[6:9, 6:9] = (0, 255, 0)
     path = picture(tmp_path / "a.png", pixels)
-    assert [(row["organ"], row["dice"]) for row in compare_files(path, path).rows] == [
+    assert [(row["organ"], row["dice"]) for row in compare(path, path).rows] == [
         ("#00ff00", "1"),
         ("#ff0000", "1"),
     ]
@@ -169,12 +180,12 @@ def test_a_scan_without_prediction_is_counted_where_organs_are_named(tmp_path: P
         save(tmp_path / "ref" / f"{name}.nii.gz", volume())
     save(tmp_path / "pred" / "a.nii.gz", volume())
     save(tmp_path / "pred" / "c.nii.gz", volume())
-    compared = compare_files(tmp_path / "pred", tmp_path / "ref", organs={1: "liver"})
+    compared = compare(tmp_path / "pred", tmp_path / "ref", organs={1: "liver"})
     assert [(row["scan_id"], row["case"]) for row in compared.rows] == [("a", "both"), ("b", "no_prediction")]
     with pytest.raises(InputError, match="no mask has a name in common"):
         save(tmp_path / "other" / "x.nii.gz", volume())
         save(tmp_path / "other" / "y.nii.gz", volume())
-        compare_files(tmp_path / "other", tmp_path / "ref")
+        compare(tmp_path / "other", tmp_path / "ref")
 
 
 def test_folders_of_organs_and_files_of_organs(tmp_path: Path) -> None:
@@ -183,7 +194,7 @@ def test_folders_of_organs_and_files_of_organs(tmp_path: Path) -> None:
             mask = (volume() == value)[:, :, 3].T.astype(np.uint8) * 255
             picture(tmp_path / "nested" / organ / f"{name}.png", mask)
             picture(tmp_path / "joined" / f"{name}__{organ}.png", mask)
-    compared = compare_files(tmp_path / "joined", tmp_path / "nested")
+    compared = compare(tmp_path / "joined", tmp_path / "nested")
     assert {(row["scan_id"], row["organ"], row["dice"]) for row in compared.rows} == {
         (name, organ, "1") for name in ("a", "b") for organ in ("heart", "lung")
     }
@@ -193,13 +204,13 @@ def test_our_own_label_maps_name_their_organs(tmp_path: Path) -> None:
     masks = {"liver": volume() == 1, "spleen": volume() == 2}
     own = LabelMap.from_masks(masks, AFFINE, ("liver", "spleen"), overlapping=True)
     write_labels(tmp_path / "own.nii.gz", own)
-    compared = compare_files(tmp_path / "own.nii.gz", tmp_path / "own.nii.gz")
+    compared = compare(tmp_path / "own.nii.gz", tmp_path / "own.nii.gz")
     assert [row["organ"] for row in compared.rows] == ["liver", "spleen"]
     plain = save(tmp_path / "plain.nii.gz", volume())
     with pytest.raises(InputError, match="--organs") as error:
-        compare_files(plain, tmp_path / "own.nii.gz")
+        compare(plain, tmp_path / "own.nii.gz")
     assert "liver" in str(error.value)
-    compared = compare_files(plain, tmp_path / "own.nii.gz", organs={1: "liver", 2: "spleen"})
+    compared = compare(plain, tmp_path / "own.nii.gz", organs={1: "liver", 2: "spleen"})
     assert {row["dice"] for row in compared.rows} == {"1"}
 
 
@@ -214,14 +225,14 @@ def test_run_lengths_hold_their_place(tmp_path: Path) -> None:
     )
     write_masks(tmp_path / "ref.csv", [("s1", plain, "mm"), ("s2", plain, "mm")])
     write_masks(tmp_path / "pred.csv", [("s1", mirrored, "mm"), ("s2", plain, "mm")])
-    compared = compare_files(tmp_path / "pred.csv", tmp_path / "ref.csv")
+    compared = compare(tmp_path / "pred.csv", tmp_path / "ref.csv")
     assert {(r["scan_id"], r["organ"], r["dice"], r["unit"]) for r in compared.rows} == {
         (scan, organ, "1", "mm") for scan in ("s1", "s2") for organ in ("liver", "spleen")
     }
     assert float(only(compared.rows, scan_id="s1", organ="liver")["volume_ref"]) < (volume() == 1).sum() * 3 / 1000
     save(tmp_path / "files" / "s1.nii.gz", volume())
     save(tmp_path / "files" / "s2.nii.gz", volume())
-    compared = compare_files(tmp_path / "files", tmp_path / "ref.csv", organs={1: "liver", 2: "spleen"})
+    compared = compare(tmp_path / "files", tmp_path / "ref.csv", organs={1: "liver", 2: "spleen"})
     assert {row["dice"] for row in compared.rows} == {"1"}
 
 
@@ -233,8 +244,8 @@ def test_run_lengths_without_size_are_read_on_the_other_sides_grid(tmp_path: Pat
     own = LabelMap.from_masks({"mask": (mask > 0).T[..., None]}, np.eye(4), ("mask",), overlapping=True)
     write_masks(tmp_path / "pred.csv", [("s1", own, "px"), ("s2", own, "px")], "kaggle")
     with pytest.raises(InputError, match="dialect"):
-        compare_files(tmp_path / "pred.csv", tmp_path / "ref")
-    compared = compare_files(tmp_path / "pred.csv", tmp_path / "ref", dialect="kaggle")
+        compare(tmp_path / "pred.csv", tmp_path / "ref")
+    compared = compare(tmp_path / "pred.csv", tmp_path / "ref", dialect="kaggle")
     assert [(row["scan_id"], row["dice"]) for row in compared.rows] == [("s1", "1"), ("s2", "1")]
 
 

@@ -16,10 +16,10 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import read_table, write_table
 from pipeline.core.splits import read_splits
 from pipeline.evaluate import gather, run_shard
-from pipeline.evaluate.floor import mean_shape, training_rows
-from pipeline.evaluate.rows import FLOOR
+from pipeline.evaluate.baseline import mean_shape, training_rows
+from pipeline.evaluate.rows import BASELINE
 from pipeline.formats.store import write_labels
-from pipeline.metrics.metrics import Settings, compare_labels
+from pipeline.metrics.organs import MetricSettings, compare_labels
 from pipeline.metrics.statistics import compare_paired, holm, patient_means
 
 Drawn = Any  # the drawn study of conftest.py
@@ -47,7 +47,7 @@ def test_every_scan_model_and_organ_has_one_row_and_parts_are_apart(make: Make) 
     run(drawn, "oof")
     run(drawn, "test")
     splits = read_splits(drawn.paths.splits)
-    for part, models in (("oof", {"good", "poor", FLOOR}), ("test", {"good", "poor", "champion", FLOOR})):
+    for part, models in (("oof", {"good", "poor", BASELINE}), ("test", {"good", "poor", "champion", BASELINE})):
         rows = per_scan(drawn, part)
         scans = {r["scan_id"] for r in drawn.rows if (splits[r["patient_id"]].split == "test") == (part == "test")}
         keys = [(r["scan_id"], r["model"], r["organ"]) for r in rows]
@@ -65,7 +65,7 @@ def test_rows_hold_what_the_mechanics_say(make: Make) -> None:
         drawn.labels(drawn.shifted(truth, 4)),
         drawn.labels(truth),
         drawn.spacing,
-        Settings(tolerances=(3.0, 1.0, 2.0), lesions=True),
+        MetricSettings(tolerances=(3.0, 1.0, 2.0), lesions=True),
     )
     row = one(rows, scan_id="s00a", model="poor", organ="liver")
     for name in ("dice", "iou", "hd95", "assd", "volume_ref", "centroid_distance"):
@@ -79,6 +79,17 @@ def test_rows_hold_what_the_mechanics_say(make: Make) -> None:
     lesion = one(rows, scan_id="s00a", model="champion", organ="lesion")
     assert (lesion["lesions_found"], lesion["lesions_missed"], lesion["lesion_f1"]) == ("1", "0", "1")
     assert row["sex"] == "F"
+
+
+def test_only_the_manifests_own_columns_travel_into_the_figures(make: Make) -> None:
+    drawn = make()
+    measured = {"greys": "256", "border": "liver", "components_liver": "1", "components_lesion": "1"}
+    rows = [{**row, **measured, "volume_control": "3"} for row in drawn.rows]
+    write_table(drawn.paths.scans_csv, rows, list(rows[0]))
+    run(drawn, "test")
+    columns = set(per_scan(drawn, "test")[0])
+    assert not columns & measured.keys()
+    assert {"sex", "hospital", "volume_control"} <= columns
 
 
 def test_absent_organs_are_left_out_and_counted(make: Make) -> None:
@@ -158,10 +169,10 @@ def test_models_are_compared_by_patient_with_holm_over_organs(make: Make) -> Non
     assert max(row["p_holm"] / row["p"], lesion["p_holm"] / lesion["p"]) == pytest.approx(2)
     assert row["low"] > 0
     assert {r["organ"] for r in facts["paired"]} == {*drawn.organs, "mean"}
-    assert not any(FLOOR in (r["first"], r["second"]) for r in facts["paired"])
+    assert not any(BASELINE in (r["first"], r["second"]) for r in facts["paired"])
 
 
-def test_the_floor_is_made_from_the_training_patients_of_the_fold_alone(make: Make) -> None:
+def test_the_baseline_is_made_from_the_training_patients_of_the_fold_alone(make: Make) -> None:
     drawn = make()
     splits = read_splits(drawn.paths.splits)
     table = read_table(drawn.paths.scans_csv)
@@ -170,8 +181,8 @@ def test_the_floor_is_made_from_the_training_patients_of_the_fold_alone(make: Ma
     assert all(splits[p].split == "development" and splits[p].fold == 1 for p in inside)
     assert {splits[r["patient_id"]].split for r in training_rows(table, splits, "test", None)} == {"development"}
     facts = run(drawn, "test")
-    floor = one(facts["summary"], model=FLOOR, organ="liver", metric="dice")
-    assert 0.5 < floor["mean"] < 1
+    baseline = one(facts["summary"], model=BASELINE, organ="liver", metric="dice")
+    assert 0.5 < baseline["mean"] < 1
 
 
 def test_the_mean_shape_is_the_most_frequent_label(tmp_path: Path, make: Make) -> None:
@@ -277,7 +288,7 @@ def test_a_model_without_predictions_is_named(make: Make) -> None:
         run(drawn, "oof")
 
 
-def test_a_study_that_applies_a_model_has_no_floor_and_no_split(make: Make) -> None:
+def test_a_study_that_applies_a_model_has_no_baseline_and_no_split(make: Make) -> None:
     drawn = make(model="results/else/champion")
     drawn.paths.splits.unlink()
     champion = drawn.paths.predictions("test", "champion")
@@ -305,16 +316,16 @@ def test_ratios_are_compared_with_those_measured_by_hand() -> None:
 
     rows = [
         {"organ": "heart", "model": model, "ctr_ref": str(ref), "ctr_pred": str(ref + off), "ctr": str(ref + 0.01)}
-        for model, off in (("unet", 0.02), (FLOOR, -0.1))
+        for model, off in (("unet", 0.02), (BASELINE, -0.1))
         for ref in (0.4, 0.5, 0.62, math.nan)
     ]
     table = agreement_of_ratios(rows)
     assert [(row["measured"], row["against"]) for row in table] == [
         ("reference masks", "measured by hand"),
         ("unet", "measured by hand"),
-        (FLOOR, "measured by hand"),
+        (BASELINE, "measured by hand"),
         ("unet", "reference masks"),
-        (FLOOR, "reference masks"),
+        (BASELINE, "reference masks"),
     ]
     assert table[0]["mean_absolute_error"] == pytest.approx(0.01)
     assert table[1]["mean_absolute_error"] == pytest.approx(0.01)

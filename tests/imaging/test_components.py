@@ -19,7 +19,7 @@ from pipeline.imaging.components import (
     loss_causes,
     match_lesions,
 )
-from pipeline.metrics.metrics import compare_labels
+from pipeline.metrics.organs import compare_labels
 
 AFFINE = np.eye(4)
 

@@ -12,7 +12,7 @@ from pipeline.core.scan import Array, Scan
 from pipeline.inference.agreement import Passes, between_members, least_dice
 from pipeline.inference.predictor import Predictor
 from pipeline.inference.sliding_window import Forward, slabs, slide, swapped_channels, torch_forward
-from pipeline.metrics.metrics import dice
+from pipeline.metrics.overlap import dice
 from tests.predict.plans import make_plan
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pipeline.imaging.surfaces import surface_distances
-from pipeline.metrics.metrics import OrganMetrics, Settings, organ_metrics
+from pipeline.metrics.organs import MetricSettings, OrganMetrics, organ_metrics
 
 torch = pytest.importorskip("torch")
 monai = pytest.importorskip("monai.metrics")
@@ -101,7 +101,7 @@ every_case = pytest.mark.parametrize("case", CASES.values(), ids=CASES.keys())
 
 
 def ours(case: Case, **settings: Any) -> OrganMetrics:
-    return organ_metrics(*case, Settings(tolerances=TOLERANCES, **settings))
+    return organ_metrics(*case, MetricSettings(tolerances=TOLERANCES, **settings))
 
 
 def tensors(case: Case) -> tuple[Any, Any, list[float]]:
@@ -189,7 +189,7 @@ def test_a_tolerance_stored_as_32_bit_counts_as_within() -> None:
     reference = np.zeros((12, 12, 12), bool)
     reference[3:8, 3:8, 3:8] = True
     spacing = tuple(float(np.float32(s)) for s in (0.8, 0.8, 0.8))
-    measured = organ_metrics(np.roll(reference, 2, axis=0), reference, spacing, Settings(tolerances=(1.6,)))
+    measured = organ_metrics(np.roll(reference, 2, axis=0), reference, spacing, MetricSettings(tolerances=(1.6,)))
     assert measured.nsd[1.6] == 1.0
     assert measured.hd95 > 1.6
 

@@ -11,11 +11,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-import pipeline.metrics.metrics as metrics
+import pipeline.metrics.overlap as metrics
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.metrics.empty import CONVENTIONS, check_convention, rule_text
-from pipeline.metrics.metrics import Settings, compare_labels, mean_iou_over_thresholds, organ_metrics
+from pipeline.metrics.organs import MetricSettings, compare_labels, organ_metrics
+from pipeline.metrics.overlap import mean_iou_over_thresholds
 
 AFFINE = np.eye(4)
 masks = arrays(bool, (5, 6, 4))
@@ -62,10 +63,10 @@ def test_a_picture_has_areas_and_no_third_axis() -> None:
 
 def test_unknown_spacing_speaks_of_pixels() -> None:
     reference = box((8, 8, 1), (2, 5), (2, 5), (0, 1))
-    measured = organ_metrics(reference, reference, (1, 1, 1), Settings(unit="px"))
+    measured = organ_metrics(reference, reference, (1, 1, 1), MetricSettings(unit="px"))
     assert (measured.unit, measured.volume_unit, measured.volume_ref) == ("px", "px²", 9.0)
     solid = np.ones((4, 4, 4), bool)
-    assert organ_metrics(solid, solid, (1, 1, 1), Settings(unit="px")).volume_unit == "voxels"
+    assert organ_metrics(solid, solid, (1, 1, 1), MetricSettings(unit="px")).volume_unit == "voxels"
 
 
 def test_shapes_must_agree() -> None:

@@ -19,7 +19,7 @@ from pipeline.inference.agreement import AGREEMENT
 from pipeline.inference.champion import read_champion
 from pipeline.inference.model_files import load_model, save_model
 from pipeline.inference.predictor import open_champion
-from pipeline.metrics.metrics import dice
+from pipeline.metrics.overlap import dice
 from pipeline.quality.judge import Verdict
 from tests.predict.studies import make_study
 

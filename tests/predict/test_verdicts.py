@@ -27,7 +27,7 @@ from pipeline.formats.store import write_labels, write_scan
 from pipeline.imaging.preprocessing import prepare
 from pipeline.inference.model_files import build_for, save_model
 from pipeline.inference.predictor import Predictor, open_champion
-from pipeline.metrics.metrics import dice
+from pipeline.metrics.overlap import dice
 from pipeline.quality.judge import Judge, open_judge
 from tests.predict.plans import make_plan
 from tests.predict.studies import SCAN_COLUMNS, make_study

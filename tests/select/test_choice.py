@@ -14,7 +14,7 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.formats.store import write_labels
-from pipeline.metrics.metrics import dice
+from pipeline.metrics.overlap import dice
 from pipeline.quality.evidence import Evidence
 from pipeline.select.choice import choose_models, choose_steps
 from tests.predict.studies import ORGANS, make_study, phantom, write_study

@@ -94,7 +94,7 @@ def open_curves(page: Any, store: Store, address: str, name: str) -> None:
 def test_the_list_of_runs_opens_with_dice_per_organ(reviewed: tuple[Store, str], page: Any, pictures: Path) -> None:
     _, address = reviewed
     page.goto(f"{address}/{tree.page_of('1')}")
-    page.get_by_text("mean shape (floor)").first.wait_for()
+    page.get_by_text("mean shape (baseline)").first.wait_for()
     close_assistant(page)
     page.get_by_text("test Dice/all organs").first.wait_for()
     page.screenshot(path=pictures / "mlflow-runs.png")

@@ -88,7 +88,7 @@ def test_final_figures_stand_with_their_intervals(ready: Ready) -> None:
     assert champion.metrics["out of fold Dice/all organs"] == pytest.approx(0.81)
     assert champion.metrics["test HD95 mm interval/heart high"] == 5.0
     assert run_of(store, "model").data.metrics["out of fold Dice/heart"] == pytest.approx(0.785)
-    assert run_of(store, "floor").data.metrics["test Dice/all organs"] == pytest.approx(0.775)
+    assert run_of(store, "baseline").data.metrics["test Dice/all organs"] == pytest.approx(0.775)
     assert "| **mean of organs** | 0.775 (0.755–0.795) |" in champion.tags["mlflow.note.content"]
     assert "left lung (upper)" in store.client.get_experiment("1").tags["mlflow.note.content"]
 
@@ -180,7 +180,7 @@ def test_the_served_model_finds_what_the_predictor_finds(ready: Ready) -> None:
         assert np.array_equal(mask, masks[row["organ"]])
         assert row["voxels"] == masks[row["organ"]].sum()
         size = row["voxels"] if row["scan"] == 0 else row["voxels"] / 100
-        assert (row["volume"], row["unit"]) == (pytest.approx(size), "px" if row["scan"] == 0 else "cm²")
+        assert (row["volume"], row["unit"]) == (pytest.approx(size), "px²" if row["scan"] == 0 else "cm²")
 
 
 def requests() -> dict[str, Any]:
@@ -265,7 +265,7 @@ def assert_predicts(model: str, root: Path) -> None:
 def test_the_leaderboard_shows_the_best_first(ready: Ready) -> None:
     _, paths, _ = ready
     (board,), how = boards("chest", paths.root)
-    assert {line.name for line in board.lines} == {"unet (version 1, champion)", "unet", "mean shape (floor)"}
+    assert {line.name for line in board.lines} == {"unet (version 1, champion)", "unet", "mean shape (baseline)"}
     assert [line.rank for line in board.lines] == sorted((line.rank for line in board.lines), reverse=True)
     assert next(line for line in board.lines if line.name == "unet").folds == "1/1"
     assert board.lines[0].organs == pytest.approx({"left lung upper": 0.8, "heart": 0.75})

@@ -1,4 +1,4 @@
-"""The floor: what one gets without looking at the image, from the most frequent mask of the training set."""
+"""The baseline: what one gets without looking at the image, from the most frequent mask of the training set."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ def mean_shape(masks: Sequence[Path], study: Study) -> NDArray[np.unsignedintege
     return np.argmax(np.concatenate([background[None], frequency]), axis=0).astype(dtype)
 
 
-class Floor:
+class Baseline:
     """Mean shapes of a part, made once a training set and kept beside the part's figures.
 
     Args:
@@ -101,7 +101,7 @@ class Floor:
         self._shapes: dict[int | None, NDArray[np.unsignedinteger] | None] = {}
 
     def predict(self, patient: str, reference: LabelMap) -> LabelMap | None:
-        """The floor's prediction for a scan of this patient, or ``None`` where there is no training set."""
+        """The baseline's prediction for a scan of this patient, or ``None`` where there is no training set."""
         fold = self._splits[patient].fold if self._part == "oof" else None
         if fold not in self._shapes:
             self._shapes[fold] = self._shape(fold)

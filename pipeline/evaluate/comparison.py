@@ -3,58 +3,92 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from pipeline.core.errors import InputError
+from pipeline.core.files import Cells
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Grid
-from pipeline.evaluate.rows import Cells, measured_rows, missing_rows
+from pipeline.core.units import LengthUnit
+from pipeline.evaluate.rows import measured_rows, missing_rows, table_columns
 from pipeline.evaluate.shard import silent
-from pipeline.evaluate.sources import UNNAMED, Masks, Source, Unit, open_source
-from pipeline.evaluate.tables import Draws, Row, metric_names, summarise, with_means
-from pipeline.metrics.empty import Convention
-from pipeline.metrics.metrics import Settings
+from pipeline.evaluate.sources import UNNAMED, ScanMasks, Source, open_source
+from pipeline.evaluate.tables import Bootstrap, Record, defined, metric_names, summarise, with_means
+from pipeline.metrics.empty import Convention, rule_text
+from pipeline.metrics.organs import MetricSettings
 
 #: The one model of such a comparison.
 PREDICTION = "prediction"
 #: Both sides are on one grid if no corner is off by more than this share of a voxel: header rounding, no shift.
 _ROUNDING = 0.1
+#: Columns that mean nothing where there is one model and no manifest.
+_OWN = {"model", "subgroup", "group"}
+_WORDS = {"scan_id", "patient_id", "model", "organ", "unit", "volume_unit", "case"}
 
 Spacing = tuple[float, ...]
 
 
-@dataclass
+@dataclass(frozen=True)
 class Comparison:
     """What came of comparing two sets of masks.
 
     Attributes:
+        convention: Rule for empty masks.
+        tolerances: Of surface Dice, mm, or pixels where the spacing is unknown.
         rows: Per scan and organ, as in ``per_scan.csv``.
         summary: Over scans, each a patient of its own.
         failed: Scan → why it could not be measured.
-        unmatched: Scans of the prediction that have no reference.
-        tolerances: Of surface Dice.
+        unmatched: Scans of the predictions that have no reference.
     """
 
+    convention: Convention
     tolerances: tuple[float, ...]
-    rows: list[Cells] = field(default_factory=list)
-    summary: list[Row] = field(default_factory=list)
-    failed: dict[str, str] = field(default_factory=dict)
-    unmatched: list[str] = field(default_factory=list)
+    rows: list[Cells]
+    summary: list[Record]
+    failed: dict[str, str]
+    unmatched: list[str]
+
+    def columns(self) -> list[str]:
+        """Columns of the rows, in order."""
+        return table_columns(self.tolerances, lesions=False, ratio=False)
+
+    def figures(self) -> list[Record]:
+        """The rows with numbers as numbers; ``None`` for what is undefined or infinite."""
+        return [{key: _value(key, cell) for key, cell in row.items()} for row in self.rows]
+
+    def facts(self) -> dict[str, Any]:
+        """Everything, as JSON holds it."""
+        return {
+            "convention": self.convention,
+            "rule": rule_text(self.convention),
+            "tolerances": list(self.tolerances),
+            "scans": self.figures(),
+            "summary": defined([{k: v for k, v in row.items() if k not in _OWN} for row in self.summary]),
+            "failed": self.failed,
+            "without_reference": self.unmatched,
+        }
 
 
-def compare_files(
-    prediction: Path,
-    reference: Path,
-    *,
+def _value(key: str, cell: str) -> Any:
+    if key in _WORDS:
+        return cell
+    return None if not cell or cell in {"inf", "-inf"} else float(cell)
+
+
+def compare(
+    predictions: str | Path,
+    references: str | Path,
     organs: Mapping[int, str] | None = None,
+    *,
     spacing: Spacing | None = None,
     convention: Convention = "organseg",
     tolerances: tuple[float, ...] = (1.0, 2.0),
     dialect: str | None = None,
-    draws: Draws | None = None,
+    bootstrap: Bootstrap | None = None,
     say: Callable[[str], None] = silent,
 ) -> Comparison:
     """Measure the masks of two files or two folders.
@@ -63,43 +97,42 @@ def compare_files(
     files it is an error.
 
     Args:
-        prediction: File or folder of masks in any format, or a file of run lengths.
-        reference: The same of the truth.
+        predictions: File or folder of masks in any format, or a file of run lengths.
+        references: The same of the truth.
         organs: Value → organ; by default every value is an organ of its own.
         spacing: mm along each axis, for files that hold none.
         convention: Rule for empty masks.
         tolerances: Of surface Dice.
         dialect: Dialect of files of run lengths that do not name their own.
-        draws: How the bootstrap is drawn.
+        bootstrap: How patients are drawn for the intervals.
         say: Takes a line of progress.
 
     Raises:
         InputError: Nothing is there, or nothing matches.
     """
-    sides = open_source(prediction, dialect), open_source(reference, dialect)
-    names = _matched(*sides)
-    result = Comparison(tolerances)
-    if len(names) > 1:
-        result.unmatched = sorted(set(sides[0].names()) - set(sides[1].names()))
-    alone = len(names) == 1
-    for position, (ours, theirs) in enumerate(names, 1):
+    organs = organs or {}
+    sides = open_source(Path(predictions), dialect), open_source(Path(references), dialect)
+    pairs = _matched(*sides)
+    rows: list[Cells] = []
+    failed: dict[str, str] = {}
+    for position, (ours, theirs) in enumerate(pairs, 1):
         head = {"scan_id": theirs, "patient_id": theirs, "model": PREDICTION}
         try:
             if ours is None:
                 raise InputError("has no prediction", remedy="Files of two folders are matched by name.")
-            first, second = _read_both(sides, ours, theirs, organs or {})
-            result.rows += _measured(head, first, second, organs or {}, spacing, convention, tolerances)
+            first, second = _read_both(sides, ours, theirs, organs)
+            rows += _measured(head, first, second, organs, spacing, convention, tolerances)
         except InputError as error:
-            if alone:
+            if len(pairs) == 1:
                 raise
-            result.failed[theirs] = str(error)
-            if organs:
-                settings = {name: Settings() for name in organs.values()}
-                result.rows += missing_rows(head, organs.values(), settings, flat=False)
-        say(f"{position}/{len(names)} scans measured")
-    metrics = metric_names(result.rows, tolerances)
-    result.summary = summarise(with_means(result.rows, metrics), metrics, draws or Draws())
-    return result
+            failed[theirs] = str(error)
+            settings = {name: MetricSettings() for name in organs.values()}
+            rows += missing_rows(head, organs.values(), settings, flat=False)
+        say(f"{position}/{len(pairs)} scans measured")
+    metrics = metric_names(rows, tolerances)
+    summary = summarise(with_means(rows, metrics), metrics, bootstrap or Bootstrap())
+    unmatched = sorted(set(sides[0].names()) - set(sides[1].names())) if len(pairs) > 1 else []
+    return Comparison(convention, tolerances, rows, summary, failed, unmatched)
 
 
 def _matched(prediction: Source, reference: Source) -> list[tuple[str | None, str]]:
@@ -116,7 +149,9 @@ def _matched(prediction: Source, reference: Source) -> list[tuple[str | None, st
     return [(name if name in known else None, name) for name in theirs]
 
 
-def _read_both(sides: tuple[Source, Source], ours: str, theirs: str, organs: Mapping[int, str]) -> tuple[Masks, Masks]:
+def _read_both(
+    sides: tuple[Source, Source], ours: str, theirs: str, organs: Mapping[int, str]
+) -> tuple[ScanMasks, ScanMasks]:
     """Read both; a side that does not hold its grid is read on the other's."""
     if sides[0].needs_other(ours):
         truth = sides[1].read(theirs, organs, None)
@@ -127,8 +162,8 @@ def _read_both(sides: tuple[Source, Source], ours: str, theirs: str, organs: Map
 
 def _measured(
     head: Mapping[str, str],
-    prediction: Masks,
-    reference: Masks,
+    prediction: ScanMasks,
+    reference: ScanMasks,
     organs: Mapping[int, str],
     spacing: Spacing | None,
     convention: Convention,
@@ -144,7 +179,7 @@ def _measured(
     maps = [_label_map(side, names, reference.grid) for side in (prediction, reference)]
     if maps[0].overlapping != maps[1].overlapping:
         maps = [_label_map(side, names, reference.grid, overlapping=True) for side in (prediction, reference)]
-    settings = Settings(tolerances=tolerances, unit=unit, convention=convention)
+    settings = MetricSettings(tolerances=tolerances, unit=unit, convention=convention)
     return measured_rows(head, maps[0], maps[1], mm, dict.fromkeys(names, settings))
 
 
@@ -152,7 +187,7 @@ def _by_number(name: str) -> tuple[bool, int, str]:
     return (not name.isdecimal(), int(name) if name.isdecimal() else 0, name)
 
 
-def _check_grids(prediction: Masks, reference: Masks) -> None:
+def _check_grids(prediction: ScanMasks, reference: ScanMasks) -> None:
     sizes = [" × ".join(str(n) for n in side.grid.shape) for side in (prediction, reference)]
     if sizes[0] != sizes[1]:
         raise InputError(f"the prediction is {sizes[0]} and the reference {sizes[1]}", remedy="Resample one of them.")
@@ -163,7 +198,7 @@ def _check_grids(prediction: Masks, reference: Masks) -> None:
         )
 
 
-def _renamed(prediction: Masks, reference: Masks) -> tuple[Masks, Masks]:
+def _renamed(prediction: ScanMasks, reference: ScanMasks) -> tuple[ScanMasks, ScanMasks]:
     """Give a single organ on both sides one name: 1 here and 255 there is the same organ."""
     names = list(prediction.organs), list(reference.organs)
     if len(names[0]) <= 1 and len(names[1]) <= 1 and len({*names[0], *names[1]}) == 2:
@@ -187,7 +222,7 @@ def _renamed(prediction: Masks, reference: Masks) -> tuple[Masks, Masks]:
     return prediction, reference
 
 
-def _spacing(grid: Grid, unit: Unit, given: Spacing | None) -> tuple[Spacing, Unit]:
+def _spacing(grid: Grid, unit: LengthUnit, given: Spacing | None) -> tuple[Spacing, LengthUnit]:
     if given is None:
         return (grid.spacing, "mm") if unit == "mm" else ((1.0, 1.0, 1.0), "px")
     if unit == "mm":
@@ -200,7 +235,7 @@ def _spacing(grid: Grid, unit: Unit, given: Spacing | None) -> tuple[Spacing, Un
     return (*given, 1.0)[:3], "mm"
 
 
-def _label_map(side: Masks, names: Sequence[str], grid: Grid, *, overlapping: bool | None = None) -> LabelMap:
+def _label_map(side: ScanMasks, names: Sequence[str], grid: Grid, *, overlapping: bool | None = None) -> LabelMap:
     masks = {name: side.organs.get(name, np.zeros(grid.shape, bool)) for name in names}
     return LabelMap.from_masks(
         masks,
