@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.columns import IMAGE_COLUMNS
 from pipeline.core.errors import InputError
 from pipeline.core.files import write_table
 from pipeline.core.scan import Modality, Scan, permute, to_canonical
@@ -18,7 +19,7 @@ from pipeline.core.study import Ingest, Study
 from pipeline.formats.store import write_scan
 from pipeline.formats.table import PASSED_OVER, Found, find_scans, list_files
 from pipeline.formats.worker import KilledError, Worker
-from pipeline.ingest import MEASURED, quiet
+from pipeline.ingest import quiet
 from pipeline.ingest.quality import RejectedError, check_voxels, measure_scan, scan_findings
 from pipeline.ingest.reasons import scrub
 
@@ -88,7 +89,7 @@ def ingest_alone(
             reader.worker.close()
     good = [item.cells for item in outcomes if item.read]
     bad = [item.cells for item in outcomes if not item.read]
-    write_table(out / "scans.csv", good, ["scan_id", *MEASURED, "findings"])
+    write_table(out / "scans.csv", good, ["scan_id", *IMAGE_COLUMNS, "findings"])
     write_table(out / "rejected.csv", bad, ["scan_id", "kind", "files", "code", "reason"])
     return outcomes
 
