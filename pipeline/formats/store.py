@@ -15,8 +15,7 @@ import numpy as np
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Grid, Scan
-from pipeline.formats.nifti.packing import write_packed
-from pipeline.formats.nifti.writer import COMMENT, nifti_parts
+from pipeline.formats.nifti.writer import COMMENT, nifti_parts, write_packed
 
 if TYPE_CHECKING:
     import nibabel as nib

@@ -10,8 +10,7 @@ import numpy as np
 
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Grid, Scan
-from pipeline.formats.nifti.packing import write_packed
-from pipeline.formats.nifti.writer import nifti_parts
+from pipeline.formats.nifti.writer import nifti_parts, write_packed
 
 
 def stored_grid(scan: Scan) -> Grid:

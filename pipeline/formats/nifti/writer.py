@@ -1,14 +1,21 @@
-"""NIfTI-1 files as bytes: what nibabel writes, byte for byte, without loading it or copying the voxels."""
+"""NIfTI-1 files as nibabel writes them, byte for byte, without loading it or copying the voxels.
+
+nibabel takes 0.3 s and 37 MiB to load (with it comes pydicom), more than a scan takes to write: ingestion of one DICOM
+series of 24 slices would need 1.46 s instead of 0.91 s, so the 348 bytes of the header are made here.
+"""
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+from isal import igzip
 from numpy.typing import NDArray
 
+from pipeline.core.files import whole_file
 from pipeline.core.scan import Array
 from pipeline.core.space import CHUNK, laid_out, row_chunks
 
@@ -16,8 +23,21 @@ _HEADER = 348
 #: NIfTI-1 data type codes (nifti1.h).
 _CODES = {"u1": 2, "i2": 4, "i4": 8, "f4": 16, "f8": 64, "i1": 256, "u2": 512, "u4": 768, "i8": 1024, "u8": 1280}
 _MILLIMETRES = 2
+#: Of ISA-L's levels, 0 to 3: on scans 2 packs as well as 3, or better, and faster.
+_LEVEL = 2
 COMMENT = 6  # extension code of a plain text comment
 _SCANNER = 1  # qform and sform code: coordinates of the scanner
+
+
+def write_packed(path: Path, parts: Iterable[bytes | memoryview]) -> None:
+    """Write a gzip file without name and time, so that equal data give equal files; whole or not at all."""
+    with (
+        whole_file(path) as part,
+        open(part, "wb") as stream,
+        igzip.IGzipFile("", "wb", _LEVEL, stream, mtime=0) as packed,
+    ):
+        for piece in parts:
+            packed.write(piece)
 
 
 def nifti_parts(
