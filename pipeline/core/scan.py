@@ -17,6 +17,10 @@ Array = NDArray[Any]
 #: Voxel index → RAS+ mm of a frontal radiograph or a photograph as it is shown: columns run to the patient's left,
 #: rows run to the feet. Millimetres are 1 until a spacing is known.
 FRONTAL_AFFINE = np.array([[-1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+#: Signs between our RAS+ and the LPS of DICOM and ITK, for points and directions, in either direction.
+LPS = np.array([-1.0, -1.0, 1.0])
+#: The same for affines: ``LPS_TO_RAS @ affine`` turns voxel index → LPS mm into voxel index → RAS+ mm.
+LPS_TO_RAS = np.diag([*LPS, 1.0])
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import gzip
 import re
 import zlib
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,7 @@ import numpy as np
 from pipeline.core.errors import InputError
 from pipeline.core.scan import Modality, Scan
 from pipeline.core.study import Ingest
+from pipeline.formats.found import UNOPENED, Found
 
 _PICTURES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"II*\0": "tiff", b"MM\0*": "tiff"}
 _OTHER = {
@@ -31,33 +32,6 @@ _VR = {
     b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"OB", b"OW", b"PN", b"SH",
     b"SL", b"SQ", b"SS", b"ST", b"TM", b"UI", b"UL", b"UN", b"US", b"UT",
 }  # fmt: skip
-
-
-#: Codes of what is passed over in a folder without being a failure.
-PASSED_OVER = {"not_an_image", "no_image", "not_a_scan", "copy"}
-#: Kind of a file that could not even be opened.
-UNOPENED = "unopened file"
-
-
-@dataclass(frozen=True)
-class Found:
-    """Something found in a path: a scan to read, or an object passed over.
-
-    Attributes:
-        source: First file of it. It may identify a patient: for the terminal only.
-        kind: What it is, in words that name nobody.
-        files: How many files it takes.
-        read: Reads the scan in the file's axis order; ``None`` for what is passed over.
-        reason: Why it is passed over.
-        code: Short name of the reason.
-    """
-
-    source: Path
-    kind: str
-    files: int = 1
-    read: Callable[[], Scan] | None = None
-    reason: str = ""
-    code: str = ""
 
 
 def sniff(path: Path) -> str:

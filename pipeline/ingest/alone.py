@@ -16,8 +16,9 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import write_table
 from pipeline.core.scan import Modality, Scan, permute, to_canonical
 from pipeline.core.study import Ingest, Study
+from pipeline.formats.found import PASSED_OVER, Found
 from pipeline.formats.store import write_scan
-from pipeline.formats.table import PASSED_OVER, Found, find_scans, list_files
+from pipeline.formats.table import find_scans, list_files
 from pipeline.formats.worker import KilledError, Worker
 from pipeline.ingest import quiet
 from pipeline.ingest.quality import RejectedError, check_voxels, measure_scan, scan_findings

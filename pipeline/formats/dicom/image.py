@@ -152,6 +152,11 @@ class Instance(Header):
         return (-(1 << stored - 1), (1 << stored - 1) - 1) if self.signed else (0, (1 << stored) - 1)
 
     @property
+    def rescale(self) -> tuple[float, float]:
+        """RescaleSlope and RescaleIntercept; a slope of 0 is none."""
+        return self.number("RescaleSlope") or 1.0, self.number("RescaleIntercept") or 0.0
+
+    @property
     def position(self) -> Array | None:
         """ImagePositionPatient, LPS mm."""
         values = self.numbers("ImagePositionPatient")

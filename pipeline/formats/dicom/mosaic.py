@@ -12,7 +12,6 @@ from pipeline.core.scan import Array
 from pipeline.formats.dicom.elements import SIEMENS_CSA, SIEMENS_TILES
 from pipeline.formats.dicom.image import Instance
 from pipeline.formats.dicom.planes import Plane, in_plane, separators
-from pipeline.formats.dicom.radiograph import rescale
 
 
 def mosaic_planes(instance: Instance) -> list[Plane]:
@@ -48,7 +47,7 @@ def mosaic_planes(instance: Instance) -> list[Plane]:
             orientation,
             spacing,
             abs(step),
-            rescale(instance),
+            instance.rescale,
             separators(instance),
             instance.number("InstanceNumber") or 0.0,
         )

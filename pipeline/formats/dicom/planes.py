@@ -11,7 +11,6 @@ from pipeline.core.errors import InputError
 from pipeline.core.scan import Array
 from pipeline.formats.dicom.elements import GE_B, SIEMENS_B, numbers_of
 from pipeline.formats.dicom.image import Instance
-from pipeline.formats.dicom.radiograph import rescale
 
 
 @dataclass(frozen=True)
@@ -68,7 +67,7 @@ def plane_of(instance: Instance) -> Plane | None:
         orientation,
         in_plane(instance.numbers("PixelSpacing")),
         step_of(instance.number("SpacingBetweenSlices"), instance.number("SliceThickness")),
-        rescale(instance),
+        instance.rescale,
         separators(instance),
         instance.number("InstanceNumber") or 0.0,
     )

@@ -129,7 +129,7 @@ def modality_values(stored: NDArray[Any], instance: Instance) -> tuple[NDArray[A
             except (IndexError, KeyError, ValueError, TypeError, AttributeError, NotImplementedError):
                 raise InputError("the modality LUT is damaged") from None
         return values, table[0], table[1]
-    slope, intercept = rescale(instance)
+    slope, intercept = instance.rescale
     ends = sorted((slope * low + intercept, slope * high + intercept))
     return linear(smallest_exact(stored), slope, intercept, low, high), ends[0], ends[1]
 
@@ -142,13 +142,6 @@ def _lut_values(item: Any, highest: int) -> tuple[float, float]:
         data = np.frombuffer(data, "<u2" if wide else "u1")
     table = np.asarray(data)
     return float(table.min()), float(max(int(table.max()), highest))
-
-
-def rescale(instance: Instance) -> tuple[float, float]:
-    """RescaleSlope and RescaleIntercept; a slope of 0 is none."""
-    slope = instance.number("RescaleSlope")
-    intercept = instance.number("RescaleIntercept")
-    return (1.0 if slope is None or slope == 0 else slope), (0.0 if intercept is None else intercept)
 
 
 def _windowed(
@@ -190,7 +183,7 @@ def _ends(values: NDArray[Any], instance: Instance) -> tuple[float, float]:
     """The range that values can take after the modality transform."""
     if instance.has("ModalityLUTSequence"):
         return float(values.min()), float(values.max())
-    slope, intercept = rescale(instance)
+    slope, intercept = instance.rescale
     ends = sorted(slope * end + intercept for end in instance.stored_range)
     return ends[0], ends[1]
 

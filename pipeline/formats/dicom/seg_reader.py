@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from pipeline.core.errors import InputError
-from pipeline.core.scan import Scan
+from pipeline.core.scan import LPS, Scan
 from pipeline.core.study import Ingest, Organ
 from pipeline.formats.dicom.enhanced import enhanced_planes
 from pipeline.formats.dicom.header import element_numbers, lenient
@@ -21,7 +21,6 @@ from pipeline.formats.dicom.image import Instance, NoImageError, read_instance
 from pipeline.formats.dicom.pixels import read_stored
 from pipeline.formats.dicom.planes import Plane
 
-_LPS = np.array([-1.0, -1.0, 1.0])
 #: A frame lies on the grid if it is off by less than this share of a voxel.
 _OFF_GRID = 0.1
 
@@ -169,10 +168,10 @@ def _place(mask: NDArray[np.bool_], inside: NDArray[np.bool_], plane: Plane | No
         return
     to_index = np.linalg.inv(scan.affine)
     steps = np.stack([plane.directions[0] * plane.spacing[0], plane.directions[1] * plane.spacing[1]])
-    along = (steps * _LPS) @ to_index[:3, :3].T
+    along = (steps * LPS) @ to_index[:3, :3].T
     ends = np.array(inside.shape[::-1])
     turned = np.abs(along - np.rint(along)).max(axis=1) * ends
-    origin = to_index[:3, :3] @ (plane.position * _LPS) + to_index[:3, 3]
+    origin = to_index[:3, :3] @ (plane.position * LPS) + to_index[:3, 3]
     if (turned > 2 * _OFF_GRID).any() or np.abs(origin - np.rint(origin)).max() > _OFF_GRID:
         raise InputError("the segmentation lies on another grid than the scan")
     rows, columns = np.nonzero(inside)

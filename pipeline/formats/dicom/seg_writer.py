@@ -29,12 +29,11 @@ from pydicom.uid import (
 from pipeline.core.errors import InputError
 from pipeline.core.files import whole_file
 from pipeline.core.labels import LabelMap
-from pipeline.core.scan import Array, Scan
+from pipeline.core.scan import LPS, Array, Scan
 from pipeline.formats.dicom.codes import code_of
 from pipeline.formats.nifti.labels import stored_grid
 
 KEY_VARIABLE = "ORGANSEG_UID_KEY"
-LPS = np.diag([-1.0, -1.0, 1.0])
 # The date that stands for "not told" where the standard wants one.
 DRAWN = "1.2.826.0.1.3680043.10.511.3."  # root of UIDs that highdicom draws
 NO_DATE, NO_TIME = "19000101", "000000"
@@ -195,7 +194,7 @@ def source_instances(scan_id: str, scan: Scan, key: str) -> list[Dataset]:
         InputError: Rows and columns are not perpendicular.
     """
     grid = stored_grid(scan)
-    columns, rows, across = np.asarray(grid.affine, float)[:3, :3].T @ LPS
+    columns, rows, across = np.asarray(grid.affine, float)[:3, :3].T * LPS
     if abs(columns @ rows) > 1e-3 * np.linalg.norm(columns) * np.linalg.norm(rows):
         raise InputError("the scan's rows and columns are not perpendicular, which DICOM cannot say")
     pixels, slope, intercept = _stored_values(_frames(scan.to_stored(scan.voxels[0])), scan)
@@ -213,7 +212,7 @@ def source_instances(scan_id: str, scan: Scan, key: str) -> list[Dataset]:
         if scan.is_flat:
             _flat_spacing(instance, scan)
         else:
-            place = (np.asarray(grid.affine) @ [0, 0, index, 1])[:3] @ LPS
+            place = (np.asarray(grid.affine) @ [0, 0, index, 1])[:3] * LPS
             instance.ImagePositionPatient = _decimals(place)
             instance.ImageOrientationPatient = _decimals([*columns / spacing[0], *rows / spacing[1]])
             instance.PixelSpacing = _decimals([spacing[1], spacing[0]])

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
-from pipeline.core.scan import Array, Modality, Scan
+from pipeline.core.scan import LPS_TO_RAS, Array, Modality, Scan
 from pipeline.core.study import Ingest
 from pipeline.formats.dicom.image import Instance
 from pipeline.formats.dicom.pixels import read_stored
@@ -20,7 +20,6 @@ from pipeline.formats.dicom.planes import Plane
 from pipeline.formats.exact import linear, smallest_exact
 from pipeline.formats.limits import check_size
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 #: Two slices are at one place if they are closer than this, mm.
 _SAME_PLACE = 0.01
 #: Distances between slices may differ by this share, and in-plane positions by this share of a pixel: header rounding.
@@ -96,7 +95,7 @@ def affine_of(volume: Volume) -> tuple[Array, dict[str, Any]]:
     affine[:3, 1] = first.directions[1] * first.spacing[1]
     affine[:3, 2] = step
     affine[:3, 3] = first.position
-    return _LPS_TO_RAS @ affine, notes
+    return LPS_TO_RAS @ affine, notes
 
 
 def read_volumes(volumes: Sequence[Volume], modality: Modality, options: Ingest) -> Scan:
