@@ -57,7 +57,7 @@ def mosaic_planes(instance: Instance) -> list[Plane]:
 
 def _layout(instance: Instance) -> tuple[int, Array]:
     """Number of tiles and the direction in which their slices follow each other, LPS."""
-    element = instance.elements.get(SIEMENS_CSA)
+    element = instance.header.found.get(SIEMENS_CSA)
     if element is None or not element.value:
         raise InputError("a Siemens mosaic without the CSA header that says how its tiles lie")
     with warnings.catch_warnings():
