@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from pipeline.core.errors import InputError
+from pipeline.core.labels import OrganMasks
 from pipeline.core.scan import LPS, Scan
 from pipeline.core.study import Ingest, Organ
 from pipeline.formats.dicom.enhanced import enhanced_planes
@@ -25,7 +26,7 @@ from pipeline.formats.dicom.planes import Plane
 _OFF_GRID = 0.1
 
 
-def read_seg(path: Path, scan: Scan, organs: Mapping[str, Organ], options: Ingest) -> dict[str, NDArray[np.bool_]]:
+def read_seg(path: Path, scan: Scan, organs: Mapping[str, Organ], options: Ingest) -> OrganMasks:
     """Read a binary or fractional segmentation object; fractions of one half and more are inside.
 
     Segments are matched with organs by label, alias or SNOMED code, else by number. Frames may come in any order,
@@ -56,7 +57,7 @@ def read_seg(path: Path, scan: Scan, organs: Mapping[str, Organ], options: Inges
         by_number[number].append(frame)
     names = match_segments(segments, set(by_number), organs, options)
     planes = None if scan.is_flat and not _has_places(instance) else enhanced_planes(instance)
-    masks: dict[str, NDArray[np.bool_]] = {}
+    masks: OrganMasks = {}
     for number, frames in by_number.items():
         organ = names.get(number)
         if organ is None:
