@@ -168,17 +168,20 @@ class Scan:
         """The unit of every length measured on this scan."""
         return "px" if self.spacing_source == "unknown" else "mm"
 
-    def canonical(self) -> Scan:
+    def canonical(self, *, view: bool = False) -> Scan:
         """The same scan with axes nearest to RAS+; pictures stay as they are shown. ``stored`` keeps the old grid.
 
-        Long volumes are copied into an unnamed file (:func:`~pipeline.core.space.laid_out`).
+        Args:
+            view: Leave the voxels where they lie. Else they are brought in order, long volumes in an unnamed file
+                (:func:`~pipeline.core.space.laid_out`).
         """
         if self.is_flat:
             return replace(self, stored=self.stored or self.grid)
         axes, flips = to_canonical(self.grid)
+        turned = permute(self.voxels, axes, flips)
         return replace(
             self,
-            voxels=laid_out(permute(self.voxels, axes, flips)),
+            voxels=turned if view else laid_out(turned),
             affine=self.grid.permuted(axes, flips).affine,
             stored=self.stored or self.grid,
         )

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -155,12 +156,10 @@ def find_scans(files: Sequence[Path], modality: Modality | None, options: Ingest
             continue
         if kind == "dicom":
             dicom.append(file)
-        elif kind == "nifti":
-            found += _nifti(file, modality, options)
-        elif kind == "itk":
-            found.append(Found(file, "NRRD or MetaImage volume", read=_itk(file, modality, options)))
-        elif kind in {"png", "jpeg", "tiff"}:
-            found.append(Found(file, f"{kind.upper()} picture", read=_raster(file, modality, options)))
+        elif kind in _READERS:
+            title, read = _READERS[kind]
+            if not file.name.endswith((".img", ".img.gz")):  # the header beside it counts
+                found.append(Found(file, title, read=partial(read, file, modality, options)))
         else:
             found.append(_not_an_image(file, kind))
     if dicom:
@@ -224,34 +223,32 @@ def _not_an_image(file: Path, kind: str) -> Found:
     return Found(file, words, reason=f"is {words}, not an image", code="not_an_image")
 
 
-def _nifti(file: Path, modality: Modality | None, options: Ingest) -> Iterable[Found]:
-    if file.name.endswith((".img", ".img.gz")):
-        return []
+def _nifti(file: Path, modality: Modality | None, options: Ingest) -> Scan:
+    from pipeline.formats.nifti.reader import read_nifti
 
-    def read() -> Scan:
-        from pipeline.formats.nifti.reader import read_nifti
-
-        return read_nifti(file, modality or "mri", options)
-
-    return [Found(file, "NIfTI volume", read=read)]
+    return read_nifti(file, modality or "mri", options)
 
 
-def _itk(file: Path, modality: Modality | None, options: Ingest) -> Callable[[], Scan]:
-    def read() -> Scan:
-        from pipeline.formats.itk import read_itk
+def _itk(file: Path, modality: Modality | None, options: Ingest) -> Scan:
+    from pipeline.formats.itk import read_itk
 
-        return read_itk(file, modality or "mri", options)
-
-    return read
+    return read_itk(file, modality or "mri", options)
 
 
-def _raster(file: Path, modality: Modality | None, options: Ingest) -> Callable[[], Scan]:
-    def read() -> Scan:
-        from pipeline.formats.pictures.borders import crop_borders
-        from pipeline.formats.pictures.reader import is_colour, read_raster
+def _picture(file: Path, modality: Modality | None, options: Ingest) -> Scan:
+    from pipeline.formats.pictures.borders import crop_borders
+    from pipeline.formats.pictures.reader import is_colour, read_raster
 
-        kind = modality or ("photo" if is_colour(file, options) else "xray")
-        scan = read_raster(file, kind, options)
-        return crop_borders(scan) if options.crop_borders and kind == "xray" else scan
+    kind = modality or ("photo" if is_colour(file, options) else "xray")
+    scan = read_raster(file, kind, options)
+    return crop_borders(scan) if options.crop_borders and kind == "xray" else scan
 
-    return read
+
+#: What :func:`sniff` calls a file of one scan → what it is, in words, and its reader.
+_READERS: dict[str, tuple[str, Callable[[Path, Modality | None, Ingest], Scan]]] = {
+    "nifti": ("NIfTI volume", _nifti),
+    "itk": ("NRRD or MetaImage volume", _itk),
+    "png": ("PNG picture", _picture),
+    "jpeg": ("JPEG picture", _picture),
+    "tiff": ("TIFF picture", _picture),
+}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -33,24 +33,15 @@ from pipeline.formats.dicom.elements import (
 _WANTED: list[BaseTag | int] = [Tag(tag) for tag in WANTED]
 
 
-def lenient() -> AbstractContextManager[None]:
+@contextmanager
+def lenient() -> Iterator[None]:
     """Let pydicom read values that break the standard, without its warnings: what matters is checked here."""
     if pydicom.config.settings.reading_validation_mode == pydicom.config.IGNORE:
-        return nullcontext()
-    return _without_warnings()
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    settings = pydicom.config.settings
-    before = settings.reading_validation_mode
-    settings.reading_validation_mode = pydicom.config.IGNORE
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        settings.reading_validation_mode = before
+        yield
+        return
+    with pydicom.config.disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def read_header(path: Path) -> Dataset:
