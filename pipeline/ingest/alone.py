@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 from pipeline.core.columns import IMAGE_COLUMNS
@@ -117,6 +117,11 @@ class _Reader:
         self.found = self.worker.call("pipeline.ingest.alone:find", {"files": files, **self.request}, seconds)
         self._looked = self.worker.starts
 
+    def look_at(self, files: list[str]) -> None:
+        """Look at these files before the next scan is read, where that was not done yet."""
+        if self.files != files:
+            self.files, self._looked = files, -1
+
     def probe(self, file: str) -> str | None:
         """Why a file cannot even be looked at, or ``None``."""
         try:
@@ -184,26 +189,24 @@ def _look(readers: Sequence[_Reader], files: list[str]) -> dict[str, str]:
 
 def _convert_all(readers: Sequence[_Reader], targets: Sequence[Path | None]) -> list[dict[str, Any] | None]:
     """Convert every scan that has a target, each reader taking the next one."""
+    wanted = [(index, target) for index, target in enumerate(targets) if target is not None]
+    busy = readers[: max(1, min(len(readers), len(wanted) // _FEWEST_EACH))]
+    idle: SimpleQueue[_Reader] = SimpleQueue()
+    for reader in busy:
+        reader.look_at(readers[0].files)
+        idle.put(reader)
+
+    def work(job: tuple[int, Path]) -> dict[str, Any]:
+        reader = idle.get()
+        try:
+            return reader.convert(*job)
+        finally:
+            idle.put(reader)
+
     answers: list[dict[str, Any] | None] = [None] * len(targets)
-    waiting = deque(index for index, target in enumerate(targets) if target is not None)
-    files = readers[0].files
-
-    def work(reader: _Reader) -> None:
-        if reader.files != files:
-            reader.files, reader._looked = files, -1
-        while waiting:
-            try:
-                index = waiting.popleft()
-            except IndexError:
-                return
-            target = targets[index]
-            if target is not None:
-                answers[index] = reader.convert(index, target)
-
-    busy = readers[: max(1, min(len(readers), len(waiting) // _FEWEST_EACH))]
     with ThreadPoolExecutor(len(busy)) as pool:
-        for done in [pool.submit(work, reader) for reader in busy]:
-            done.result()
+        for (index, _), answer in zip(wanted, pool.map(work, wanted), strict=True):
+            answers[index] = answer
     return answers
 
 

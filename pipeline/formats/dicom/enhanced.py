@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,28 @@ def enhanced_planes(instance: Instance) -> list[Plane]:
     Raises:
         InputError: A frame has no position, orientation or spacing, or there are fewer groups than frames.
     """
+    return [_plane(instance, index, groups) for index, groups in enumerate(functional_groups(instance))]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The functional groups of a frame: its own, and those that it shares with all."""
+
+    own: Dataset
+    shared: Dataset | None
+
+    def macro(self, name: str) -> Dataset:
+        """The item of a functional group; empty where there is none."""
+        with lenient():
+            return _first(self.own, name) or _first(self.shared, name) or Dataset()
+
+
+def functional_groups(instance: Instance) -> list[Groups]:
+    """The functional groups of each frame.
+
+    Raises:
+        InputError: There are none, or not as many as frames.
+    """
     frames = instance.shape[0]
     with lenient():
         shared = _first(instance.dataset, "SharedFunctionalGroupsSequence")
@@ -27,7 +50,7 @@ def enhanced_planes(instance: Instance) -> list[Plane]:
         raise InputError(f"holds {frames} frames without positions (no functional groups)")
     if len(per_frame) != frames:
         raise InputError(f"holds {frames} frames and positions of {len(per_frame)}")
-    return [_plane(instance, index, group, shared) for index, group in enumerate(per_frame)]
+    return [Groups(group, shared) for group in per_frame]
 
 
 def _first(dataset: Dataset | None, name: str) -> Dataset | None:
@@ -41,10 +64,8 @@ def _first(dataset: Dataset | None, name: str) -> Dataset | None:
         raise InputError(f"{name} is damaged") from None
 
 
-def _plane(instance: Instance, index: int, group: Dataset, shared: Dataset | None) -> Plane:
-    def macro(name: str) -> Dataset:
-        with lenient():
-            return _first(group, name) or _first(shared, name) or Dataset()
+def _plane(instance: Instance, index: int, groups: Groups) -> Plane:
+    macro = groups.macro
 
     def number(name: str, element: str) -> float | None:
         values = element_numbers(macro(name), element)

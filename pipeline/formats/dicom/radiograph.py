@@ -136,7 +136,7 @@ def modality_values(stored: NDArray[Any], instance: Instance) -> tuple[NDArray[A
         return values, table[0], table[1]
     slope, intercept = instance.rescale
     ends = sorted((slope * low + intercept, slope * high + intercept))
-    return linear(smallest_exact(stored), slope, intercept, low, high), ends[0], ends[1]
+    return linear(smallest_exact(stored), slope, intercept, (low, high)), ends[0], ends[1]
 
 
 def _lut_values(item: Any, highest: int) -> tuple[float, float]:

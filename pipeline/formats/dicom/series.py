@@ -292,15 +292,9 @@ def _voxels(volume: Volume) -> NDArray[Any]:
             stack = np.empty((len(volume.planes), *pixels.shape), pixels.dtype)
         stack = stack.astype(np.result_type(stack, pixels), copy=False)
         stack[index] = pixels
-    kind = stack.dtype
     scales = {plane.scale for plane in volume.planes}
     if len(scales) == 1:
-        slope, intercept = scales.pop()
-        if (slope, intercept) != (1.0, 0.0):
-            if kind.kind in "iu":
-                stack = linear(stack, slope, intercept, int(stack.min()), int(stack.max()))
-            else:
-                stack = (stack.astype(np.float64) * slope + intercept).astype(np.float32)
+        stack = linear(stack, *scales.pop())
     else:
         factors = np.array([plane.scale for plane in volume.planes])
         stack = (stack * factors[:, :1, None] + factors[:, 1:, None]).astype(np.float32)
