@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,21 +14,16 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import read_json, read_table, write_json, write_table
 from pipeline.core.manifest import Manifest, Row, load_manifest, manifest_path
 from pipeline.core.paths import StudyPaths
+from pipeline.core.say import Say, quiet
 from pipeline.core.shards import read_shard
 from pipeline.core.study import Study, data_root
 from pipeline.formats.worker import KilledError, Worker
 from pipeline.ingest.cohort import cohort_findings
 from pipeline.ingest.reasons import rejection
 
-Say = Callable[[str], None]
-
 REJECTED = ("scan_id", "patient_id", "line", "code", "reason")
 _FACTS = "facts.json"
 _ONE = "pipeline.ingest.one"
-
-
-def quiet(line: str) -> None:
-    """Say nothing."""
 
 
 def columns(study: Study, extra: tuple[str, ...] = ()) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +14,7 @@ from typing import Any
 from pipeline.core.columns import IMAGE_COLUMNS
 from pipeline.core.errors import InputError
 from pipeline.core.files import write_table
+from pipeline.core.say import Say, quiet
 from pipeline.core.scan import Modality
 from pipeline.core.study import Ingest, Study
 from pipeline.formats.found import PASSED_OVER, Found
@@ -21,7 +22,6 @@ from pipeline.formats.limits import LOOKING_AT_ONE, PROBING
 from pipeline.formats.store import write_scan
 from pipeline.formats.table import find_scans, list_files
 from pipeline.formats.worker import KilledError, Worker
-from pipeline.ingest import quiet
 from pipeline.ingest.quality import RejectedError, check_voxels, measure_scan, scan_findings
 from pipeline.ingest.reasons import scrub
 
@@ -59,7 +59,7 @@ def ingest_alone(
     out: Path,
     modality: Modality | None,
     options: Ingest | None = None,
-    say: Callable[[str], None] = quiet,
+    say: Say = quiet,
 ) -> list[Outcome]:
     """Read every scan in files and folders; write ``scans/*.nii.gz``, ``scans.csv`` and ``rejected.csv`` in ``out``.
 

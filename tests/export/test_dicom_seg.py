@@ -108,11 +108,11 @@ def test_a_radiograph_names_the_sides_it_runs_to(tmp_path: Path, row: str, colum
     from dataclasses import replace
 
     from pipeline.core.errors import InputError
-    from pipeline.formats.dicom.radiograph import _TOWARDS
+    from pipeline.formats.dicom.radiograph import TOWARDS
 
     scan, masks = phantom(3, True)
     affine = scan.affine.copy()
-    affine[:3, 0], affine[:3, 1] = np.multiply(_TOWARDS[row], 0.5), np.multiply(_TOWARDS[column], 0.7)
+    affine[:3, 0], affine[:3, 1] = np.multiply(TOWARDS[row], 0.5), np.multiply(TOWARDS[column], 0.7)
     affine[:3, 2] = np.cross(affine[:3, 1], affine[:3, 0]) / 0.35
     scan = replace(scan, affine=affine, stored=None)
     labels = LabelMap.from_masks(masks, affine, list(masks), overlapping=True)

@@ -16,7 +16,7 @@ from pipeline.formats.exact import linear, smallest_exact
 from pipeline.formats.pictures.borders import crop_borders
 
 #: Unit vectors in RAS of the letters of PatientOrientation, which speak of the patient's sides (LPS letters).
-_TOWARDS = {"L": (-1, 0, 0), "R": (1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "H": (0, 0, 1), "F": (0, 0, -1)}
+TOWARDS = {"L": (-1, 0, 0), "R": (1, 0, 0), "A": (0, 1, 0), "P": (0, -1, 0), "H": (0, 0, 1), "F": (0, 0, -1)}
 
 
 def read_picture(instance: Instance, modality: Modality, options: Ingest) -> Scan:
@@ -179,8 +179,8 @@ def _placed(instance: Instance, spacing: tuple[float, float], notes: dict[str, A
     """Affine of a picture: as PatientOrientation says where it does, else as a frontal view is shown."""
     affine = FRONTAL_AFFINE.copy()
     letters = [word.upper()[:1] for word in instance.words("PatientOrientation")]
-    if len(letters) == 2 and all(letter in _TOWARDS for letter in letters):
-        row, column = (np.asarray(_TOWARDS[letter], float) for letter in letters)
+    if len(letters) == 2 and all(letter in TOWARDS for letter in letters):
+        row, column = (np.asarray(TOWARDS[letter], float) for letter in letters)
         if row @ column == 0:
             affine[:3, 0], affine[:3, 1], affine[:3, 2] = row, column, np.cross(column, row)
             if letters != ["L", "F"]:

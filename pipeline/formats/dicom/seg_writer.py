@@ -31,6 +31,7 @@ from pipeline.core.files import whole_file
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import LPS, Array, Scan
 from pipeline.formats.dicom.codes import code_of
+from pipeline.formats.dicom.radiograph import TOWARDS
 from pipeline.formats.nifti.labels import stored_grid
 from pipeline.imaging.pictures import rgb
 
@@ -231,8 +232,7 @@ def _flat_spacing(instance: Dataset, scan: Scan) -> None:
 def _towards(affine: Array) -> list[str]:
     """The patient's sides that a picture's rows and columns run to, as PatientOrientation wants them."""
     directions = np.asarray(affine, float)[:3, :2].T
-    axes = np.abs(directions).argmax(axis=1)
-    return [("LR", "PA", "FH")[axis][int(one[axis] > 0)] for axis, one in zip(axes, directions, strict=True)]
+    return [max(TOWARDS, key=lambda letter: float(one @ TOWARDS[letter])) for one in directions]
 
 
 def _stored_values(frames: Array) -> tuple[Array, float, float]:
