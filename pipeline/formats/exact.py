@@ -41,21 +41,20 @@ def smallest_integer(low: int, high: int) -> np.dtype[Any]:
     return np.dtype(np.float32)
 
 
-def linear(data: NDArray[Any], slope: float, intercept: float, low: int, high: int) -> NDArray[Any]:
-    """``slope × data + intercept``, in integers where slope and intercept are whole numbers, else in float32.
+def linear(data: NDArray[Any], slope: float, intercept: float, ends: tuple[int, int] | None = None) -> NDArray[Any]:
+    """``slope × data + intercept``: of integers as integers where slope and intercept are whole, else in float32.
 
     Args:
-        data: Integers.
+        data: Integers or floats.
         slope: Factor.
         intercept: Added after multiplying.
-        low: Smallest value that ``data`` may take.
-        high: Largest value that ``data`` may take.
+        ends: Smallest and largest value that integers may take; by default those that occur.
     """
     if slope == 1 and intercept == 0:
         return data
-    if float(slope).is_integer() and float(intercept).is_integer():
-        ends = sorted((int(slope) * low + int(intercept), int(slope) * high + int(intercept)))
-        kind = smallest_integer(*ends)
+    if data.dtype.kind in "iu" and float(slope).is_integer() and float(intercept).is_integer():
+        low, high = ends or (int(data.min()), int(data.max()))
+        kind = smallest_integer(*sorted((int(slope) * low + int(intercept), int(slope) * high + int(intercept))))
         if kind.kind in "iu":
             return (data.astype(np.int64) * int(slope) + int(intercept)).astype(kind)
     return (data.astype(np.float64) * slope + intercept).astype(np.float32)

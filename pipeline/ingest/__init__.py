@@ -4,34 +4,26 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.columns import scan_columns
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_json, read_table, write_json, write_table
 from pipeline.core.manifest import Manifest, Row, load_manifest, manifest_path
 from pipeline.core.paths import StudyPaths
+from pipeline.core.say import Say, quiet
 from pipeline.core.shards import read_shard
 from pipeline.core.study import Study, data_root
 from pipeline.formats.worker import KilledError, Worker
 from pipeline.ingest.cohort import cohort_findings
 from pipeline.ingest.reasons import rejection
 
-Say = Callable[[str], None]
-
 REJECTED = ("scan_id", "patient_id", "line", "code", "reason")
-MEASURED = (
-    *("modality", "channels", "size_x", "size_y", "size_z", "spacing_x", "spacing_y", "spacing_z", "spacing_source"),
-    *("orientation", "low", "high", "saturated", "greys"),
-)
 _FACTS = "facts.json"
 _ONE = "pipeline.ingest.one"
-
-
-def quiet(line: str) -> None:
-    """Say nothing."""
 
 
 def columns(study: Study, extra: tuple[str, ...] = ()) -> list[str]:
@@ -40,15 +32,13 @@ def columns(study: Study, extra: tuple[str, ...] = ()) -> list[str]:
     Raises:
         InputError: A column of the manifest has the name of one that ingestion fills in.
     """
-    fixed = ["scan_id", "patient_id", "shard", "split", "fold", "labelled", *MEASURED]
-    fixed += ["organs", "annotated", "border", "findings"]
-    organs = [f"{what}_{organ}" for what in ("volume", "components") for organ in study.organs]
-    taken = sorted({*fixed, *organs} & set(extra))
+    own = scan_columns(study.organs)
+    taken = sorted(set(own) & set(extra))
     if taken:
         raise InputError(
             f"the manifest has a column {taken[0]!r}, which ingestion fills in itself", remedy="Rename the column."
         )
-    return [*fixed, *organs, *extra]
+    return [*own, *extra]
 
 
 def run_shard(study: Study, paths: StudyPaths, shard: int, say: Say = quiet) -> None:

@@ -4,26 +4,27 @@ from __future__ import annotations
 
 import itertools
 import os
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
+from pipeline.core.columns import IMAGE_COLUMNS
 from pipeline.core.errors import InputError
 from pipeline.core.files import write_table
-from pipeline.core.scan import Modality, Scan, permute, to_canonical
+from pipeline.core.say import Say, quiet
+from pipeline.core.scan import Modality
 from pipeline.core.study import Ingest, Study
+from pipeline.formats.found import PASSED_OVER, Found
+from pipeline.formats.limits import LOOKING_AT_ONE, PROBING
 from pipeline.formats.store import write_scan
-from pipeline.formats.table import PASSED_OVER, Found, find_scans, list_files
+from pipeline.formats.table import find_scans, list_files
 from pipeline.formats.worker import KilledError, Worker
-from pipeline.ingest import MEASURED, quiet
 from pipeline.ingest.quality import RejectedError, check_voxels, measure_scan, scan_findings
 from pipeline.ingest.reasons import scrub
 
-_PROBE_SECONDS = 10.0
-_SECONDS_A_FILE = 0.1
 #: More readers wait for the disk, not for processors; each has its own copy of the headers.
 _MOST_READERS = 4
 #: A further reader pays for its look through the files only if it has this many scans to read.
@@ -58,7 +59,7 @@ def ingest_alone(
     out: Path,
     modality: Modality | None,
     options: Ingest | None = None,
-    say: Callable[[str], None] = quiet,
+    say: Say = quiet,
 ) -> list[Outcome]:
     """Read every scan in files and folders; write ``scans/*.nii.gz``, ``scans.csv`` and ``rejected.csv`` in ``out``.
 
@@ -88,7 +89,7 @@ def ingest_alone(
             reader.worker.close()
     good = [item.cells for item in outcomes if item.read]
     bad = [item.cells for item in outcomes if not item.read]
-    write_table(out / "scans.csv", good, ["scan_id", *MEASURED, "findings"])
+    write_table(out / "scans.csv", good, ["scan_id", *IMAGE_COLUMNS, "findings"])
     write_table(out / "rejected.csv", bad, ["scan_id", "kind", "files", "code", "reason"])
     return outcomes
 
@@ -112,14 +113,19 @@ class _Reader:
     def look(self, files: list[str]) -> None:
         """Find the scans among files."""
         self.files = files
-        seconds = self.worker.seconds + _SECONDS_A_FILE * len(files)
+        seconds = self.worker.seconds + LOOKING_AT_ONE * len(files)
         self.found = self.worker.call("pipeline.ingest.alone:find", {"files": files, **self.request}, seconds)
         self._looked = self.worker.starts
+
+    def look_at(self, files: list[str]) -> None:
+        """Look at these files before the next scan is read, where that was not done yet."""
+        if self.files != files:
+            self.files, self._looked = files, -1
 
     def probe(self, file: str) -> str | None:
         """Why a file cannot even be looked at, or ``None``."""
         try:
-            self.worker.call("pipeline.ingest.alone:find", {"files": [file], **self.request}, _PROBE_SECONDS)
+            self.worker.call("pipeline.ingest.alone:find", {"files": [file], **self.request}, PROBING)
         except InputError as error:
             return error.what
         return None
@@ -183,26 +189,24 @@ def _look(readers: Sequence[_Reader], files: list[str]) -> dict[str, str]:
 
 def _convert_all(readers: Sequence[_Reader], targets: Sequence[Path | None]) -> list[dict[str, Any] | None]:
     """Convert every scan that has a target, each reader taking the next one."""
+    wanted = [(index, target) for index, target in enumerate(targets) if target is not None]
+    busy = readers[: max(1, min(len(readers), len(wanted) // _FEWEST_EACH))]
+    idle: SimpleQueue[_Reader] = SimpleQueue()
+    for reader in busy:
+        reader.look_at(readers[0].files)
+        idle.put(reader)
+
+    def work(job: tuple[int, Path]) -> dict[str, Any]:
+        reader = idle.get()
+        try:
+            return reader.convert(*job)
+        finally:
+            idle.put(reader)
+
     answers: list[dict[str, Any] | None] = [None] * len(targets)
-    waiting = deque(index for index, target in enumerate(targets) if target is not None)
-    files = readers[0].files
-
-    def work(reader: _Reader) -> None:
-        if reader.files != files:
-            reader.files, reader._looked = files, -1
-        while waiting:
-            try:
-                index = waiting.popleft()
-            except IndexError:
-                return
-            target = targets[index]
-            if target is not None:
-                answers[index] = reader.convert(index, target)
-
-    busy = readers[: max(1, min(len(readers), len(waiting) // _FEWEST_EACH))]
     with ThreadPoolExecutor(len(busy)) as pool:
-        for done in [pool.submit(work, reader) for reader in busy]:
-            done.result()
+        for (index, _), answer in zip(wanted, pool.map(work, wanted), strict=True):
+            answers[index] = answer
     return answers
 
 
@@ -212,15 +216,6 @@ def find(files: list[str], modality: Modality | None, options: str) -> list[dict
     return [
         {"source": str(f.source), "kind": f.kind, "files": f.files, "reason": f.reason, "code": f.code} for f in _found
     ]
-
-
-def _upright(scan: Scan) -> Scan:
-    """As :meth:`Scan.canonical`, with voxels that are a view: the writer copies them, and once is enough."""
-    if scan.is_flat:
-        return scan.canonical()
-    axes, flips = to_canonical(scan.grid)
-    affine = scan.grid.permuted(axes, flips).affine
-    return replace(scan, voxels=permute(scan.voxels, axes, flips), affine=affine, stored=scan.grid)
 
 
 #: In the worker: what :func:`find` found last.
@@ -236,7 +231,7 @@ def convert(index: int, target: str) -> dict[str, Any]:
     item = _found[index]
     if item.read is None:
         raise InputError("is passed over")
-    scan = _upright(item.read())
+    scan = item.read().canonical(view=True)  # the writer copies the voxels, and once is enough
     try:
         check_voxels(scan, Study(modality=scan.modality, organs={"organ": {}}))  # type: ignore[dict-item]
     except RejectedError as error:

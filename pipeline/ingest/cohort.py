@@ -80,15 +80,8 @@ def _outliers(cells: Sequence[Mapping[str, Any]], found: list[list[Finding]]) ->
         # Sizes and grey ranges spread by factors, not by sums; asinh is a logarithm that takes zero and negatives.
         values = np.arcsinh(raw) if column in {"low", "high"} else np.log(np.maximum(raw, 1e-9))
         for index in np.flatnonzero(np.abs(robust_z(values, 0.05)) > _OUTLIER):
-            code = "outlier_grey" if column in {"low", "high"} else "outlier_size"
-            found[int(index)].append(
-                Finding(
-                    code,
-                    f"{words} are far from the study's"
-                    if code == "outlier_grey"
-                    else f"{words} is far from the study's",
-                )
-            )
+            code, verb = ("outlier_grey", "are") if column in {"low", "high"} else ("outlier_size", "is")
+            found[int(index)].append(Finding(code, f"{words} {verb} far from the study's"))
 
 
 def _missing(study: Study, cells: Sequence[Mapping[str, Any]], found: list[list[Finding]]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from pipeline.core.errors import InputError
 from pipeline.formats.dicom.header import element_numbers, lenient
 from pipeline.formats.dicom.image import Instance, directions
 from pipeline.formats.dicom.planes import Plane, in_plane, step_of
-from pipeline.formats.dicom.radiograph import rescale
 
 
 def enhanced_planes(instance: Instance) -> list[Plane]:
@@ -19,6 +19,28 @@ def enhanced_planes(instance: Instance) -> list[Plane]:
 
     Raises:
         InputError: A frame has no position, orientation or spacing, or there are fewer groups than frames.
+    """
+    return [_plane(instance, index, groups) for index, groups in enumerate(functional_groups(instance))]
+
+
+@dataclass(frozen=True)
+class Groups:
+    """The functional groups of a frame: its own, and those that it shares with all."""
+
+    own: Dataset
+    shared: Dataset | None
+
+    def macro(self, name: str) -> Dataset:
+        """The item of a functional group; empty where there is none."""
+        with lenient():
+            return _first(self.own, name) or _first(self.shared, name) or Dataset()
+
+
+def functional_groups(instance: Instance) -> list[Groups]:
+    """The functional groups of each frame.
+
+    Raises:
+        InputError: There are none, or not as many as frames.
     """
     frames = instance.shape[0]
     with lenient():
@@ -28,7 +50,7 @@ def enhanced_planes(instance: Instance) -> list[Plane]:
         raise InputError(f"holds {frames} frames without positions (no functional groups)")
     if len(per_frame) != frames:
         raise InputError(f"holds {frames} frames and positions of {len(per_frame)}")
-    return [_plane(instance, index, group, shared) for index, group in enumerate(per_frame)]
+    return [Groups(group, shared) for group in per_frame]
 
 
 def _first(dataset: Dataset | None, name: str) -> Dataset | None:
@@ -42,10 +64,8 @@ def _first(dataset: Dataset | None, name: str) -> Dataset | None:
         raise InputError(f"{name} is damaged") from None
 
 
-def _plane(instance: Instance, index: int, group: Dataset, shared: Dataset | None) -> Plane:
-    def macro(name: str) -> Dataset:
-        with lenient():
-            return _first(group, name) or _first(shared, name) or Dataset()
+def _plane(instance: Instance, index: int, groups: Groups) -> Plane:
+    macro = groups.macro
 
     def number(name: str, element: str) -> float | None:
         values = element_numbers(macro(name), element)
@@ -57,7 +77,7 @@ def _plane(instance: Instance, index: int, group: Dataset, shared: Dataset | Non
         raise InputError(f"frame {index + 1} has no position in the patient")
     slope = number("PixelValueTransformationSequence", "RescaleSlope")
     intercept = number("PixelValueTransformationSequence", "RescaleIntercept")
-    scale = rescale(instance) if slope is None else (slope or 1.0, intercept or 0.0)
+    scale = instance.rescale if slope is None else (slope or 1.0, intercept or 0.0)
     return Plane(
         instance,
         index,

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
 from pipeline.formats.decoders import Decoded, decode
-from pipeline.formats.dicom.elements import BIG_ENDIAN
+from pipeline.formats.dicom.elements import BIG_ENDIAN, NATIVE
 from pipeline.formats.dicom.image import Instance
 
 _JPEG_EXTENDED = "1.2.840.10008.1.2.4.51"
@@ -24,27 +24,19 @@ def read_stored(instance: Instance) -> NDArray[Any]:
     Raises:
         InputError: The pixels are damaged, cut short, or in a transfer syntax without a decoder.
     """
-    if instance.compressed and instance.offset >= 0:
-        pixels = _decompressed(instance)
-    elif _is_plain(instance):
-        pixels = _plain(instance)
-    else:
-        pixels = _decompressed(instance)
+    lie_open = not instance.compressed and instance.header.offset >= 0 and instance.shape[3] == 1
+    pixels = _plain(instance) if lie_open and instance.bits[0] >= 8 else _decompressed(instance)
     return _clear_unused(pixels.reshape(instance.shape), instance)
 
 
-def _is_plain(instance: Instance) -> bool:
-    """Whether the pixels lie in the file as whole numbers or floats of one sample."""
-    return instance.offset >= 0 and instance.shape[3] == 1 and instance.bits[0] >= 8
-
-
 def _plain(instance: Instance) -> NDArray[Any]:
+    """Pixels that lie in the file as whole numbers or floats of one sample."""
     kinds = {"FloatPixelData": "f", "DoubleFloatPixelData": "f"}
-    kind = kinds.get(instance.keyword, "i" if instance.signed else "u")
-    order = ">" if instance.syntax == BIG_ENDIAN else "<"
+    kind = kinds.get(instance.header.keyword, "i" if instance.signed else "u")
+    order = ">" if instance.header.syntax == BIG_ENDIAN else "<"
     dtype = np.dtype(f"{order}{kind}{instance.bits[0] // 8}")
     count = math.prod(instance.shape)
-    pixels = np.fromfile(instance.path, dtype, count, offset=instance.offset)
+    pixels = np.fromfile(instance.path, dtype, count, offset=instance.header.offset)
     if pixels.size < count:
         raise InputError("the file was cut short while it was read")
     return pixels.astype(dtype.newbyteorder("="), copy=False)
@@ -54,28 +46,22 @@ def _decompressed(instance: Instance) -> NDArray[Any]:
     """Pixels that need one of pydicom's decoders."""
     about = {
         "path": str(instance.path),
-        "offset": instance.offset,
-        "length": instance.length,
-        "syntax": instance.syntax,
-        "compressed": instance.compressed,
-        "bits": instance.bits[1],
+        "offset": instance.header.offset,
+        "length": instance.header.length,
+        "syntax": instance.header.syntax,
         "options": _decoder_options(instance),
     }
     return decode("pipeline.formats.dicom.pixels:decompressed", about)[0]
 
 
-def decompressed(
-    path: str, offset: int, length: int | None, syntax: str, compressed: bool, bits: int, options: dict[str, Any]
-) -> Decoded:
-    """Pixels of one object, by one of pydicom's decoders; the arguments are those of an :class:`Instance`.
+def decompressed(path: str, offset: int, length: int | None, syntax: str, options: dict[str, Any]) -> Decoded:
+    """Pixels of one object, by one of pydicom's decoders.
 
     Args:
         path: The file.
         offset: Where the pixels start; -1 where the file is deflated as a whole.
         length: Their bytes, where they are native.
         syntax: UID of the transfer syntax.
-        compressed: Whether they are encapsulated.
-        bits: Bits that a sample takes.
         options: What the decoder is told.
 
     Raises:
@@ -91,9 +77,9 @@ def decompressed(
         decoder = get_decoder(syntax)
     except (NotImplementedError, ValueError):
         raise InputError(f"no decoder for transfer syntax {name}") from None
-    if compressed and not decoder.is_available and offset >= 0:
+    if syntax not in NATIVE and not decoder.is_available and offset >= 0:
         raise InputError(f"no decoder for transfer syntax {name} is installed")
-    plugin = _plugin(syntax, bits, decoder.available_plugins)
+    plugin = _plugin(syntax, options["bits_stored"], decoder.available_plugins)
     try:
         with lenient(), open(path, "rb") as stream:
             if offset < 0:
@@ -142,7 +128,7 @@ def _decoder_options(instance: Instance) -> dict[str, Any]:
         "pixel_representation": int(instance.signed),
         "photometric_interpretation": instance.text("PhotometricInterpretation") or "MONOCHROME2",
         "planar_configuration": int(instance.number("PlanarConfiguration") or 0),
-        "pixel_keyword": instance.keyword,
+        "pixel_keyword": instance.header.keyword,
     }
 
 

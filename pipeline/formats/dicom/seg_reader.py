@@ -6,27 +6,26 @@ import re
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from pipeline.core.errors import InputError
-from pipeline.core.scan import Scan
+from pipeline.core.labels import OrganMasks
+from pipeline.core.scan import LPS, Scan
 from pipeline.core.study import Ingest, Organ
-from pipeline.formats.dicom.enhanced import enhanced_planes
+from pipeline.formats.dicom.enhanced import Groups, enhanced_planes, functional_groups
 from pipeline.formats.dicom.header import element_numbers, lenient
 from pipeline.formats.dicom.image import Instance, NoImageError, read_instance
 from pipeline.formats.dicom.pixels import read_stored
 from pipeline.formats.dicom.planes import Plane
 
-_LPS = np.array([-1.0, -1.0, 1.0])
 #: A frame lies on the grid if it is off by less than this share of a voxel.
 _OFF_GRID = 0.1
 
 
-def read_seg(path: Path, scan: Scan, organs: Mapping[str, Organ], options: Ingest) -> dict[str, NDArray[np.bool_]]:
+def read_seg(path: Path, scan: Scan, organs: Mapping[str, Organ], options: Ingest) -> OrganMasks:
     """Read a binary or fractional segmentation object; fractions of one half and more are inside.
 
     Segments are matched with organs by label, alias or SNOMED code, else by number. Frames may come in any order,
@@ -53,17 +52,19 @@ def read_seg(path: Path, scan: Scan, organs: Mapping[str, Organ], options: Inges
     fractional = instance.text("SegmentationType").upper() == "FRACTIONAL"
     inside = stored >= 0.5 * top if fractional else stored != 0
     by_number: dict[int, list[int]] = defaultdict(list)
-    for frame, number in enumerate(_frame_segments(instance)):
-        by_number[number].append(frame)
+    frames = functional_groups(instance)
+    for index, groups in enumerate(frames):
+        by_number[_segment_of(groups)].append(index)
     names = match_segments(segments, set(by_number), organs, options)
-    planes = None if scan.is_flat and not _has_places(instance) else enhanced_planes(instance)
-    masks: dict[str, NDArray[np.bool_]] = {}
-    for number, frames in by_number.items():
+    placed = not scan.is_flat or any(groups.macro("PlanePositionSequence") for groups in frames)
+    planes = enhanced_planes(instance) if placed else None
+    masks: OrganMasks = {}
+    for number, own in by_number.items():
         organ = names.get(number)
         if organ is None:
             continue
         mask = masks.setdefault(organ, np.zeros(scan.shape, bool))
-        for frame in frames:
+        for frame in own:
             _place(mask, inside[frame], planes[frame] if planes else None, scan)
     return masks
 
@@ -97,20 +98,12 @@ def _segments(instance: Instance) -> dict[int, list[str]]:
     return named
 
 
-def _frame_segments(instance: Instance) -> list[int]:
-    """For each frame the number of its segment."""
-    with lenient():
-        shared = instance.dataset.get("SharedFunctionalGroupsSequence") or [Dataset()]
-        frames = []
-        for group in instance.dataset.get("PerFrameFunctionalGroupsSequence") or []:
-            item = group.get("SegmentIdentificationSequence") or shared[0].get("SegmentIdentificationSequence")
-            numbers = element_numbers(item[0], "ReferencedSegmentNumber") if item else ()
-            if not numbers:
-                raise InputError("a frame of the segmentation object names no segment")
-            frames.append(int(numbers[0]))
-    if len(frames) != instance.shape[0]:
-        raise InputError(f"holds {instance.shape[0]} frames and describes {len(frames)}")
-    return frames
+def _segment_of(groups: Groups) -> int:
+    """The number of a frame's segment."""
+    numbers = element_numbers(groups.macro("SegmentIdentificationSequence"), "ReferencedSegmentNumber")
+    if not numbers:
+        raise InputError("a frame of the segmentation object names no segment")
+    return int(numbers[0])
 
 
 def match_segments(
@@ -148,15 +141,6 @@ def _plain(word: str) -> str:
     return re.sub(r"[^a-z0-9]", "", word.lower())
 
 
-def _has_places(instance: Instance) -> bool:
-    with lenient():
-        groups: list[Any] = [
-            *(instance.dataset.get("PerFrameFunctionalGroupsSequence") or []),
-            *(instance.dataset.get("SharedFunctionalGroupsSequence") or []),
-        ]
-    return any(group.get("PlanePositionSequence") for group in groups)
-
-
 def _place(mask: NDArray[np.bool_], inside: NDArray[np.bool_], plane: Plane | None, scan: Scan) -> None:
     """Add a frame ``(rows, columns)`` to a mask on the scan's grid."""
     if plane is None:
@@ -169,10 +153,10 @@ def _place(mask: NDArray[np.bool_], inside: NDArray[np.bool_], plane: Plane | No
         return
     to_index = np.linalg.inv(scan.affine)
     steps = np.stack([plane.directions[0] * plane.spacing[0], plane.directions[1] * plane.spacing[1]])
-    along = (steps * _LPS) @ to_index[:3, :3].T
+    along = (steps * LPS) @ to_index[:3, :3].T
     ends = np.array(inside.shape[::-1])
     turned = np.abs(along - np.rint(along)).max(axis=1) * ends
-    origin = to_index[:3, :3] @ (plane.position * _LPS) + to_index[:3, 3]
+    origin = to_index[:3, :3] @ (plane.position * LPS) + to_index[:3, 3]
     if (turned > 2 * _OFF_GRID).any() or np.abs(origin - np.rint(origin)).max() > _OFF_GRID:
         raise InputError("the segmentation lies on another grid than the scan")
     rows, columns = np.nonzero(inside)
