@@ -13,7 +13,8 @@ from pipeline.core.files import read_table
 from pipeline.core.manifest import SCAN_ID
 from pipeline.core.scan import Modality, Scan
 from pipeline.core.study import Ingest
-from pipeline.formats.table import PASSED_OVER, UNOPENED, read_scan_file, read_scans
+from pipeline.formats.found import PASSED_OVER, UNOPENED
+from pipeline.formats.table import read_scan_file, read_scans
 from pipeline.inference.champion import Reading
 
 #: GiB that reading one scan may take at least, as in ingestion; where the machine has more, that.

@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from pipeline.core.scan import Array, Grid
 
 IGNORE = "(ignore)"
+#: Organ → its mask, ``(X, Y, Z)``.
+OrganMasks = dict[str, NDArray[np.bool_]]
 
 
 @dataclass(frozen=True)

@@ -18,6 +18,10 @@ Array = NDArray[Any]
 #: Voxel index → RAS+ mm of a frontal radiograph or a photograph as it is shown: columns run to the patient's left,
 #: rows run to the feet. Millimetres are 1 until a spacing is known.
 FRONTAL_AFFINE = np.array([[-1.0, 0, 0, 0], [0, 0, 1, 0], [0, -1, 0, 0], [0, 0, 0, 1]])
+#: Signs between our RAS+ and the LPS of DICOM and ITK, for points and directions, in either direction.
+LPS = np.array([-1.0, -1.0, 1.0])
+#: The same for affines: ``LPS_TO_RAS @ affine`` turns voxel index → LPS mm into voxel index → RAS+ mm.
+LPS_TO_RAS = np.diag([*LPS, 1.0])
 
 
 @dataclass(frozen=True)
@@ -165,17 +169,20 @@ class Scan:
         """The unit of every length measured on this scan."""
         return length_unit(self.spacing_source)
 
-    def canonical(self) -> Scan:
+    def canonical(self, *, view: bool = False) -> Scan:
         """The same scan with axes nearest to RAS+; pictures stay as they are shown. ``stored`` keeps the old grid.
 
-        Long volumes are copied into an unnamed file (:func:`~pipeline.core.space.laid_out`).
+        Args:
+            view: Leave the voxels where they lie. Else they are brought in order, long volumes in an unnamed file
+                (:func:`~pipeline.core.space.laid_out`).
         """
         if self.is_flat:
             return replace(self, stored=self.stored or self.grid)
         axes, flips = to_canonical(self.grid)
+        turned = permute(self.voxels, axes, flips)
         return replace(
             self,
-            voxels=laid_out(permute(self.voxels, axes, flips)),
+            voxels=turned if view else laid_out(turned),
             affine=self.grid.permuted(axes, flips).affine,
             stored=self.stored or self.grid,
         )

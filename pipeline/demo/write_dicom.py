@@ -11,6 +11,7 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as DicomSequence
 from pydicom.uid import DigitalXRayImageStorageForPresentation, ExplicitVRLittleEndian, MRImageStorage, generate_uid
 
+from pipeline.core.scan import LPS_TO_RAS
 from pipeline.demo.rays import Array
 
 FAMILY = ("Phantom", "Mannequin", "Dummy", "Specimen", "Placeholder", "Example")
@@ -178,7 +179,7 @@ def write_mr(
         without: A slice to leave out.
     """
     folder.mkdir(parents=True)
-    lps = np.diag([-1.0, -1, 1, 1]) @ affine
+    lps = LPS_TO_RAS @ affine
     spacing = np.linalg.norm(lps[:3, :3], axis=0)
     along_row, along_column, normal = (lps[:3, :3] / spacing).T
     scale = float(np.percentile(voxels, 99.5))

@@ -16,7 +16,8 @@ from PIL import Image
 from pipeline.core.files import whole_file
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Scan
-from pipeline.formats.nifti.labels import stored_grid, write_label_files, write_nifti
+from pipeline.formats.nifti.labels import stored_grid, write_label_files
+from pipeline.formats.nifti.writer import write_nifti
 from pipeline.formats.pictures.borders import uncropped
 
 FOLDER, IMAGES, MASKS = "correction", "images", "masks"

@@ -22,9 +22,9 @@ import numpy as np
 
 from pipeline.core.scan import Array
 from pipeline.core.space import LONG
+from pipeline.formats.limits import STARTING
 from pipeline.formats.worker import KilledError, Worker
 
-STARTING = 120.0  # seconds that a fresh process may take to be there
 #: What a decoder gives: its array, and JSON values that belong to it.
 Decoded = tuple[Array, dict[str, Any]]
 

@@ -8,13 +8,11 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.errors import InputError
-from pipeline.core.scan import Array, Modality, Scan
+from pipeline.core.scan import LPS_TO_RAS, Array, Modality, Scan
 from pipeline.core.study import Ingest
 from pipeline.formats.decoders import Decoded, decode
 from pipeline.formats.exact import smallest_exact
 from pipeline.formats.limits import check_size
-
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def read_itk(path: Path, modality: Modality, options: Ingest) -> Scan:
@@ -99,7 +97,7 @@ def _affine(image: Any) -> Array:
     affine = np.eye(4)
     affine[:axes, :axes] = direction * np.asarray(image.GetSpacing()[:axes], float)
     affine[:axes, 3] = image.GetOrigin()[:axes]
-    affine = _LPS_TO_RAS @ affine
+    affine = LPS_TO_RAS @ affine
     if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-9:
         raise InputError("the header has no usable geometry")
     return affine

@@ -1,13 +1,19 @@
-"""Bounds that a reader checks before it allocates, so that a header's promise costs nothing."""
+"""Limits of reading: the sizes that a header may promise, seconds and memory."""
 
 from __future__ import annotations
 
 import math
+import resource
 from collections.abc import Sequence
+from contextlib import suppress
 
 from pipeline.core.errors import InputError
 from pipeline.core.study import Ingest
 
+#: Seconds that a fresh process may take to be there; that a look at each of many files may take; at one file alone.
+STARTING, LOOKING_AT_ONE, PROBING = 120.0, 0.1, 10.0
+#: Seconds between the caller's limit and the moment when a worker without a caller ends itself.
+GRACE = 5
 #: The largest factor by which deflate can shrink data (RFC 1951: 258 bytes in 2 bits).
 DEFLATE_LIMIT = 1032
 
@@ -47,3 +53,16 @@ def check_compressed(promised: int, stored: int) -> None:
     """
     if promised > stored * DEFLATE_LIMIT:
         raise InputError(f"the header promises {promised:,} bytes, more than {stored:,} compressed bytes can hold")
+
+
+def limit_memory(gib: float) -> None:
+    """Let the address space grow by ``gib`` beyond what the process has now."""
+    try:
+        with open("/proc/self/statm") as stream:
+            now = int(stream.read().split()[0]) * resource.getpagesize()
+    except OSError:
+        now = 0
+    limit = now + int(gib * 2**30)
+    with suppress(ValueError, OSError):
+        _, hard = resource.getrlimit(resource.RLIMIT_AS)
+        resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))

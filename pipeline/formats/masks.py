@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,18 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
-from pipeline.core.labels import LabelMap
+from pipeline.core.labels import LabelMap, OrganMasks
 from pipeline.core.scan import Grid, Scan, permute, to_canonical
 from pipeline.core.study import Ingest, Organ
 from pipeline.formats.pictures.masks import by_values, one_organ, read_mask_picture, read_organ_picture
 from pipeline.formats.table import read_scans, sniff
 
 _PICTURES = {"png", "jpeg", "tiff"}
-_TABLES = {"text", "parquet"}
+#: Kinds of files that name their organs: DICOM SEG, and tables of run lengths.
+_NAMING = {"dicom", "text", "parquet"}
 #: A mask is on its scan's grid if no corner is off by more than this share of a voxel: header rounding, no shift.
 _ROUNDING = 0.1
-
-Masks = dict[str, NDArray[np.bool_]]
 
 
 def read_masks(
@@ -55,10 +55,11 @@ def read_masks(
         InputError: The mask has another shape or place than the scan, or holds something that is no organ.
     """
     notes = {} if notes is None else notes
+    reader = _Reader(scan, organs, options, names, notes)
     ignored: NDArray[np.bool_] | None = None
     if isinstance(source, Path):
         with _named(source):
-            masks, ignored = _all_organs(source, scan, organs, options, names, notes)
+            masks, ignored = reader.all_organs(source)
         annotated = frozenset(organs) - not_annotated
     else:
         masks = {}
@@ -66,7 +67,7 @@ def read_masks(
             if organ in not_annotated:
                 continue
             with _named(path):
-                masks[organ] = _one(path, organ, scan, organs, options, names, notes)
+                masks[organ] = reader.one_organ(path, organ)
         annotated = frozenset(masks)
     shared = sum((mask.astype(np.uint8) for mask in masks.values()), np.zeros(scan.shape, np.uint8)) > 1
     if shared.any() and not overlapping:
@@ -93,45 +94,98 @@ def _named(path: Path) -> Iterator[None]:
         raise InputError(error.what, where=error.where or str(path), remedy=error.remedy) from None
 
 
-def _all_organs(
-    path: Path, scan: Scan, organs: Mapping[str, Organ], options: Ingest, names: Sequence[str], notes: dict[str, Any]
-) -> tuple[Masks, NDArray[np.bool_] | None]:
-    kind = _kind(path)
-    if kind in _PICTURES:
-        masks, ignored = read_mask_picture(path, organs, options)
-        placed = {organ: _picture(mask, scan, options, notes) for organ, mask in masks.items()}
-        return placed, None if ignored is None else _picture(ignored, scan, options, notes)
-    if kind == "dicom":
-        from pipeline.formats.dicom.seg_reader import read_seg
+@dataclass(frozen=True)
+class _Reader:
+    """Reads masks of one scan; the attributes are the arguments of :func:`read_masks`."""
 
-        return read_seg(path, scan, organs, options), None
-    if kind in _TABLES:
-        return _run_lengths(path, scan, organs, options, names), None
-    data = _volume(path, scan, options, notes)
-    return by_values(data, organs, options)
+    scan: Scan
+    organs: Mapping[str, Organ]
+    options: Ingest
+    names: Sequence[str]
+    notes: dict[str, Any]
 
+    def all_organs(self, path: Path) -> tuple[OrganMasks, NDArray[np.bool_] | None]:
+        """The organs of one file, and the voxels to ignore."""
+        kind = _kind(path)
+        if kind in _PICTURES:
+            masks, ignored = read_mask_picture(path, self.organs, self.options)
+            placed = {organ: self._picture(mask) for organ, mask in masks.items()}
+            return placed, None if ignored is None else self._picture(ignored)
+        if kind in _NAMING:
+            return self._by_name(path, kind, self.organs), None
+        return by_values(self._volume(path), self.organs, self.options)
 
-def _one(
-    path: Path,
-    organ: str,
-    scan: Scan,
-    organs: Mapping[str, Organ],
-    options: Ingest,
-    names: Sequence[str],
-    notes: dict[str, Any],
-) -> NDArray[np.bool_]:
-    kind = _kind(path)
-    if kind in _PICTURES:
-        return _picture(read_organ_picture(path, options), scan, options, notes)
-    if kind == "dicom":
-        from pipeline.formats.dicom.seg_reader import read_seg
+    def one_organ(self, path: Path, organ: str) -> NDArray[np.bool_]:
+        """The mask of an organ that has a file of its own."""
+        kind = _kind(path)
+        if kind in _PICTURES:
+            return self._picture(read_organ_picture(path, self.options))
+        if kind in _NAMING:
+            masks = self._by_name(path, kind, {organ: self.organs[organ]})
+            return masks.get(organ, np.zeros(self.scan.shape, bool))
+        return one_organ(self._volume(path), self.options)
 
-        masks = read_seg(path, scan, organs, options)
-        return masks.get(organ, np.zeros(scan.shape, bool))
-    if kind in _TABLES:
-        masks = _run_lengths(path, scan, {organ: organs[organ]}, options, names)
-        return masks.get(organ, np.zeros(scan.shape, bool))
-    return one_organ(_volume(path, scan, options, notes), options)
+    def _by_name(self, path: Path, kind: str, organs: Mapping[str, Organ]) -> OrganMasks:
+        """Masks of a file that names its organs."""
+        if kind == "dicom":
+            from pipeline.formats.dicom.seg_reader import read_seg
+
+            return read_seg(path, self.scan, self.organs, self.options)
+        from pipeline.formats.rle.masks import read_rle_masks
+
+        masks = read_rle_masks(path, self.scan, organs, self.options, self.names)
+        return {organ: _cropped(mask, self.scan) for organ, mask in masks.items()}
+
+    def _picture(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Bring a picture's mask onto its scan: same size, cropped where the scan was."""
+        if not self.scan.is_flat:
+            raise InputError("the mask is a picture and the scan is a volume", remedy="Give a label volume.")
+        whole = (self.scan.stored or self.scan.grid).shape
+        if mask.shape != whole:
+            if not self.options.resample_masks:
+                raise InputError(
+                    f"the mask is {_size(mask.shape)} and the scan {_size(whole)}",
+                    remedy="Set ingest.resample_masks to bring masks onto their scans' grids.",
+                )
+            self.notes["resampled"] = True
+            index = [
+                np.minimum((np.arange(n) + 0.5) * m // n, m - 1).astype(int)
+                for n, m in zip(whole, mask.shape, strict=True)
+            ]
+            mask = mask[np.ix_(*index)]
+        return _cropped(mask, self.scan)
+
+    def _volume(self, path: Path) -> NDArray[Any]:
+        """Values of a label volume on the scan's grid, ``(X, Y, Z)``."""
+        scan = self.scan
+        found = [item for item in read_scans(path, scan.modality, self.options) if item.read is not None]
+        if len(found) != 1 or found[0].read is None:
+            raise InputError("is not one label volume")
+        labels = found[0].read()
+        if labels.voxels.shape[0] != 1:
+            raise InputError(
+                f"the mask has {labels.voxels.shape[0]} channels", remedy="Give one label volume, or one file an organ."
+            )
+        data = labels.voxels[0]
+        mine, theirs = labels.grid, scan.stored or scan.grid
+        if scan.is_flat:
+            if data.shape != theirs.shape:
+                raise InputError(f"the mask is {_size(data.shape)} and the scan {_size(theirs.shape)}")
+            return _cropped(data, scan)
+        axes, flips = to_canonical(mine)
+        turned = mine.permuted(axes, flips)
+        if scan.notes.get("format") in {"nifti", "itk"}:
+            if mine.same_place(theirs, _ROUNDING):
+                return permute(data, *to_canonical(theirs))
+        elif turned.same_place(scan.grid, _ROUNDING):
+            return permute(data, axes, flips)
+        if self.options.resample_masks:
+            self.notes["resampled"] = True
+            return _nearest(data, mine, scan.grid)
+        raise InputError(
+            _difference(mine, theirs, turned, scan.grid),
+            remedy="Correct the header, or set ingest.resample_masks where the geometry is right.",
+        )
 
 
 def _kind(path: Path) -> str:
@@ -141,37 +195,9 @@ def _kind(path: Path) -> str:
             return sniff(inside[0])
         raise InputError("is a folder", remedy="Name the mask file itself.")
     kind = sniff(path)
-    if kind not in {"dicom", "nifti", "itk", *_TABLES, *_PICTURES}:
+    if kind not in {"nifti", "itk", *_NAMING, *_PICTURES}:
         raise InputError(f"is {kind}, not a mask" if kind != "empty" else "is an empty file")
     return kind
-
-
-def _run_lengths(path: Path, scan: Scan, organs: Mapping[str, Organ], options: Ingest, names: Sequence[str]) -> Masks:
-    from pipeline.formats.rle.masks import read_rle_masks
-
-    masks = read_rle_masks(path, scan, organs, options, names)
-    return {organ: _cropped(mask, scan) for organ, mask in masks.items()}
-
-
-def _picture(mask: NDArray[np.bool_], scan: Scan, options: Ingest, notes: dict[str, Any]) -> NDArray[np.bool_]:
-    """Bring a picture's mask onto its scan: same size, cropped where the scan was."""
-    if not scan.is_flat:
-        raise InputError("the mask is a picture and the scan is a volume", remedy="Give a label volume.")
-    whole = (scan.stored or scan.grid).shape
-    if mask.shape != whole:
-        if options.resample_masks:
-            notes["resampled"] = True
-            index = [
-                np.minimum((np.arange(n) + 0.5) * m // n, m - 1).astype(int)
-                for n, m in zip(whole, mask.shape, strict=True)
-            ]
-            mask = mask[np.ix_(*index)]
-        else:
-            raise InputError(
-                f"the mask is {_size(mask.shape)} and the scan {_size(whole)}",
-                remedy="Set ingest.resample_masks to bring masks onto their scans' grids.",
-            )
-    return _cropped(mask, scan)
 
 
 def _cropped(mask: NDArray[np.bool_], scan: Scan) -> NDArray[np.bool_]:
@@ -183,43 +209,6 @@ def _cropped(mask: NDArray[np.bool_], scan: Scan) -> NDArray[np.bool_]:
 
 def _size(shape: tuple[int, ...]) -> str:
     return " × ".join(str(n) for n in shape)
-
-
-def _volume(path: Path, scan: Scan, options: Ingest, notes: dict[str, Any]) -> NDArray[Any]:
-    """Values of a label volume on the scan's grid, ``(X, Y, Z)``."""
-    found = [item for item in read_scans(path, scan.modality, options) if item.read is not None]
-    if len(found) != 1 or found[0].read is None:
-        raise InputError("is not one label volume")
-    labels = found[0].read()
-    if labels.voxels.shape[0] != 1:
-        raise InputError(
-            f"the mask has {labels.voxels.shape[0]} channels", remedy="Give one label volume, or one file an organ."
-        )
-    data = labels.voxels[0]
-    if scan.is_flat:
-        return _cropped_volume(data, scan)
-    mine, theirs = labels.grid, scan.stored or scan.grid
-    file_grids = scan.notes.get("format") in {"nifti", "itk"}
-    if file_grids and mine.same_place(theirs, _ROUNDING):
-        return permute(data, *to_canonical(theirs))
-    axes, flips = to_canonical(mine)
-    turned = mine.permuted(axes, flips)
-    if not file_grids and turned.same_place(scan.grid, _ROUNDING):
-        return permute(data, axes, flips)
-    if options.resample_masks:
-        notes["resampled"] = True
-        return _nearest(data, mine, scan.grid)
-    raise InputError(
-        _difference(mine, theirs, turned, scan.grid),
-        remedy="Correct the header, or set ingest.resample_masks where the geometry is right.",
-    )
-
-
-def _cropped_volume(data: NDArray[Any], scan: Scan) -> NDArray[Any]:
-    whole = (scan.stored or scan.grid).shape
-    if data.shape != whole:
-        raise InputError(f"the mask is {_size(data.shape)} and the scan {_size(whole)}")
-    return _cropped(data, scan)
 
 
 def _difference(mine: Grid, theirs: Grid, turned: Grid, scan: Grid) -> str:

@@ -15,7 +15,8 @@ import numpy as np
 from pipeline.core.files import write_json
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Scan
-from pipeline.formats.nifti.labels import stored_grid, write_nifti
+from pipeline.formats.nifti.labels import stored_grid
+from pipeline.formats.nifti.writer import write_nifti
 from pipeline.formats.pictures.borders import uncropped
 
 

@@ -15,8 +15,7 @@ import numpy as np
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Grid, Scan
-from pipeline.formats.nifti.packing import write_packed
-from pipeline.formats.nifti.writer import COMMENT, nifti_parts
+from pipeline.formats.nifti.writer import COMMENT, write_nifti
 
 if TYPE_CHECKING:
     import nibabel as nib
@@ -26,7 +25,7 @@ KEY = "organseg"
 
 def _write(path: Path, data: Array, affine: Array, facts: dict[str, Any], unit: Literal["mm", "px"]) -> None:
     text = json.dumps({KEY: facts}, ensure_ascii=False).encode()
-    write_packed(path, nifti_parts(data, affine, unit, text))
+    write_nifti(path, data, affine, unit, text)
 
 
 def _facts(image: nib.Nifti1Image, path: Path) -> dict[str, Any]:

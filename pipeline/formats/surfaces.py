@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.core.errors import InputError
 from pipeline.core.files import write_bytes
 from pipeline.imaging.meshes import Mesh
 
@@ -42,17 +41,3 @@ def write_ply(path: Path, mesh: Mesh, color: tuple[int, int, int]) -> None:
         f"element face {len(faces)}\nproperty list uchar int vertex_indices\nend_header\n"
     )
     write_bytes(path, head.encode() + points.tobytes() + faces.tobytes())
-
-
-def read_stl(path: Path) -> Mesh:
-    """Read a binary STL file; every triangle has points of its own.
-
-    Raises:
-        InputError: It is not a whole binary STL file.
-    """
-    content = path.read_bytes()
-    count = int(np.frombuffer(content[80:84], "<u4")[0]) if len(content) >= 84 else -1
-    if count < 0 or len(content) != 84 + count * _TRIANGLE.itemsize:
-        raise InputError("is not a binary STL file", where=str(path))
-    corners = np.frombuffer(content, _TRIANGLE, count, 84)["corners"]
-    return Mesh(corners.reshape(-1, 3).copy(), np.arange(3 * count, dtype=np.int32).reshape(-1, 3))

@@ -5,8 +5,9 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import numpy as np
 from pipeline.core.errors import InputError
 from pipeline.core.scan import Modality, Scan
 from pipeline.core.study import Ingest
+from pipeline.formats.found import UNOPENED, Found
 
 _PICTURES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"II*\0": "tiff", b"MM\0*": "tiff"}
 _OTHER = {
@@ -31,33 +33,6 @@ _VR = {
     b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FD", b"FL", b"IS", b"LO", b"LT", b"OB", b"OW", b"PN", b"SH",
     b"SL", b"SQ", b"SS", b"ST", b"TM", b"UI", b"UL", b"UN", b"US", b"UT",
 }  # fmt: skip
-
-
-#: Codes of what is passed over in a folder without being a failure.
-PASSED_OVER = {"not_an_image", "no_image", "not_a_scan", "copy"}
-#: Kind of a file that could not even be opened.
-UNOPENED = "unopened file"
-
-
-@dataclass(frozen=True)
-class Found:
-    """Something found in a path: a scan to read, or an object passed over.
-
-    Attributes:
-        source: First file of it. It may identify a patient: for the terminal only.
-        kind: What it is, in words that name nobody.
-        files: How many files it takes.
-        read: Reads the scan in the file's axis order; ``None`` for what is passed over.
-        reason: Why it is passed over.
-        code: Short name of the reason.
-    """
-
-    source: Path
-    kind: str
-    files: int = 1
-    read: Callable[[], Scan] | None = None
-    reason: str = ""
-    code: str = ""
 
 
 def sniff(path: Path) -> str:
@@ -181,12 +156,10 @@ def find_scans(files: Sequence[Path], modality: Modality | None, options: Ingest
             continue
         if kind == "dicom":
             dicom.append(file)
-        elif kind == "nifti":
-            found += _nifti(file, modality, options)
-        elif kind == "itk":
-            found.append(Found(file, "NRRD or MetaImage volume", read=_itk(file, modality, options)))
-        elif kind in {"png", "jpeg", "tiff"}:
-            found.append(Found(file, f"{kind.upper()} picture", read=_raster(file, modality, options)))
+        elif kind in _READERS:
+            title, read = _READERS[kind]
+            if not file.name.endswith((".img", ".img.gz")):  # the header beside it counts
+                found.append(Found(file, title, read=partial(read, file, modality, options)))
         else:
             found.append(_not_an_image(file, kind))
     if dicom:
@@ -250,34 +223,32 @@ def _not_an_image(file: Path, kind: str) -> Found:
     return Found(file, words, reason=f"is {words}, not an image", code="not_an_image")
 
 
-def _nifti(file: Path, modality: Modality | None, options: Ingest) -> Iterable[Found]:
-    if file.name.endswith((".img", ".img.gz")):
-        return []
+def _nifti(file: Path, modality: Modality | None, options: Ingest) -> Scan:
+    from pipeline.formats.nifti.reader import read_nifti
 
-    def read() -> Scan:
-        from pipeline.formats.nifti.reader import read_nifti
-
-        return read_nifti(file, modality or "mri", options)
-
-    return [Found(file, "NIfTI volume", read=read)]
+    return read_nifti(file, modality or "mri", options)
 
 
-def _itk(file: Path, modality: Modality | None, options: Ingest) -> Callable[[], Scan]:
-    def read() -> Scan:
-        from pipeline.formats.itk import read_itk
+def _itk(file: Path, modality: Modality | None, options: Ingest) -> Scan:
+    from pipeline.formats.itk import read_itk
 
-        return read_itk(file, modality or "mri", options)
-
-    return read
+    return read_itk(file, modality or "mri", options)
 
 
-def _raster(file: Path, modality: Modality | None, options: Ingest) -> Callable[[], Scan]:
-    def read() -> Scan:
-        from pipeline.formats.pictures.borders import crop_borders
-        from pipeline.formats.pictures.reader import is_colour, read_raster
+def _picture(file: Path, modality: Modality | None, options: Ingest) -> Scan:
+    from pipeline.formats.pictures.borders import crop_borders
+    from pipeline.formats.pictures.reader import is_colour, read_raster
 
-        kind = modality or ("photo" if is_colour(file, options) else "xray")
-        scan = read_raster(file, kind, options)
-        return crop_borders(scan) if options.crop_borders and kind == "xray" else scan
+    kind = modality or ("photo" if is_colour(file, options) else "xray")
+    scan = read_raster(file, kind, options)
+    return crop_borders(scan) if options.crop_borders and kind == "xray" else scan
 
-    return read
+
+#: What :func:`sniff` calls a file of one scan → what it is, in words, and its reader.
+_READERS: dict[str, tuple[str, Callable[[Path, Modality | None, Ingest], Scan]]] = {
+    "nifti": ("NIfTI volume", _nifti),
+    "itk": ("NRRD or MetaImage volume", _itk),
+    "png": ("PNG picture", _picture),
+    "jpeg": ("JPEG picture", _picture),
+    "tiff": ("TIFF picture", _picture),
+}

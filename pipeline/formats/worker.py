@@ -7,7 +7,6 @@ import importlib
 import json
 import multiprocessing
 import os
-import resource
 import signal
 import sys
 import threading
@@ -18,9 +17,8 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from pipeline.core.errors import InputError
+from pipeline.formats.limits import GRACE, limit_memory
 
-#: Seconds between the caller's limit and the moment when a worker without a caller ends itself.
-_GRACE = 5
 #: Two forks at once would inherit each other's pipes, and neither would see the other's end.
 _STARTING = threading.Lock()
 
@@ -131,7 +129,7 @@ class Worker:
     def _how_it_ended(self) -> str:
         process, code = self._process, None
         if process is not None:
-            process.join(_GRACE)
+            process.join(GRACE)
             code = process.exitcode
         self.close()
         if code is not None and code < 0:
@@ -146,13 +144,13 @@ def _serve(pipe: Connection, callers: Connection, memory_gib: float) -> None:
     _silence()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
-    _limit_memory(memory_gib)
+    limit_memory(memory_gib)
     while True:
         try:
             function, arguments, limit = json.loads(pipe.recv_bytes())
         except EOFError:
             return
-        signal.alarm(int(limit) + _GRACE)  # ends this process even inside C code, should the caller be gone
+        signal.alarm(int(limit) + GRACE)  # ends this process even inside C code, should the caller be gone
         answer = _answer(function, arguments)
         signal.alarm(0)
         try:
@@ -186,16 +184,3 @@ def _answer(function: str, arguments: dict[str, Any]) -> bytes:
             raise
         said = {"kind": "input", "what": f"cannot be read ({type(error).__name__})", "where": None, "remedy": None}
     return json.dumps(said).encode()
-
-
-def _limit_memory(gib: float) -> None:
-    """Let the address space grow by ``gib`` beyond what the process has now."""
-    try:
-        with open("/proc/self/statm") as stream:
-            now = int(stream.read().split()[0]) * resource.getpagesize()
-    except OSError:
-        now = 0
-    limit = now + int(gib * 2**30)
-    with suppress(ValueError, OSError):
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (limit if hard == resource.RLIM_INFINITY else min(limit, hard), hard))

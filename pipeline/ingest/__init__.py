@@ -9,6 +9,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.columns import scan_columns
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_json, read_table, write_json, write_table
 from pipeline.core.manifest import Manifest, Row, load_manifest, manifest_path
@@ -22,10 +23,6 @@ from pipeline.ingest.reasons import rejection
 Say = Callable[[str], None]
 
 REJECTED = ("scan_id", "patient_id", "line", "code", "reason")
-MEASURED = (
-    *("modality", "channels", "size_x", "size_y", "size_z", "spacing_x", "spacing_y", "spacing_z", "spacing_source"),
-    *("orientation", "low", "high", "saturated", "greys"),
-)
 _FACTS = "facts.json"
 _ONE = "pipeline.ingest.one"
 
@@ -40,15 +37,13 @@ def columns(study: Study, extra: tuple[str, ...] = ()) -> list[str]:
     Raises:
         InputError: A column of the manifest has the name of one that ingestion fills in.
     """
-    fixed = ["scan_id", "patient_id", "shard", "split", "fold", "labelled", *MEASURED]
-    fixed += ["organs", "annotated", "border", "findings"]
-    organs = [f"{what}_{organ}" for what in ("volume", "components") for organ in study.organs]
-    taken = sorted({*fixed, *organs} & set(extra))
+    own = scan_columns(study.organs)
+    taken = sorted(set(own) & set(extra))
     if taken:
         raise InputError(
             f"the manifest has a column {taken[0]!r}, which ingestion fills in itself", remedy="Rename the column."
         )
-    return [*fixed, *organs, *extra]
+    return [*own, *extra]
 
 
 def run_shard(study: Study, paths: StudyPaths, shard: int, say: Say = quiet) -> None:

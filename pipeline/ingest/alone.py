@@ -7,23 +7,24 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pipeline.core.columns import IMAGE_COLUMNS
 from pipeline.core.errors import InputError
 from pipeline.core.files import write_table
-from pipeline.core.scan import Modality, Scan, permute, to_canonical
+from pipeline.core.scan import Modality
 from pipeline.core.study import Ingest, Study
+from pipeline.formats.found import PASSED_OVER, Found
+from pipeline.formats.limits import LOOKING_AT_ONE, PROBING
 from pipeline.formats.store import write_scan
-from pipeline.formats.table import PASSED_OVER, Found, find_scans, list_files
+from pipeline.formats.table import find_scans, list_files
 from pipeline.formats.worker import KilledError, Worker
-from pipeline.ingest import MEASURED, quiet
+from pipeline.ingest import quiet
 from pipeline.ingest.quality import RejectedError, check_voxels, measure_scan, scan_findings
 from pipeline.ingest.reasons import scrub
 
-_PROBE_SECONDS = 10.0
-_SECONDS_A_FILE = 0.1
 #: More readers wait for the disk, not for processors; each has its own copy of the headers.
 _MOST_READERS = 4
 #: A further reader pays for its look through the files only if it has this many scans to read.
@@ -88,7 +89,7 @@ def ingest_alone(
             reader.worker.close()
     good = [item.cells for item in outcomes if item.read]
     bad = [item.cells for item in outcomes if not item.read]
-    write_table(out / "scans.csv", good, ["scan_id", *MEASURED, "findings"])
+    write_table(out / "scans.csv", good, ["scan_id", *IMAGE_COLUMNS, "findings"])
     write_table(out / "rejected.csv", bad, ["scan_id", "kind", "files", "code", "reason"])
     return outcomes
 
@@ -112,14 +113,14 @@ class _Reader:
     def look(self, files: list[str]) -> None:
         """Find the scans among files."""
         self.files = files
-        seconds = self.worker.seconds + _SECONDS_A_FILE * len(files)
+        seconds = self.worker.seconds + LOOKING_AT_ONE * len(files)
         self.found = self.worker.call("pipeline.ingest.alone:find", {"files": files, **self.request}, seconds)
         self._looked = self.worker.starts
 
     def probe(self, file: str) -> str | None:
         """Why a file cannot even be looked at, or ``None``."""
         try:
-            self.worker.call("pipeline.ingest.alone:find", {"files": [file], **self.request}, _PROBE_SECONDS)
+            self.worker.call("pipeline.ingest.alone:find", {"files": [file], **self.request}, PROBING)
         except InputError as error:
             return error.what
         return None
@@ -214,15 +215,6 @@ def find(files: list[str], modality: Modality | None, options: str) -> list[dict
     ]
 
 
-def _upright(scan: Scan) -> Scan:
-    """As :meth:`Scan.canonical`, with voxels that are a view: the writer copies them, and once is enough."""
-    if scan.is_flat:
-        return scan.canonical()
-    axes, flips = to_canonical(scan.grid)
-    affine = scan.grid.permuted(axes, flips).affine
-    return replace(scan, voxels=permute(scan.voxels, axes, flips), affine=affine, stored=scan.grid)
-
-
 #: In the worker: what :func:`find` found last.
 _found: list[Found] = []
 
@@ -236,7 +228,7 @@ def convert(index: int, target: str) -> dict[str, Any]:
     item = _found[index]
     if item.read is None:
         raise InputError("is passed over")
-    scan = _upright(item.read())
+    scan = item.read().canonical(view=True)  # the writer copies the voxels, and once is enough
     try:
         check_voxels(scan, Study(modality=scan.modality, organs={"organ": {}}))  # type: ignore[dict-item]
     except RejectedError as error:

@@ -81,12 +81,6 @@ def test_each_border_keeps_its_grey() -> None:
     np.testing.assert_array_equal(uncropped(crop_borders(whole)).voxels, whole.voxels)
 
 
-def test_scans_that_were_ingested_before_get_dark_borders() -> None:
-    cut = crop_borders(bordered(phantom(3, flat=True)[0]))
-    older = replace(cut, notes={"cropped": cut.notes["cropped"]})
-    assert uncropped(older).voxels[0, 0, 0, 0] == cut.voxels.min()
-
-
 def test_every_form_has_the_size_of_the_file(cut: tuple[Study, StudyPaths]) -> None:
     study, paths = cut
     export.run(study, paths)

@@ -82,7 +82,7 @@ def test_a_plain_header_is_pydicoms(slices, syntax, undefined, private):
     ours, theirs = both(saved(data, syntax))
     assert ours is not None
     assert_same(ours, theirs)
-    assert len(ours.found) > 20
+    assert len(ours.found) >= 20
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRBigEndian, DeflatedExplicitVRLittleEndian])

@@ -82,6 +82,18 @@ def test_the_lookup_table_of_the_file_is_a_choice_too(tmp_path, making, options,
     np.testing.assert_allclose(turned.voxels, 1 - scan.voxels, atol=1e-6)
 
 
+def test_a_file_without_a_window_is_turned_over_against_its_table_all_the_same(tmp_path, making, options, picture):
+    item = Dataset()
+    item.add_new(0x00283002, "US", [4096, 0, 16])
+    item.add_new(0x00283004, "LO", "US")
+    item.add_new(0x00283006, "OW", (np.arange(4096) * 9).astype(np.uint16).tobytes())
+    dim = (picture // 2).astype(np.uint16)
+    data = making.radiograph(dim, ModalityLUTSequence=[item], PhotometricInterpretation="MONOCHROME1")
+    plain = read(tmp_path, options, data)
+    np.testing.assert_array_equal(plain.voxels[0, :, :, 0], 9 * (4095 - dim.T.astype(int)))
+    np.testing.assert_array_equal(read(tmp_path, options, data, window="voi").voxels, plain.voxels)
+
+
 def test_a_window_of_the_study_clips(tmp_path, making, options, picture):
     scan = read(tmp_path, options, making.radiograph(picture), window=(1000.0, 1000.0))
     np.testing.assert_allclose(scan.voxels[0, :, :, 0], np.clip((picture.T - 500.0) / 1000, 0, 1), atol=1e-6)

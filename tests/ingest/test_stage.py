@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from pipeline import ingest
+from pipeline.core.columns import IMAGE_COLUMNS, is_ingest_column, scan_columns
 from pipeline.core.errors import InputError
 from pipeline.formats.store import read_labels, read_scan
+from pipeline.ingest.quality import measure_scan
 
 
 def digests(folder):
@@ -30,6 +32,18 @@ def test_good_rows_become_scans_and_label_maps(small):
             assert float(row[f"volume_{organ}"]) == mask.sum()  # pixels, because the spacing is unknown
         assert (row["site"], row["labelled"], row["organs"]) == ("north", "1", "left_lung;right_lung;heart")
         assert (row["size_x"], row["spacing_source"], row["components_heart"]) == ("96", "unknown", "1")
+
+
+def test_the_columns_are_those_that_every_other_stage_knows(small):
+    small.chest("a", 0, site="north", volume_control="3")
+    scans, _ = small.run()
+    own = scan_columns(small.study.organs)
+    assert tuple(scans["a"]) == (*own, "site", "volume_control")
+    measured = measure_scan(read_scan(small.paths.scan(scans["a"]["shard"], "a")))
+    assert tuple(measured) == IMAGE_COLUMNS
+    assert all(is_ingest_column(name) and is_ingest_column(name, small.study.organs) for name in own)
+    assert not is_ingest_column("site")
+    assert not is_ingest_column("volume_control", small.study.organs)
 
 
 def test_a_row_without_masks_is_unlabelled(small):

@@ -1,7 +1,11 @@
-"""The elements that readers need out of a DICOM header, without pydicom, which takes longer to load than to use.
+"""The elements that readers need out of a DICOM header, in a fifth of the time that pydicom takes.
 
 A series has thousands of headers, nearly all of one plain form: preamble, little endian, elements in order. Those are
 read here. Whatever deviates is left to pydicom, and the tests hold both to the same elements.
+
+Why not pydicom alone, told which elements to read: it takes 0.7 ms a file instead of 0.09 for the plainest headers, 2.0
+instead of 0.2 for a Siemens series, and 0.28 s to load. 20 series of 24 slices then took 3.5 s instead of 2.6, and
+``dcm2niix -z y`` 2.3 (medians of five runs in turn on two busy cores, files of ``tests/benchmarks/ingest_series.py``).
 """
 
 from __future__ import annotations
@@ -82,13 +86,10 @@ TAGS: dict[str, tuple[int, str]] = {
     "SharedFunctionalGroupsSequence": (0x52009229, "SQ"),
     "PerFrameFunctionalGroupsSequence": (0x52009230, "SQ"),
 }
-#: Siemens: mosaic's tiles, b-value, CSA header, each after the element that reserves its block; GE: b-value.
-SIEMENS_BLOCK, SIEMENS_TILES, SIEMENS_B = 0x00190010, 0x0019100A, 0x0019100C
-SIEMENS_CSA_BLOCK, SIEMENS_CSA, GE_B = 0x00290010, 0x00291010, 0x00431039
-#: VR of every element wanted; that of private ones is not known where the file does not say it.
-WANTED: dict[int, str] = dict(TAGS.values()) | dict.fromkeys(
-    (SIEMENS_BLOCK, SIEMENS_TILES, SIEMENS_B, SIEMENS_CSA_BLOCK, SIEMENS_CSA, GE_B), "UN"
-)
+#: Private elements: Siemens' mosaic's tiles, b-value and CSA header, GE's b-value.
+SIEMENS_TILES, SIEMENS_B, SIEMENS_CSA, GE_B = 0x0019100A, 0x0019100C, 0x00291010, 0x00431039
+#: VR of every element wanted, for files that do not say it.
+WANTED: dict[int, str] = {**dict(TAGS.values()), SIEMENS_TILES: "US", SIEMENS_B: "IS", SIEMENS_CSA: "OB", GE_B: "IS"}
 
 #: How values are read: numbers as text, numbers as bytes with their struct codes and sizes, and words.
 _TEXT_NUMBERS = {"DS", "IS"}
@@ -97,6 +98,8 @@ _TEXTS = {"AE", "AS", "CS", "DA", "DT", "LO", "SH", "TM", "UI"}
 #: VRs whose length takes 16 bits, and those where it takes 32.
 _SHORT = {vr.encode(): vr for vr in (*_TEXT_NUMBERS, *_BYTE_NUMBERS, *_TEXTS, "AT", "LT", "PN", "ST")}
 _LONG = {vr.encode(): vr for vr in ("OB", "OD", "OF", "OL", "OV", "OW", "SQ", "SV", "UC", "UN", "UR", "UT", "UV")}
+#: VRs that say how a value is read.
+_TELLING = {"SQ", *_TEXT_NUMBERS, *_BYTE_NUMBERS, *_TEXTS}
 _FIRST_GROUP = 0x0008
 _ITEM, _ITEM_END, _SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 _UNDEFINED = 0xFFFFFFFF
@@ -110,11 +113,16 @@ _long: Callable[[bytes, int], tuple[int]] = struct.Struct("<I").unpack_from  # t
 
 
 class Raw(NamedTuple):
-    """An element as it lies in the file; ``value`` is ``None`` where only pydicom can tell it (sequences)."""
+    """An element as it lies in the file; ``value`` is ``None`` where it is empty or a sequence."""
 
     vr: str
     value: bytes | None
     little: bool = True
+
+    @classmethod
+    def of(cls, tag: int, vr: str | None, value: bytes | None, little: bool = True) -> Raw:
+        """An element with the standard's VR where the file's says nothing of how it is read."""
+        return cls(vr if vr in _TELLING else WANTED.get(tag, "UN"), value, little)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,19 +145,17 @@ class Elements:
 
 
 @lru_cache(maxsize=4096)
-def numbers_of(raw: Raw) -> tuple[float, ...] | None:
-    """An element as numbers; ``None`` where only pydicom can tell. The slices of a series share most of theirs.
+def numbers_of(raw: Raw) -> tuple[float, ...]:
+    """An element as numbers; the slices of a series share most of theirs.
 
     Raises:
         ValueError: It holds something else.
     """
     if raw.value is None:
-        return None
-    if raw.vr in _TEXT_NUMBERS:
+        return ()
+    if raw.vr not in _BYTE_NUMBERS:
         texts = raw.value.decode("ascii").replace("\0", " ").split("\\")
         return tuple(float(text) for text in texts if text.strip())
-    if raw.vr not in _BYTE_NUMBERS:
-        return None
     code, size = _BYTE_NUMBERS[raw.vr]
     count, rest = divmod(len(raw.value), size)
     if rest:
@@ -168,17 +174,10 @@ def finite(numbers: tuple[float, ...], name: str) -> tuple[float, ...]:
     return numbers
 
 
-def labelled(name: str | int) -> str:
-    """What an element is called in a sentence."""
-    return name if isinstance(name, str) else f"element {name:08X}"
-
-
 @lru_cache(maxsize=4096)
-def words_of(raw: Raw) -> tuple[str, ...] | None:
-    """An element of text as its values; ``None`` where only pydicom can tell."""
-    if raw.value is None or raw.vr not in _TEXTS:
-        return None
-    text = raw.value.decode("latin-1").strip(" \0")
+def words_of(raw: Raw) -> tuple[str, ...]:
+    """An element of text as its values."""
+    text = (raw.value or b"").decode("latin-1").strip(" \0")
     return tuple(word.strip() for word in text.split("\\")) if text else ()
 
 
@@ -238,7 +237,7 @@ def _parsed(data: bytes) -> Elements:
         if tag in WANTED:
             if at > len(data):
                 raise _ShortError
-            found[tag] = Raw(vr if explicit else WANTED[tag], data[start:at])
+            found[tag] = Raw.of(tag, vr, data[start:at])
 
 
 def _meta(data: bytes) -> tuple[str, int]:

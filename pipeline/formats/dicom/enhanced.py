@@ -11,7 +11,6 @@ from pipeline.core.errors import InputError
 from pipeline.formats.dicom.header import element_numbers, lenient
 from pipeline.formats.dicom.image import Instance, directions
 from pipeline.formats.dicom.planes import Plane, in_plane, step_of
-from pipeline.formats.dicom.radiograph import rescale
 
 
 def enhanced_planes(instance: Instance) -> list[Plane]:
@@ -57,7 +56,7 @@ def _plane(instance: Instance, index: int, group: Dataset, shared: Dataset | Non
         raise InputError(f"frame {index + 1} has no position in the patient")
     slope = number("PixelValueTransformationSequence", "RescaleSlope")
     intercept = number("PixelValueTransformationSequence", "RescaleIntercept")
-    scale = rescale(instance) if slope is None else (slope or 1.0, intercept or 0.0)
+    scale = instance.rescale if slope is None else (slope or 1.0, intercept or 0.0)
     return Plane(
         instance,
         index,

@@ -16,7 +16,7 @@ from pipeline.formats.dicom.image import Instance, NoImageError, read_instance
 from pipeline.formats.dicom.planes import Plane, plane_of
 from pipeline.formats.dicom.radiograph import read_picture
 from pipeline.formats.dicom.series import Volume, affine_of, read_volumes, volumes_of
-from pipeline.formats.table import Found
+from pipeline.formats.found import Found
 
 _RADIOGRAPHS = {"CR", "DX", "MG", "IO", "PX", "XA", "RF", "RG", "DR", "XR"}
 _MODALITIES: dict[str, Modality] = {"MR": "mri", "CT": "ct", "PT": "ct", "NM": "ct", "US": "photo", "OT": "photo"}

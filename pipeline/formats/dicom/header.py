@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
@@ -23,36 +23,25 @@ from pipeline.formats.dicom.elements import (
     EXPLICIT,
     IMPLICIT,
     PIXELS,
-    TAGS,
     WANTED,
     Elements,
     Raw,
     finite,
-    labelled,
     numbers_of,
 )
 
 _WANTED: list[BaseTag | int] = [Tag(tag) for tag in WANTED]
 
 
-def lenient() -> AbstractContextManager[None]:
+@contextmanager
+def lenient() -> Iterator[None]:
     """Let pydicom read values that break the standard, without its warnings: what matters is checked here."""
     if pydicom.config.settings.reading_validation_mode == pydicom.config.IGNORE:
-        return nullcontext()
-    return _without_warnings()
-
-
-@contextmanager
-def _without_warnings() -> Iterator[None]:
-    settings = pydicom.config.settings
-    before = settings.reading_validation_mode
-    settings.reading_validation_mode = pydicom.config.IGNORE
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        settings.reading_validation_mode = before
+        yield
+        return
+    with pydicom.config.disable_value_validation(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def read_header(path: Path) -> Dataset:
@@ -80,7 +69,7 @@ def read_elements_anyhow(stream: BinaryIO) -> tuple[Elements, Dataset]:
         header = _header(stream)
         syntax = _syntax(header)
         offset, length, keyword = _pixel_place(stream, syntax)
-        found = {int(tag): _raw(header, tag) or Raw("", None) for tag in header.keys()}  # noqa: SIM118 - a Dataset
+        found = {int(tag): _raw(header, tag) or Raw("SQ", None) for tag in header.keys()}  # noqa: SIM118 - a Dataset
     return Elements(syntax, found, offset, length, keyword), header
 
 
@@ -89,7 +78,7 @@ def _raw(header: Dataset, tag: BaseTag) -> Raw | None:
     item = header.get_item(tag)
     if not isinstance(item, RawDataElement) or not isinstance(item.value, bytes):
         return None
-    return Raw(str(item.VR or WANTED.get(int(tag), "UN")), item.value, item.is_little_endian)
+    return Raw.of(int(tag), item.VR, item.value, item.is_little_endian)
 
 
 def _syntax(header: Dataset) -> str:
@@ -129,18 +118,18 @@ def kind_of_object(header: Dataset) -> str:
     return "" if name == uid else str(name)
 
 
-def element_numbers(header: Dataset, name: str | int) -> tuple[float, ...]:
-    """An element of any data set as finite numbers; empty where it is absent or empty.
+def element_numbers(header: Dataset, name: str) -> tuple[float, ...]:
+    """An element of a sequence's item as finite numbers; empty where it is absent or empty.
 
     Raises:
         InputError: It holds something else.
     """
-    label = labelled(name)
-    tag = TAGS[name][0] if name in TAGS else pydicom.datadict.tag_for_keyword(name) if isinstance(name, str) else name
+    tag = pydicom.datadict.tag_for_keyword(name)
     raw = _raw(header, BaseTag(tag)) if tag is not None and tag in header else None
     try:
-        numbers = None if raw is None else numbers_of(raw)
-        if numbers is None:
+        if raw is not None:
+            numbers = numbers_of(raw)
+        else:
             with lenient():
                 value = header.get(name)
                 if value is None or value == "":
@@ -148,15 +137,5 @@ def element_numbers(header: Dataset, name: str | int) -> tuple[float, ...]:
                 many = value if isinstance(value, (list, tuple, pydicom.multival.MultiValue)) else [value]
                 numbers = tuple(float(v) for v in many if v is not None and v != "")
     except (ValueError, TypeError, OverflowError, ArithmeticError, AttributeError, NotImplementedError):
-        raise InputError(f"{label} is not a number") from None
-    return finite(numbers, label)
-
-
-def element_words(header: Dataset, name: str) -> tuple[str, ...]:
-    """The values of an element of text; empty where it is absent."""
-    with lenient():
-        value = header.get(name)
-    if value is None or value == "":
-        return ()
-    many = value if isinstance(value, (list, tuple, pydicom.multival.MultiValue)) else [value]
-    return tuple(str(word).strip() for word in many)
+        raise InputError(f"{name} is not a number") from None
+    return finite(numbers, name)

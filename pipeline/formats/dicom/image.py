@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -20,9 +20,7 @@ from pipeline.formats.dicom.elements import (
     NATIVE,
     TAGS,
     Elements,
-    Raw,
     finite,
-    labelled,
     numbers_of,
     read_elements,
     words_of,
@@ -39,19 +37,17 @@ MODALITIES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Header:
-    """The elements of a DICOM object that readers need.
+@dataclass(frozen=True, eq=False)
+class Instance:
+    """One DICOM image object without its pixels.
 
     Attributes:
         path: The file.
-        syntax: Transfer syntax.
-        elements: The elements, by tag, as they lie in the file.
+        header: What stands before the pixels, and where they lie.
     """
 
     path: Path
-    syntax: str
-    elements: Mapping[int, Raw]
+    header: Elements
 
     @cached_property
     def dataset(self) -> Dataset:
@@ -63,7 +59,7 @@ class Header:
 
     def has(self, name: str) -> bool:
         """Whether an element is there and not empty."""
-        if TAGS[name][0] not in self.elements:
+        if TAGS[name][0] not in self.header.found:
             return False
         with _damage_named():
             return bool(self.dataset.get(name))
@@ -74,15 +70,8 @@ class Header:
 
     def words(self, name: str) -> tuple[str, ...]:
         """The values of an element of text; empty where it is absent."""
-        raw = self.elements.get(TAGS[name][0])
-        if raw is None:
-            return ()
-        words = words_of(raw)
-        if words is not None:
-            return words
-        from pipeline.formats.dicom.header import element_words
-
-        return element_words(self.dataset, name)
+        raw = self.header.found.get(TAGS[name][0])
+        return () if raw is None else words_of(raw)
 
     def number(self, name: str | int) -> float | None:
         """An element as a finite number, the first of several; ``None`` where it is absent or empty."""
@@ -95,44 +84,50 @@ class Header:
         Raises:
             InputError: It holds something else.
         """
-        raw = self.elements.get(TAGS[name][0] if isinstance(name, str) else name)
+        raw = self.header.found.get(TAGS[name][0] if isinstance(name, str) else name)
         if raw is None:
             return ()
+        label = name if isinstance(name, str) else f"element {name:08X}"
         try:
-            numbers = numbers_of(raw)
+            return finite(numbers_of(raw), label)
         except ValueError:
-            raise InputError(f"{labelled(name)} is not a number") from None
-        if numbers is not None:
-            return finite(numbers, labelled(name))
-        from pipeline.formats.dicom.header import element_numbers
+            raise InputError(f"{label} is not a number") from None
 
-        return element_numbers(self.dataset, name)
+    def whole(self, name: str, default: int | None = None) -> int:
+        """An element as a whole number.
 
+        Raises:
+            InputError: It holds something else, or is absent where there is no default.
+        """
+        value = self.number(name)
+        if value is None and default is None:
+            raise InputError(f"{name} is missing")
+        if value is not None and not value.is_integer():
+            raise InputError(f"{name} is {value}")
+        return default if value is None else int(value)  # type: ignore[return-value]
 
-@dataclass(frozen=True)
-class Instance(Header):
-    """One DICOM image object without its pixels.
+    @cached_property
+    def shape(self) -> tuple[int, int, int, int]:
+        """``(frames, rows, columns, samples)``."""
+        frames, samples = max(self.whole("NumberOfFrames", 1), 1), self.whole("SamplesPerPixel", 1)
+        return frames, self.whole("Rows"), self.whole("Columns"), samples
 
-    Attributes:
-        offset: Where the value of the pixel data starts, in bytes; -1 where the file is deflated as a whole.
-        length: Bytes of native pixel data; ``None`` where they are encapsulated.
-        keyword: Name of the element that holds the pixels.
-        shape: ``(frames, rows, columns, samples)``.
-        bits: ``(allocated, stored, high bit)``.
-        signed: Whether stored values are signed.
-    """
+    @cached_property
+    def bits(self) -> tuple[int, int, int]:
+        """``(allocated, stored, high bit)``."""
+        allocated = self.whole("BitsAllocated")
+        stored = self.whole("BitsStored", allocated)
+        return allocated, stored, self.whole("HighBit", stored - 1)
 
-    offset: int
-    length: int | None
-    keyword: str
-    shape: tuple[int, int, int, int]
-    bits: tuple[int, int, int]
-    signed: bool
+    @cached_property
+    def signed(self) -> bool:
+        """Whether stored values are signed."""
+        return self.whole("PixelRepresentation", 0) == 1
 
     @property
     def compressed(self) -> bool:
         """Whether the pixels are encapsulated."""
-        return self.syntax not in NATIVE
+        return self.header.syntax not in NATIVE
 
     @property
     def modality(self) -> str:
@@ -150,6 +145,11 @@ class Instance(Header):
         """Smallest and largest value that the stored bits can hold."""
         stored = self.bits[1]
         return (-(1 << stored - 1), (1 << stored - 1) - 1) if self.signed else (0, (1 << stored) - 1)
+
+    @property
+    def rescale(self) -> tuple[float, float]:
+        """RescaleSlope and RescaleIntercept; a slope of 0 is none."""
+        return self.number("RescaleSlope") or 1.0, self.number("RescaleIntercept") or 0.0
 
     @property
     def position(self) -> Array | None:
@@ -196,7 +196,7 @@ def read_instance(path: Path, options: Ingest) -> Instance:
         with open(path, "rb", buffering=0) as stream:
             size = os.fstat(stream.fileno()).st_size
             found = read_elements(stream)
-        return _instance(path, found, size, options) if found else _by_pydicom(path, size, options)
+        return _checked(Instance(path, found), size, options) if found else _by_pydicom(path, size, options)
 
 
 @contextmanager
@@ -219,56 +219,27 @@ def _by_pydicom(path: Path, size: int, options: Ingest) -> Instance:
         word = str(dataset.get("Modality") or "").upper()
         kind = kind_of_object(dataset) or (word if word in MODALITIES else "")
         raise NoImageError(f"holds no image ({kind})" if kind else "holds no image")
-    instance = _instance(path, found, size, options)
+    instance = _checked(Instance(path, found), size, options)
     instance.__dict__["dataset"] = dataset  # what the property would read once more
     return instance
 
 
-def _instance(path: Path, found: Elements, size: int, options: Ingest) -> Instance:
-    """The object, its size and bits checked."""
-    shape, bits, signed = _pixel_module(Header(path, found.syntax, found.found), options)
-    instance = Instance(path, found.syntax, found.found, found.offset, found.length, found.keyword, shape, bits, signed)
-    _check_length(instance, size)
-    return instance
-
-
-def _pixel_module(header: Header, options: Ingest) -> tuple[tuple[int, int, int, int], tuple[int, int, int], bool]:
-    """Shape, bits and sign, checked."""
-
-    def whole(name: str, default: int | None = None) -> int:
-        values = header.numbers(name)
-        if not values:
-            if default is None:
-                raise InputError(f"{name} is missing")
-            return default
-        if not values[0].is_integer():
-            raise InputError(f"{name} is {values[0]}")
-        return int(values[0])
-
-    shape = (
-        max(whole("NumberOfFrames", 1), 1),
-        whole("Rows"),
-        whole("Columns"),
-        whole("SamplesPerPixel", 1),
-    )
-    allocated = whole("BitsAllocated")
-    stored = whole("BitsStored", allocated)
-    high = whole("HighBit", stored - 1)
+def _checked(instance: Instance, size: int, options: Ingest) -> Instance:
+    """The object of a file of ``size`` bytes: its size and bits fit each other, and native pixels are all there."""
+    shape, (allocated, stored, high) = instance.shape, instance.bits
     if allocated not in (1, 8, 16, 32, 64) or not 1 <= stored <= allocated or not stored - 1 <= high < allocated:
         raise InputError(f"bits allocated, stored and high bit do not fit each other ({allocated}, {stored}, {high})")
     if shape[3] not in (1, 3, 4):
         raise InputError(f"SamplesPerPixel is {shape[3]}")
     check_size(shape, max(allocated // 8, 1), options)
-    return shape, (allocated, stored, high), whole("PixelRepresentation", 0) == 1
-
-
-def _check_length(instance: Instance, size: int) -> None:
-    """Refuse native pixels that are cut short, before anything relies on them."""
-    if instance.length is None or instance.offset < 0 or instance.compressed:
-        return
-    needed = (math.prod(instance.shape) * instance.bits[0] + 7) // 8
+    _ = instance.signed
+    length, offset = instance.header.length, instance.header.offset
+    if length is None or offset < 0 or instance.compressed:
+        return instance
+    needed = (math.prod(shape) * allocated + 7) // 8
     if instance.text("PhotometricInterpretation").upper() == "YBR_FULL_422":
         needed = needed * 2 // 3
-    there = min(instance.length, size - instance.offset)
+    there = min(length, size - offset)
     if there < needed:
         raise InputError(f"the pixels end early: {there:,} of {needed:,} bytes")
+    return instance

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 
@@ -11,8 +12,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.scan import Array
 from pipeline.formats.dicom.elements import SIEMENS_CSA, SIEMENS_TILES
 from pipeline.formats.dicom.image import Instance
-from pipeline.formats.dicom.planes import Plane, in_plane, separators
-from pipeline.formats.dicom.radiograph import rescale
+from pipeline.formats.dicom.planes import Plane, plane_of
 
 
 def mosaic_planes(instance: Instance) -> list[Plane]:
@@ -31,26 +31,19 @@ def mosaic_planes(instance: Instance) -> list[Plane]:
     if rows % side or columns % side:
         raise InputError(f"a mosaic of {rows} × {columns} pixels cannot hold {count} tiles")
     tile_rows, tile_columns = rows // side, columns // side
-    position, orientation = instance.position, instance.orientation
-    step = instance.number("SpacingBetweenSlices")
-    if position is None or orientation is None or not step:
+    whole = plane_of(instance)
+    step = abs(instance.number("SpacingBetweenSlices") or 0.0)
+    if whole is None or not step:
         raise InputError("a mosaic without position, orientation or spacing between slices")
-    spacing = in_plane(instance.numbers("PixelSpacing"))
-    offset = np.array([(columns - tile_columns) / 2 * spacing[0], (rows - tile_rows) / 2 * spacing[1]])
-    first = position + offset @ orientation
+    offset = np.array([(columns - tile_columns) / 2, (rows - tile_rows) / 2]) * whole.spacing
+    first = whole.position + offset @ whole.directions
     return [
-        Plane(
-            instance,
-            0,
-            (index // side * tile_rows, index % side * tile_columns),
-            (tile_rows, tile_columns),
-            first + normal * abs(step) * index,
-            orientation,
-            spacing,
-            abs(step),
-            rescale(instance),
-            separators(instance),
-            instance.number("InstanceNumber") or 0.0,
+        replace(
+            whole,
+            tile=(index // side * tile_rows, index % side * tile_columns),
+            shape=(tile_rows, tile_columns),
+            position=first + normal * step * index,
+            step=step,
         )
         for index in range(count)
     ]
@@ -58,7 +51,7 @@ def mosaic_planes(instance: Instance) -> list[Plane]:
 
 def _layout(instance: Instance) -> tuple[int, Array]:
     """Number of tiles and the direction in which their slices follow each other, LPS."""
-    element = instance.elements.get(SIEMENS_CSA)
+    element = instance.header.found.get(SIEMENS_CSA)
     if element is None or not element.value:
         raise InputError("a Siemens mosaic without the CSA header that says how its tiles lie")
     with warnings.catch_warnings():

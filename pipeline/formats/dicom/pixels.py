@@ -24,7 +24,7 @@ def read_stored(instance: Instance) -> NDArray[Any]:
     Raises:
         InputError: The pixels are damaged, cut short, or in a transfer syntax without a decoder.
     """
-    if instance.compressed and instance.offset >= 0:
+    if instance.compressed and instance.header.offset >= 0:
         pixels = _decompressed(instance)
     elif _is_plain(instance):
         pixels = _plain(instance)
@@ -35,16 +35,16 @@ def read_stored(instance: Instance) -> NDArray[Any]:
 
 def _is_plain(instance: Instance) -> bool:
     """Whether the pixels lie in the file as whole numbers or floats of one sample."""
-    return instance.offset >= 0 and instance.shape[3] == 1 and instance.bits[0] >= 8
+    return instance.header.offset >= 0 and instance.shape[3] == 1 and instance.bits[0] >= 8
 
 
 def _plain(instance: Instance) -> NDArray[Any]:
     kinds = {"FloatPixelData": "f", "DoubleFloatPixelData": "f"}
-    kind = kinds.get(instance.keyword, "i" if instance.signed else "u")
-    order = ">" if instance.syntax == BIG_ENDIAN else "<"
+    kind = kinds.get(instance.header.keyword, "i" if instance.signed else "u")
+    order = ">" if instance.header.syntax == BIG_ENDIAN else "<"
     dtype = np.dtype(f"{order}{kind}{instance.bits[0] // 8}")
     count = math.prod(instance.shape)
-    pixels = np.fromfile(instance.path, dtype, count, offset=instance.offset)
+    pixels = np.fromfile(instance.path, dtype, count, offset=instance.header.offset)
     if pixels.size < count:
         raise InputError("the file was cut short while it was read")
     return pixels.astype(dtype.newbyteorder("="), copy=False)
@@ -54,9 +54,9 @@ def _decompressed(instance: Instance) -> NDArray[Any]:
     """Pixels that need one of pydicom's decoders."""
     about = {
         "path": str(instance.path),
-        "offset": instance.offset,
-        "length": instance.length,
-        "syntax": instance.syntax,
+        "offset": instance.header.offset,
+        "length": instance.header.length,
+        "syntax": instance.header.syntax,
         "compressed": instance.compressed,
         "bits": instance.bits[1],
         "options": _decoder_options(instance),
@@ -142,7 +142,7 @@ def _decoder_options(instance: Instance) -> dict[str, Any]:
         "pixel_representation": int(instance.signed),
         "photometric_interpretation": instance.text("PhotometricInterpretation") or "MONOCHROME2",
         "planar_configuration": int(instance.number("PlanarConfiguration") or 0),
-        "pixel_keyword": instance.keyword,
+        "pixel_keyword": instance.header.keyword,
     }
 
 

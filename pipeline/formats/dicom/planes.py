@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,9 +10,8 @@ import numpy as np
 
 from pipeline.core.errors import InputError
 from pipeline.core.scan import Array
-from pipeline.formats.dicom.elements import GE_B, SIEMENS_B, numbers_of
+from pipeline.formats.dicom.elements import GE_B, SIEMENS_B
 from pipeline.formats.dicom.image import Instance
-from pipeline.formats.dicom.radiograph import rescale
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def plane_of(instance: Instance) -> Plane | None:
         orientation,
         in_plane(instance.numbers("PixelSpacing")),
         step_of(instance.number("SpacingBetweenSlices"), instance.number("SliceThickness")),
-        rescale(instance),
+        instance.rescale,
         separators(instance),
         instance.number("InstanceNumber") or 0.0,
     )
@@ -113,11 +113,8 @@ def _b_value(instance: Instance) -> float | None:
     if standard is not None:
         return standard
     for tag in (SIEMENS_B, GE_B):
-        raw = instance.elements.get(tag)
-        if raw is not None and raw.value:
-            try:
-                numbers = numbers_of(raw) or (float(raw.value.decode("latin-1").replace("\0", " ").split("\\")[0]),)
-                return numbers[0] % 1e9
-            except ValueError:
-                continue
+        with suppress(InputError):
+            value = instance.number(tag)
+            if value is not None:
+                return value % 1e9
     return None

@@ -98,8 +98,13 @@ def _grey_scale(
 ) -> NDArray[Any]:
     """Modality LUT or rescale, window, polarity."""
     values, low, high = modality_values(stored, instance)
-    if options.window != "none":
-        values, low, high = _windowed(values, instance, options, notes)
+    if options.window == "voi":
+        values, low, high = _windowed(values, low, high, instance, notes)
+    elif options.window != "none":
+        centre, width = options.window
+        notes["window"] = [centre, width]
+        values = np.clip((values.astype(np.float64) - (centre - width / 2)) / width, 0, 1).astype(np.float32)
+        low, high = 0.0, 1.0
     if inverted:
         notes["inverted"] = True
         values = _turned_over(values, low + high)
@@ -129,7 +134,7 @@ def modality_values(stored: NDArray[Any], instance: Instance) -> tuple[NDArray[A
             except (IndexError, KeyError, ValueError, TypeError, AttributeError, NotImplementedError):
                 raise InputError("the modality LUT is damaged") from None
         return values, table[0], table[1]
-    slope, intercept = rescale(instance)
+    slope, intercept = instance.rescale
     ends = sorted((slope * low + intercept, slope * high + intercept))
     return linear(smallest_exact(stored), slope, intercept, low, high), ends[0], ends[1]
 
@@ -144,55 +149,30 @@ def _lut_values(item: Any, highest: int) -> tuple[float, float]:
     return float(table.min()), float(max(int(table.max()), highest))
 
 
-def rescale(instance: Instance) -> tuple[float, float]:
-    """RescaleSlope and RescaleIntercept; a slope of 0 is none."""
-    slope = instance.number("RescaleSlope")
-    intercept = instance.number("RescaleIntercept")
-    return (1.0 if slope is None or slope == 0 else slope), (0.0 if intercept is None else intercept)
-
-
 def _windowed(
-    values: NDArray[Any], instance: Instance, options: Ingest, notes: dict[str, Any]
+    values: NDArray[Any], low: float, high: float, instance: Instance, notes: dict[str, Any]
 ) -> tuple[NDArray[Any], float, float]:
-    """Grey window as float32 in 0…1."""
-    if options.window == "voi":
-        table = instance.has("VOILUTSequence")
-        if not table and not (instance.number("WindowWidth") or 0) >= 1:
-            notes["window"] = "the file has none"
-            return values, *_ends(values, instance)
-        from pydicom.pixels import apply_voi_lut
+    """Values, which lie between ``low`` and ``high``, through the file's grey window, as float32 in 0…1."""
+    table = instance.has("VOILUTSequence")
+    if not table and not (instance.number("WindowWidth") or 0) >= 1:
+        notes["window"] = "the file has none"
+        return values, low, high
+    from pydicom.pixels import apply_voi_lut
 
-        from pipeline.formats.dicom.header import element_numbers, lenient
+    from pipeline.formats.dicom.header import element_numbers, lenient
 
-        header = instance.dataset
-        with lenient():
-            try:
-                shown = np.asarray(apply_voi_lut(values, header), np.float64)
-            except (IndexError, KeyError, ValueError, TypeError, AttributeError, NotImplementedError):
-                raise InputError("the grey window of the file is damaged") from None
-        notes["window"] = "voi"
-        top, bottom = float(shown.max()), float(shown.min())
-        if table:
-            bottom, top = 0.0, float((1 << int(element_numbers(header["VOILUTSequence"][0], "LUTDescriptor")[2])) - 1)
-        else:
-            low, high = _ends(values, instance)
-            bottom, top = min(bottom, low), max(top, high)
-        return ((shown - bottom) / max(top - bottom, 1e-9)).astype(np.float32), 0.0, 1.0
-    if isinstance(options.window, str):
-        return values, *_ends(values, instance)
-    centre, width = options.window
-    notes["window"] = [centre, width]
-    shown = (values.astype(np.float64) - (centre - width / 2)) / width
-    return np.clip(shown, 0, 1).astype(np.float32), 0.0, 1.0
-
-
-def _ends(values: NDArray[Any], instance: Instance) -> tuple[float, float]:
-    """The range that values can take after the modality transform."""
-    if instance.has("ModalityLUTSequence"):
-        return float(values.min()), float(values.max())
-    slope, intercept = rescale(instance)
-    ends = sorted(slope * end + intercept for end in instance.stored_range)
-    return ends[0], ends[1]
+    header = instance.dataset
+    with lenient():
+        try:
+            shown = np.asarray(apply_voi_lut(values, header), np.float64)
+        except (IndexError, KeyError, ValueError, TypeError, AttributeError, NotImplementedError):
+            raise InputError("the grey window of the file is damaged") from None
+    notes["window"] = "voi"
+    if table:
+        bottom, top = 0.0, float((1 << int(element_numbers(header["VOILUTSequence"][0], "LUTDescriptor")[2])) - 1)
+    else:
+        bottom, top = min(float(shown.min()), low), max(float(shown.max()), high)
+    return ((shown - bottom) / max(top - bottom, 1e-9)).astype(np.float32), 0.0, 1.0
 
 
 def _placed(instance: Instance, spacing: tuple[float, float], notes: dict[str, Any]) -> Array:

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 
 from pipeline.core.errors import InputError
-from pipeline.core.scan import Scan
+from pipeline.core.labels import OrganMasks
+from pipeline.core.scan import LPS, Scan
 from pipeline.core.study import Ingest, Organ
 from pipeline.formats.dicom.enhanced import enhanced_planes
 from pipeline.formats.dicom.header import element_numbers, lenient
@@ -21,12 +22,11 @@ from pipeline.formats.dicom.image import Instance, NoImageError, read_instance
 from pipeline.formats.dicom.pixels import read_stored
 from pipeline.formats.dicom.planes import Plane
 
-_LPS = np.array([-1.0, -1.0, 1.0])
 #: A frame lies on the grid if it is off by less than this share of a voxel.
 _OFF_GRID = 0.1
 
 
-def read_seg(path: Path, scan: Scan, organs: Mapping[str, Organ], options: Ingest) -> dict[str, NDArray[np.bool_]]:
+def read_seg(path: Path, scan: Scan, organs: Mapping[str, Organ], options: Ingest) -> OrganMasks:
     """Read a binary or fractional segmentation object; fractions of one half and more are inside.
 
     Segments are matched with organs by label, alias or SNOMED code, else by number. Frames may come in any order,
@@ -57,7 +57,7 @@ def read_seg(path: Path, scan: Scan, organs: Mapping[str, Organ], options: Inges
         by_number[number].append(frame)
     names = match_segments(segments, set(by_number), organs, options)
     planes = None if scan.is_flat and not _has_places(instance) else enhanced_planes(instance)
-    masks: dict[str, NDArray[np.bool_]] = {}
+    masks: OrganMasks = {}
     for number, frames in by_number.items():
         organ = names.get(number)
         if organ is None:
@@ -169,10 +169,10 @@ def _place(mask: NDArray[np.bool_], inside: NDArray[np.bool_], plane: Plane | No
         return
     to_index = np.linalg.inv(scan.affine)
     steps = np.stack([plane.directions[0] * plane.spacing[0], plane.directions[1] * plane.spacing[1]])
-    along = (steps * _LPS) @ to_index[:3, :3].T
+    along = (steps * LPS) @ to_index[:3, :3].T
     ends = np.array(inside.shape[::-1])
     turned = np.abs(along - np.rint(along)).max(axis=1) * ends
-    origin = to_index[:3, :3] @ (plane.position * _LPS) + to_index[:3, 3]
+    origin = to_index[:3, :3] @ (plane.position * LPS) + to_index[:3, 3]
     if (turned > 2 * _OFF_GRID).any() or np.abs(origin - np.rint(origin)).max() > _OFF_GRID:
         raise InputError("the segmentation lies on another grid than the scan")
     rows, columns = np.nonzero(inside)

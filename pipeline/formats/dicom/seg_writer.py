@@ -29,12 +29,12 @@ from pydicom.uid import (
 from pipeline.core.errors import InputError
 from pipeline.core.files import whole_file
 from pipeline.core.labels import LabelMap
-from pipeline.core.scan import Array, Scan
+from pipeline.core.scan import LPS, Array, Scan
 from pipeline.formats.dicom.codes import code_of
 from pipeline.formats.nifti.labels import stored_grid
+from pipeline.imaging.pictures import rgb
 
 KEY_VARIABLE = "ORGANSEG_UID_KEY"
-LPS = np.diag([-1.0, -1.0, 1.0])
 # The date that stands for "not told" where the standard wants one.
 DRAWN = "1.2.826.0.1.3680043.10.511.3."  # root of UIDs that highdicom draws
 NO_DATE, NO_TIME = "19000101", "000000"
@@ -94,7 +94,7 @@ def write_seg(
 
     key = uid_key(study)
     sources = source_instances(scan_id, scan, key)
-    masks = np.stack([_frames(scan.to_stored(labels.mask(organ))) for organ in labels.organs], -1)
+    masks = np.stack([scan.to_stored(labels.mask(organ)).T for organ in labels.organs], -1)
     with warnings.catch_warnings():
         # Remarks on empty masks and on CR sources without a frame of reference; both are meant.
         warnings.simplefilter("ignore")
@@ -147,17 +147,13 @@ def _description(number: int, organ: str, codes: Mapping[str, str], colors: Mapp
         algorithm_identification=AlgorithmIdentificationSequence(name=model[:64], family=family, version="1"),
         tracking_id=organ[:64],
         tracking_uid=keyed_uid("organseg", "organ", organ),
-        display_color=CIELabColor.from_rgb(*_rgb(colors[organ])) if organ in colors else None,
+        display_color=CIELabColor.from_rgb(*rgb(colors[organ])) if organ in colors else None,
     )
     if code.side is not None:
         side = Dataset()
         side.CodeValue, side.CodingSchemeDesignator, side.CodeMeaning = code.side
         description.SegmentedPropertyTypeCodeSequence[0].SegmentedPropertyTypeModifierCodeSequence = [side]
     return description
-
-
-def _rgb(color: str) -> tuple[int, int, int]:
-    return int(color[1:3], 16), int(color[3:5], 16), int(color[5:7], 16)
 
 
 def _forget_times(seg: Dataset) -> None:
@@ -183,11 +179,6 @@ def _fix_uids(seg: Dataset, key: str, scan_id: str) -> None:
     seg.walk(fix)
 
 
-def _frames(array: Array) -> Array:
-    """``(X, Y, Z)`` in stored order → ``(Z, rows, columns)``."""
-    return array.transpose(2, 1, 0)
-
-
 def source_instances(scan_id: str, scan: Scan, key: str) -> list[Dataset]:
     """De-identified instances of a scan: one a slice of its stored grid, or one for a picture.
 
@@ -195,14 +186,13 @@ def source_instances(scan_id: str, scan: Scan, key: str) -> list[Dataset]:
         InputError: Rows and columns are not perpendicular.
     """
     grid = stored_grid(scan)
-    columns, rows, across = np.asarray(grid.affine, float)[:3, :3].T @ LPS
+    columns, rows, across = np.asarray(grid.affine, float)[:3, :3].T * LPS
     if abs(columns @ rows) > 1e-3 * np.linalg.norm(columns) * np.linalg.norm(rows):
         raise InputError("the scan's rows and columns are not perpendicular, which DICOM cannot say")
-    pixels, slope, intercept = _stored_values(_frames(scan.to_stored(scan.voxels[0])), scan)
+    pixels, slope, intercept = _stored_values(scan.to_stored(scan.voxels[0]).T)
     spacing = grid.spacing
-    count = len(pixels)
     instances = []
-    for index in range(count):
+    for index in range(len(pixels)):
         instance = _instance(scan_id, scan, key, index)
         instance.Rows, instance.Columns = pixels[index].shape
         instance.PixelData = np.ascontiguousarray(pixels[index]).tobytes()
@@ -213,7 +203,7 @@ def source_instances(scan_id: str, scan: Scan, key: str) -> list[Dataset]:
         if scan.is_flat:
             _flat_spacing(instance, scan)
         else:
-            place = (np.asarray(grid.affine) @ [0, 0, index, 1])[:3] @ LPS
+            place = (np.asarray(grid.affine) @ [0, 0, index, 1])[:3] * LPS
             instance.ImagePositionPatient = _decimals(place)
             instance.ImageOrientationPatient = _decimals([*columns / spacing[0], *rows / spacing[1]])
             instance.PixelSpacing = _decimals([spacing[1], spacing[0]])
@@ -245,7 +235,7 @@ def _towards(affine: Array) -> list[str]:
     return [("LR", "PA", "FH")[axis][int(one[axis] > 0)] for axis, one in zip(axes, directions, strict=True)]
 
 
-def _stored_values(frames: Array, scan: Scan) -> tuple[Array, float, float]:
+def _stored_values(frames: Array) -> tuple[Array, float, float]:
     """Pixels as 16-bit integers, and the slope and intercept that bring them back."""
     values = np.nan_to_num(np.asarray(frames, np.float64))
     low, high = float(values.min()), float(values.max())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
-from pipeline.core.scan import Array, Modality, Scan
+from pipeline.core.scan import LPS_TO_RAS, Array, Modality, Scan
 from pipeline.core.study import Ingest
-from pipeline.formats.dicom.image import Instance
 from pipeline.formats.dicom.pixels import read_stored
 from pipeline.formats.dicom.planes import Plane
 from pipeline.formats.exact import linear, smallest_exact
 from pipeline.formats.limits import check_size
 
-_LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 #: Two slices are at one place if they are closer than this, mm.
 _SAME_PLACE = 0.01
 #: Distances between slices may differ by this share, and in-plane positions by this share of a pixel: header rounding.
@@ -96,7 +95,7 @@ def affine_of(volume: Volume) -> tuple[Array, dict[str, Any]]:
     affine[:3, 1] = first.directions[1] * first.spacing[1]
     affine[:3, 2] = step
     affine[:3, 3] = first.position
-    return _LPS_TO_RAS @ affine, notes
+    return LPS_TO_RAS @ affine, notes
 
 
 def read_volumes(volumes: Sequence[Volume], modality: Modality, options: Ingest) -> Scan:
@@ -285,7 +284,7 @@ def _cut(plane: Plane, stored: NDArray[Any]) -> NDArray[Any]:
 
 def _voxels(volume: Volume) -> NDArray[Any]:
     """``(X, Y, Z)`` after rescaling."""
-    load = _remembering(read_stored)
+    load = lru_cache(maxsize=1)(read_stored)  # an object may hold many planes
     stack = np.empty(0, np.uint8)
     for index, plane in enumerate(volume.planes):
         pixels = _cut(plane, load(plane.instance))
@@ -306,15 +305,3 @@ def _voxels(volume: Volume) -> NDArray[Any]:
         factors = np.array([plane.scale for plane in volume.planes])
         stack = (stack * factors[:, :1, None] + factors[:, 1:, None]).astype(np.float32)
     return smallest_exact(stack).transpose(2, 1, 0)
-
-
-def _remembering(read: Callable[[Instance], NDArray[Any]]) -> Callable[[Instance], NDArray[Any]]:
-    """Keep the last object's pixels, for objects that hold many planes."""
-    held: list[tuple[Path, NDArray[Any]]] = []
-
-    def load(instance: Instance) -> NDArray[Any]:
-        if not held or held[0][0] != instance.path:
-            held[:] = [(instance.path, read(instance))]
-        return held[0][1]
-
-    return load

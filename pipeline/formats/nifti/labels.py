@@ -4,31 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Grid, Scan
-from pipeline.formats.nifti.packing import write_packed
-from pipeline.formats.nifti.writer import nifti_parts
+from pipeline.formats.nifti.writer import write_nifti
 
 
 def stored_grid(scan: Scan) -> Grid:
     """The grid of the file that a scan came in."""
     return scan.stored or scan.grid
-
-
-def write_nifti(path: Path, data: Array, affine: Array, unit: Literal["mm", "px"]) -> None:
-    """Write ``(X, Y, Z)`` with its affine as both sform and qform; no times, so equal data give equal bytes."""
-    # A sheared affine has no quaternion; the sform then stands alone.
-    write_packed(path, nifti_parts(data, affine, unit, with_qform=_rigid(affine)))
-
-
-def _rigid(affine: Array) -> bool:
-    columns = np.asarray(affine, float)[:3, :3]
-    unit = columns / np.linalg.norm(columns, axis=0)
-    return bool(np.abs(unit.T @ unit - np.eye(3)).max() < 1e-5)
 
 
 def write_label_files(

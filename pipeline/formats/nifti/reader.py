@@ -14,7 +14,7 @@ from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
-from pipeline.core.scan import Array, Modality, Scan
+from pipeline.core.scan import Array, Grid, Modality, Scan
 from pipeline.core.space import LONG, row_chunks, space
 from pipeline.core.study import Ingest
 from pipeline.formats.exact import exact_dtype
@@ -192,7 +192,5 @@ def _usable(affine: Array) -> bool:
 
 def _differ(a: Array, b: Array, header: Any) -> bool:
     """Whether two affines put a corner of the volume more than a tenth of a voxel apart."""
-    ends = np.array([max(int(n) - 1, 1) for n in header["dim"][1:4]], float)
-    corners = np.array([[*(ends * [i, j, k]), 1] for i in (0, 1) for j in (0, 1) for k in (0, 1)])
-    apart = np.linalg.norm((corners @ (a - b).T)[:, :3], axis=1).max()
-    return bool(apart > 0.1 * np.linalg.norm(a[:3, :3], axis=0).min())
+    x, y, z = (max(int(n), 2) for n in header["dim"][1:4])
+    return not Grid((x, y, z), a).same_place(Grid((x, y, z), b), 0.1)

@@ -49,9 +49,7 @@ def uncropped(scan: Scan) -> Scan:
     if edges is None or scan.stored is None:
         return scan
     voxels = scan.to_stored(scan.voxels).copy()
-    # Scans that were ingested before their borders' greys were noted get the darkest one.
-    greys = scan.notes.get("border", [float(scan.voxels.min())] * 4)
-    for part, grey in zip(_bands(voxels, edges), greys, strict=True):
+    for part, grey in zip(_bands(voxels, edges), scan.notes["border"], strict=True):
         part[...] = grey
     notes = {name: value for name, value in scan.notes.items() if name not in {"cropped", "border"}}
     return replace(scan, voxels=voxels, affine=scan.stored.affine, notes=notes)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
+from pipeline.core.labels import OrganMasks
 from pipeline.core.study import Ingest, Organ
 from pipeline.formats.pictures.reader import grey, read_pixels
 
@@ -25,7 +26,7 @@ def organ_values(organs: Mapping[str, Organ]) -> dict[str, int]:
 
 def read_mask_picture(
     path: Path, organs: Mapping[str, Organ], options: Ingest
-) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.bool_] | None]:
+) -> tuple[OrganMasks, NDArray[np.bool_] | None]:
     """All organs of one picture, ``(X, Y, 1)`` each, and the pixels to ignore.
 
     A palette picture (mode P) counts as colours where every colour in it is one of the study's, else as numbers.
@@ -34,24 +35,20 @@ def read_mask_picture(
         InputError: A value or colour is not the study's.
     """
     palette = study_palette(organs, options)
-    numbers = read_pixels(path, options, palette_as_index=True)
-    if numbers.shape[2] == 1:
-        colours = read_pixels(path, options) if palette else numbers
-        if colours.shape[2] < 3 or not _all_known(colours, palette):
-            return by_values(_upright(numbers[..., 0]), organs, options, picture=True)
-        numbers = colours
-    if numbers.shape[2] >= 3 and not palette:
-        plain, how = grey(numbers)
-        if how == "grey":
-            return by_values(_upright(plain[..., 0]), organs, options, picture=True)
+    pixels = read_pixels(path, options, palette_as_index=True)
+    if palette and pixels.shape[2] == 1:
+        colours = read_pixels(path, options)
+        pixels = colours if colours.shape[2] >= 3 and _all_known(colours, palette) else pixels
+    if palette and pixels.shape[2] >= 3:
+        masks = by_colour(pixels, palette, options)
+        return {organ: _upright(mask) for organ, mask in masks.items()}, None
+    numbers, how = grey(pixels)
+    if how.startswith("luma"):
         raise InputError(
             "the mask is in colour and the study gives its organs no colours",
             remedy="Set organs.<name>.color or ingest.palette.",
         )
-    if numbers.shape[2] < 3:
-        return by_values(_upright(numbers[..., 0]), organs, options, picture=True)
-    masks = by_colour(numbers, palette, options)
-    return {organ: _upright(mask) for organ, mask in masks.items()}, None
+    return by_values(_upright(numbers[..., 0]), organs, options, picture=True)
 
 
 def read_organ_picture(path: Path, options: Ingest) -> NDArray[np.bool_]:
@@ -71,7 +68,7 @@ def _upright(pixels: NDArray[Any]) -> NDArray[Any]:
 
 def by_values(
     data: NDArray[Any], organs: Mapping[str, Organ], options: Ingest, *, picture: bool = False
-) -> tuple[dict[str, NDArray[np.bool_]], NDArray[np.bool_] | None]:
+) -> tuple[OrganMasks, NDArray[np.bool_] | None]:
     """Organs by their values in an index image or label volume of any shape.
 
     Args:
@@ -186,9 +183,7 @@ def _all_known(colours: NDArray[Any], palette: Mapping[tuple[int, int, int], lis
     return used <= set(palette) and any(palette[c] for c in used if c in palette)
 
 
-def by_colour(
-    pixels: NDArray[Any], palette: Mapping[tuple[int, int, int], list[str]], options: Ingest
-) -> dict[str, NDArray[np.bool_]]:
+def by_colour(pixels: NDArray[Any], palette: Mapping[tuple[int, int, int], list[str]], options: Ingest) -> OrganMasks:
     """Organs by their nearest palette colour, ``(rows, columns)`` each.
 
     A pixel counts if it lies within ``palette_tolerance`` of a palette colour, or of a mixture of two, as borders
@@ -218,7 +213,7 @@ def by_colour(
             f"{strays:,} pixels of the mask have no colour of the study, most often #{_hex(worst)}",
             remedy="Add the colour to ingest.palette (an empty list means background), or allow ingest.palette_strays.",
         )
-    masks: dict[str, NDArray[np.bool_]] = {}
+    masks: OrganMasks = {}
     for number, names in enumerate(palette.values()):
         for name in names:
             inside = ((nearest == number) & ~stray)[index]

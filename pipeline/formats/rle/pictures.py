@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from pipeline.core.errors import InputError
 from pipeline.core.files import write_bytes
 from pipeline.core.scan import FRONTAL_AFFINE
-from pipeline.formats.nifti.labels import write_nifti
+from pipeline.formats.nifti.writer import write_nifti
 from pipeline.formats.rle.cell import UNNAMED, Cell, Size
 from pipeline.formats.rle.cells import Progress
 from pipeline.formats.rle.entries import EntryReader
