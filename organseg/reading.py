@@ -39,6 +39,8 @@ def read_labels(
     *,
     study: Study | str | None = None,
     scan: Scan | None = None,
+    name: str | None = None,
+    dialect: str | None = None,
     overlapping: bool = False,
 ) -> LabelMap:
     """Read masks in any form: label volume, index or RGB palette picture, DICOM SEG, RLE CSV, or a file an organ.
@@ -50,6 +52,8 @@ def read_labels(
         study: In place of ``organs``: a study or its name, whose values, colours and aliases count.
         scan: The scan that the masks lie on, as :func:`read_scan` gives it. Needed for DICOM SEG and run lengths, which
             hold no grid; with other files it is checked that both have the same place.
+        name: What the scan is called in a file of run lengths.
+        dialect: Dialect of a file of run lengths that does not name its own.
         overlapping: Keep voxels that belong to several organs; by default the organ that is named later wins them. With
             a study, the study says so.
 
@@ -72,10 +76,13 @@ def read_labels(
         named, options, overlapping = study.organs, study.ingest, study.overlapping
     else:
         pairs = organs.items() if isinstance(organs, Mapping) else enumerate(organs or (), 1)
-        named, options = {name: Organ(value=value) for value, name in pairs}, Ingest()
+        named, options = {organ: Organ(value=value) for value, organ in pairs}, Ingest()
+    if dialect is not None:
+        options = options.model_copy(update={"rle_dialect": dialect})
     source = {organ: Path(file) for organ, file in path.items()} if isinstance(path, Mapping) else Path(path)
     first = next(iter(source.values())) if isinstance(source, Mapping) else source
-    return read_masks(source, scan or _grid_of(first), named, options, overlapping=overlapping)
+    names = [name] if name is not None else []
+    return read_masks(source, scan or _grid_of(first), named, options, overlapping=overlapping, names=names)
 
 
 def _grid_of(path: Path) -> Scan:
