@@ -33,6 +33,7 @@ def run_stage(stage: str, study: str, **options: str | int | bool) -> None:
     Raises:
         InputError: The study or what it is made of is wrong; the message says where and how to mend it.
         click.UsageError: There is no such stage or option.
+        RuntimeError: The command ended with another exit code than 0.
     """
     from typer.main import get_command
 
@@ -41,4 +42,6 @@ def run_stage(stage: str, study: str, **options: str | int | bool) -> None:
     words = [stage, "--study", study]
     for name, value in options.items():
         words += [] if value is False else [f"--{name.replace('_', '-')}", *([] if value is True else [str(value)])]
-    get_command(app).main(words, prog_name="organseg", standalone_mode=False)
+    code = get_command(app).main(words, prog_name="organseg", standalone_mode=False)
+    if code:
+        raise RuntimeError(f"organseg {' '.join(words)} ended with exit code {code}")

@@ -91,7 +91,7 @@ def test_masks_of_an_organ_each_and_pictures(tmp_path: Path) -> None:
 def test_run_lengths_need_the_scan_and_its_name(volumes: Path, tmp_path: Path) -> None:
     Image.fromarray(np.zeros((3, 4), np.uint8)).save(tmp_path / "film.png")
     (tmp_path / "masks.csv").write_text("ImageId,EncodedPixels\nfilm,5 1 8 1\n")
-    with pytest.raises(organseg.InputError, match="does not hold the grid of its scan.*scan="):
+    with pytest.raises(organseg.InputError, match="does not hold the grid of its scan"):
         organseg.read_labels(tmp_path / "masks.csv", ["lung"])
     film = organseg.read_scan(tmp_path / "film.png", modality="xray")
     labels = organseg.read_labels(tmp_path / "masks.csv", ["lung"], scan=film, name="film", dialect="kaggle")
