@@ -49,8 +49,8 @@ def test_every_cell_of_the_notebook_runs_on_the_demo(finished: Path, root: Path)
     )
     assert done.returncode == 0, done.stderr[-3000:]
     for said in (
-        "organs: left_lung, right_lung, heart",
-        "measured at the detector",
+        "organs: heart, left_lung, right_lung",
+        "known from: patient",
         "the file names its dialect itself",
     ):
         assert said in done.stdout
