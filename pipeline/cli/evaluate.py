@@ -132,6 +132,8 @@ def _figures(compared: Comparison, unit: str) -> Columns:
 
 
 def _single(compared: Comparison) -> list[str]:
+    from pipeline.metrics.empty import CASE_WORDS
+
     rows = compared.rows
     unit, volume_unit = rows[0]["unit"], rows[0]["volume_unit"]
     figures = _figures(compared, unit)
@@ -139,18 +141,8 @@ def _single(compared: Comparison) -> list[str]:
     table = [["organ", *(title for _, title in [*figures, *sizes]), "masks"]]
     for row in rows:
         cells = [_short(row.get(key, "")) for key, _ in [*figures, *sizes]]
-        table.append([row["organ"], *cells, _CASES[row["case"]]])
+        table.append([row["organ"], *cells, CASE_WORDS[row["case"]]])
     return _aligned(table)
-
-
-#: What a case means, in words.
-_CASES = {
-    "both": "",
-    "empty_reference": "made up",
-    "empty_prediction": "missed",
-    "both_empty": "absent from both",
-    "no_prediction": "not measured",
-}
 
 
 def _many(compared: Comparison, scans: list[str]) -> list[str]:

@@ -12,7 +12,7 @@ from pipeline.core.files import Cells, read_table, write_json, write_table
 from pipeline.core.paths import StudyPaths
 from pipeline.core.splits import Assignment, Part
 from pipeline.core.study import Study
-from pipeline.evaluate.rows import BASELINE, MEAN, NO_PREDICTION, number, parsed, study_columns
+from pipeline.evaluate.rows import BASELINE, MEAN, number, parsed, study_columns
 from pipeline.evaluate.shard import extra_columns, known_splits, measured_scans, models_of, silent
 from pipeline.evaluate.tables import (
     HEADLINE,
@@ -29,7 +29,7 @@ from pipeline.evaluate.tables import (
     with_means,
 )
 from pipeline.imaging.components import LESION_OVERLAP
-from pipeline.metrics.empty import rule_text
+from pipeline.metrics.empty import NO_PREDICTION, rule_text
 from pipeline.metrics.statistics import few_patients_note
 
 #: What each figure is, for whoever prints it.

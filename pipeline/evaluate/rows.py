@@ -13,13 +13,11 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.study import Study
 from pipeline.core.units import LengthUnit, size_unit
 from pipeline.metrics.clinical import HEART, cardiothoracic_ratio
-from pipeline.metrics.empty import Convention
+from pipeline.metrics.empty import NO_PREDICTION, Convention
 from pipeline.metrics.organs import MetricSettings, OrganMetrics, compare_labels
 
 BASELINE = "mean shape"
 MEAN = "mean"
-NO_PREDICTION = "no_prediction"
-CASES = ("both", "empty_reference", "empty_prediction", "both_empty", NO_PREDICTION)
 CAUSES = ("border", "missed", "spurious", "swap")
 #: Figures that every organ has, without those of surface Dice at each tolerance.
 FIGURES = ("dice", "iou", "precision", "recall", "accuracy", "hd95", "assd", "nsd")
@@ -41,18 +39,10 @@ def figure_columns(tolerances: Sequence[float]) -> tuple[str, ...]:
 def table_columns(tolerances: Sequence[float], *, lesions: bool, ratio: bool, extra: Iterable[str] = ()) -> list[str]:
     """All columns of ``per_scan.csv``, in order."""
     return [
-        "scan_id",
-        "patient_id",
-        "model",
-        "organ",
+        *("scan_id", "patient_id", "model", "organ"),
         *figure_columns(tolerances),
         *SIZES,
-        "mean_iou",
-        "pixel_accuracy",
-        "unit",
-        "volume_unit",
-        "nsd_tolerance",
-        "case",
+        *("mean_iou", "pixel_accuracy", "unit", "volume_unit", "nsd_tolerance", "case"),
         *(f"lost_{cause}" for cause in CAUSES),
         *(LESIONS if lesions else ()),
         *(RATIOS if ratio else ()),

@@ -14,17 +14,15 @@ import numpy as np
 from pipeline.core.files import Cells
 from pipeline.evaluate.rows import (
     BASELINE,
-    CASES,
     CAUSES,
     MEAN,
-    NO_PREDICTION,
     SIZES,
     figure_columns,
     number,
     parsed,
 )
 from pipeline.metrics.clinical import HEART, agreement
-from pipeline.metrics.empty import CONVENTIONS, Case, Convention, at_empty
+from pipeline.metrics.empty import CASE_WORDS, CONVENTIONS, NO_PREDICTION, Case, Convention, at_empty
 from pipeline.metrics.statistics import bland_altman, compare_paired, describe, holm, patient_means
 
 #: Figures in a unit of length, or that depend on one through their tolerance: never averaged over two units.
@@ -33,35 +31,12 @@ LENGTHS = ("hd95", "assd", "nsd", "centroid_distance")
 HEADLINE = ("dice", "nsd", "hd95")
 
 SUMMARY_COLUMNS = (
-    "model",
-    "organ",
-    "metric",
-    "unit",
-    "subgroup",
-    "group",
-    "n_patients",
-    "n_scans",
-    "mean",
-    "median",
-    "q1",
-    "q3",
-    "low",
-    "high",
-    "undefined",
-    *CASES,
+    *("model", "organ", "metric", "unit", "subgroup", "group", "n_patients", "n_scans"),
+    *("mean", "median", "q1", "q3", "low", "high", "undefined", *CASE_WORDS),
 )
 PAIRED_COLUMNS = (
-    "first",
-    "second",
-    "organ",
-    "metric",
-    "unit",
-    "n_patients",
-    "difference",
-    "low",
-    "high",
-    "p",
-    "p_holm",
+    *("first", "second", "organ", "metric", "unit", "n_patients"),
+    *("difference", "low", "high", "p", "p_holm"),
 )
 VOLUME_COLUMNS = ("model", "organ", "unit", "n_scans", "n_patients", "bias", "low", "high", "lower", "upper")
 CONVENTION_COLUMNS = ("convention", "model", "organ", "metric", "unit", "n_patients", "n_scans", "mean", "low", "high")
@@ -145,7 +120,7 @@ def summarise(
                         "n_scans": len(alike) - undefined,
                         **{k: v for k, v in asdict(figure).items() if k != "n"},
                         "undefined": undefined,
-                        **({case: counts[case] for case in CASES} if organ != MEAN else {}),
+                        **({case: counts[case] for case in CASE_WORDS} if organ != MEAN else {}),
                     }
                 )
     return summary

@@ -10,6 +10,17 @@ Case = Literal["both", "empty_reference", "empty_prediction", "both_empty"]
 Convention = Literal["organseg", "nnunet", "monai", "smp", "metrics-reloaded", "surface-distance"]
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 
+#: The case of a scan that a model has no usable prediction for.
+NO_PREDICTION = "no_prediction"
+#: Every case in words.
+CASE_WORDS = {
+    "both": "",
+    "empty_reference": "made up",
+    "empty_prediction": "missed",
+    "both_empty": "absent from both",
+    NO_PREDICTION: "without a prediction",
+}
+
 _NAN, _INF = float("nan"), float("inf")
 _FIGURES = ("dice", "iou", "precision", "recall", "nsd", "hd95", "assd")
 
@@ -59,6 +70,11 @@ _VALUES: dict[Convention, dict[Case, dict[str, float]]] = {
     },
 }
 
+#: Our rule where there is little room.
+SHORT_RULE = (
+    "Empty masks: an organ absent from both masks is left out; one that is missed or made up counts as Dice and "
+    "surface Dice 0."
+)
 _TEXTS: dict[Convention, str] = {
     "organseg": (
         "organseg: an organ that is absent from both masks is left out of the averages; an organ that is missed or "

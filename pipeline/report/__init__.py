@@ -31,29 +31,7 @@ def run(study: Study, paths: StudyPaths, *, say: Callable[[str], None] = lambda 
 
 def build(study: Study, paths: StudyPaths) -> str:
     """The page of a study, from whatever its stages have left."""
-    from pipeline.report.attention import scans_to_look_at
-    from pipeline.report.cohort import data_section, split_section
     from pipeline.report.data import gather
-    from pipeline.report.first import first_screen
-    from pipeline.report.gallery import gallery_section, hero_view, scans_section
     from pipeline.report.page import page
-    from pipeline.report.provenance import provenance_section
-    from pipeline.report.results import test_section
-    from pipeline.report.selection import selection_section
-    from pipeline.report.training import plan_section, training_section
 
-    gathered = gather(study, paths)
-    attention = scans_to_look_at(gathered)
-    sections = [
-        first_screen(gathered, attention, hero_view(gathered)),
-        data_section(gathered),
-        split_section(gathered),
-        plan_section(gathered),
-        training_section(gathered),
-        test_section(gathered),
-        gallery_section(gathered),
-        scans_section(gathered, attention),
-        selection_section(gathered),
-        provenance_section(gathered),
-    ]
-    return page(study.title or paths.study, study.description, sections)
+    return page(gather(study, paths))

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pipeline.report.data import CHAMPION, Gathered, number
-from pipeline.report.html import figure_text, words
+from pipeline.report.text import figure_text, words
 
 _RANK = {"fail": 0, "look": 1, "good": 2}
 

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import math
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.files import read_json, read_table
+from pipeline.core.files import Cells, read_json, read_table
 from pipeline.core.journal import read_journal
 from pipeline.core.paths import StudyPaths
 from pipeline.core.plan import Plan, read_plan
 from pipeline.core.splits import Assignment, Part, read_splits
 from pipeline.core.study import Study
 from pipeline.inference.champion import Champion, read_champion
+from pipeline.metrics.empty import CASE_WORDS, SHORT_RULE
 
-Row = dict[str, str]
 Event = dict[str, Any]
 
 CHAMPION = "champion"
@@ -53,7 +53,7 @@ class Figures:
     """
 
     part: Part
-    rows: list[Row]
+    rows: list[Cells]
     facts: dict[str, Any]
 
     @property
@@ -65,6 +65,16 @@ class Figures:
     def scans(self) -> int:
         """Scans measured."""
         return int(self.facts["n_scans"])
+
+    @property
+    def note(self) -> str:
+        """What few patients mean for the figures; empty where there are enough."""
+        return str(self.facts.get("note") or "")
+
+    @property
+    def other_sites(self) -> list[str]:
+        """Sites that no model was developed on."""
+        return list(self.facts.get("other_sites") or [])
 
     @property
     def baseline(self) -> str:
@@ -87,6 +97,10 @@ class Figures:
     def summary(self, model: str, organ: str, metric: str) -> list[dict[str, Any]]:
         """Rows of the summary: one a unit, or none."""
         return self._index.get((model, organ, metric), [])
+
+    def of(self, model: str, organ: str, metric: str = "dice") -> dict[str, Any] | None:
+        """The summary's row, of the first unit where there are several."""
+        return next(iter(self.summary(model, organ, metric)), None)
 
     def scan_means(self, model: str, metric: str = "dice") -> dict[str, float]:
         """Scan → mean over its organs, undefined ones left out; scans without any defined figure are left out."""
@@ -112,13 +126,12 @@ class Figures:
             for (organ, _), pairs in found.items()
         ]
 
-    def cases(self, model: str) -> dict[str, int]:
-        """Kind of empty mask → rows of a model that have it."""
-        counts: dict[str, int] = defaultdict(int)
-        for row in self.rows:
-            if row["model"] == model and row["case"] != "both":
-                counts[row["case"]] += 1
-        return dict(counts)
+    def rule(self, model: str = CHAMPION, *, short: bool = False) -> str:
+        """The rule for empty masks and how many cases of a model it decided."""
+        counts = Counter(row["case"] for row in self.rows if row["model"] == model and row["case"] != "both")
+        counted = ", ".join(f"{n} {CASE_WORDS[case]}" for case, n in sorted(counts.items())) or "none here"
+        rule = SHORT_RULE if short else f"Empty masks, {self.facts['rule']}"
+        return f"{rule} Such cases: {counted}."
 
 
 @dataclass(frozen=True)
@@ -170,8 +183,8 @@ class Gathered:
 
     study: Study
     paths: StudyPaths
-    scans: list[Row]
-    rejected: list[Row]
+    scans: list[Cells]
+    rejected: list[Cells]
     splits: dict[str, Assignment]
     fingerprint: dict[str, Any]
     plans: dict[str, Plan]
@@ -180,12 +193,12 @@ class Gathered:
     quality_figures: dict[str, Any]
     test: Figures | None
     oof: Figures | None
-    verdicts: list[Row]
-    predictions: list[Row]
-    checks: list[Row]
+    verdicts: list[Cells]
+    predictions: list[Cells]
+    checks: list[Cells]
 
     @cached_property
-    def by_scan(self) -> dict[str, Row]:
+    def by_scan(self) -> dict[str, Cells]:
         """Scan → its row of ``scans.csv``."""
         return {row["scan_id"]: row for row in self.scans}
 
@@ -195,7 +208,12 @@ class Gathered:
         return list(self.study.organs)
 
     @property
-    def labelled(self) -> list[Row]:
+    def organs_and_mean(self) -> list[str]:
+        """The organs, and where there are several their mean."""
+        return [*self.organs, *([MEAN] if len(self.organs) > 1 else [])]
+
+    @property
+    def labelled(self) -> list[Cells]:
         """Scans with a mask."""
         return [row for row in self.scans if row["labelled"] == "1"]
 
@@ -210,7 +228,7 @@ class Gathered:
         return all(row.get("size_z", "1") in {"", "1"} for row in self.scans)
 
     @property
-    def with_findings(self) -> list[tuple[Row, list[tuple[str, str]]]]:
+    def with_findings(self) -> list[tuple[Cells, list[tuple[str, str]]]]:
         """Scans that ingestion noticed something about, with each finding's short name and sentence."""
         return [(row, found) for row in self.scans if (found := findings_of(row))]
 
@@ -248,7 +266,7 @@ def gather(study: Study, paths: StudyPaths) -> Gathered:
     )
 
 
-def _table(path: Path) -> list[Row]:
+def _table(path: Path) -> list[Cells]:
     return read_table(path) if path.is_file() else []
 
 

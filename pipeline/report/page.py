@@ -1,13 +1,20 @@
-"""The page as a whole: one HTML file with its style, its script, the charts' library and nothing from elsewhere."""
+"""The page as a whole: one HTML file with its style, its script, the charts' library and nothing from elsewhere.
+
+Every section is a template of its name under ``templates/`` and a function that computes what the template shows.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from functools import cache
-from html import escape
 from importlib.resources import files
+from typing import Any
 
-from pipeline.report.html import Html, element, join
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pipeline.report import cohort, first, gallery, provenance, results, selection, training
+from pipeline.report.data import Gathered
+from pipeline.report.text import FILTERS, is_figure
 
 #: No request leaves the page; Vega compiles its expressions.
 POLICY = (
@@ -15,18 +22,35 @@ POLICY = (
     "font-src data:; base-uri 'none'; form-action 'none'"
 )
 
-NAV = {
-    "summary": "Summary",
-    "data": "Data",
-    "split": "Split",
-    "plan": "Plan",
-    "training": "Training",
-    "test": "Test",
-    "gallery": "Gallery",
-    "scans": "Scans",
-    "selection": "Out of fold",
-    "provenance": "Provenance",
+#: Section → its name in the navigation, and what its template shows; ``None`` leaves the section out.
+SECTIONS: dict[str, tuple[str, Callable[[Gathered], Mapping[str, Any] | None]]] = {
+    "summary": ("Summary", first.shown),
+    "data": ("Data", cohort.data),
+    "split": ("Split", cohort.split),
+    "plan": ("Plan", training.plans),
+    "training": ("Training", training.trainings),
+    "test": ("Test", results.test),
+    "gallery": ("Gallery", gallery.pictures),
+    "scans": ("Scans", gallery.scans),
+    "selection": ("Out of fold", selection.shown),
+    "provenance": ("Provenance", provenance.shown),
 }
+
+
+@cache
+def environment() -> Environment:
+    """The templates: everything put into them is escaped, and a name that they do not know is an error."""
+    made = Environment(
+        loader=PackageLoader("pipeline.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    made.policies["json.dumps_kwargs"] = {"ensure_ascii": False, "separators": (",", ":"), "sort_keys": True}
+    made.filters.update(FILTERS)
+    made.tests["figure"] = is_figure
+    return made
 
 
 @cache
@@ -38,38 +62,30 @@ def chart_library() -> str:
     return "(()=>{" + code.replace("</script", "<\\/script") + "\n})();"
 
 
-def page(title: str, subtitle: str, sections: Sequence[Html], *, charts: bool = True) -> str:
-    """Assemble the page.
+def section(name: str, gathered: Gathered) -> str:
+    """One section's HTML; empty where there is nothing to show."""
+    shown = SECTIONS[name][1](gathered)
+    if shown is None:
+        return ""
+    shared = {"gathered": gathered, "study": gathered.study, "colors": gathered.study.colors()}
+    return environment().get_template(f"{name}.html").render(**shared, **shown)
 
-    Args:
-        title: Of the study.
-        subtitle: What the scans are.
-        sections: In order; empty ones are left out.
-        charts: Whether any section has a chart to draw.
-    """
+
+def page(gathered: Gathered) -> str:
+    """All sections as one file."""
     here = files("pipeline.report")
-    style = (here / "style.css").read_text(encoding="utf-8")
-    script = (here / "script.js").read_text(encoding="utf-8")
-    body = join(sections)
-    links = [
-        element("a", name, href=f"#{key}")
-        for key, name in NAV.items()
-        if f'<section id="{key}"' in body or f'id="{key}"' in body
-    ]
-    theme = Html('<button type="button" id="theme" aria-label="Change between light and dark">◐</button>')
-    header = element(
-        "header",
-        join([element("div", join([element("h1", title), element("p", subtitle)]), class_="title"),
-              element("nav", join([*links, theme]), aria_label="Sections")]),
-    )  # fmt: skip
-    library = f"<script>{chart_library()}</script>" if charts else ""
+    found = {name: section(name, gathered) for name in SECTIONS}
     return (
-        "<!doctype html>\n"
-        '<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f'<meta name="color-scheme" content="light dark"><title>{escape(title)}</title>'
-        f'<link rel="icon" href="data:,"><style>{style}</style></head>\n'
-        f'<body><a class="skip" href="#summary">To the summary</a>{header}<main>{body}</main>'
-        f"{library}<script>{script}</script></body></html>\n"
+        environment()
+        .get_template("page.html")
+        .render(
+            title=gathered.study.title or gathered.paths.study,
+            subtitle=gathered.study.description,
+            policy=POLICY,
+            style=(here / "style.css").read_text(encoding="utf-8"),
+            script=(here / "script.js").read_text(encoding="utf-8"),
+            library=chart_library(),
+            sections={name: html for name, html in found.items() if html},
+            titles={name: title for name, (title, _) in SECTIONS.items()},
+        )
     )

@@ -8,6 +8,7 @@ import re
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -21,11 +22,11 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.formats.store import read_scan, write_labels
 from pipeline.report.attention import scans_to_look_at
+from pipeline.report.charts import thinned
 from pipeline.report.data import Figures, findings_of, gather
 from pipeline.report.gallery import chosen_scans
-from pipeline.report.html import figure_text, interval_text
-from pipeline.report.results import figures_table, thinned
-from pipeline.report.selection import selection_section
+from pipeline.report.page import section
+from pipeline.report.text import figure_text, interval_text
 from tests.report import studies
 
 
@@ -168,6 +169,19 @@ def test_texts_are_escaped(page: str) -> None:
     assert "<organs>" not in page
 
 
+def test_nothing_out_of_a_table_becomes_markup(finished: tuple[Study, StudyPaths]) -> None:
+    gathered = gather(*finished)
+    evil = """</script><script>alert(1)</script><img src=x onerror='alert(2)'>"""
+    rejected = [{**row, "scan_id": evil, "reason": evil} for row in gathered.rejected]
+    scans = [{**row, "scan_id": evil + row["scan_id"]} for row in gathered.scans]
+    html = section("data", replace(gathered, rejected=rejected, scans=scans))
+    assert "<script>" not in html
+    assert "<img" not in html
+    assert html.count("&lt;script&gt;alert(1)") >= 2
+    sizes = studies.specs(html)["sizes-0"]["datasets"]
+    assert all(point["scan"].startswith(evil) for points in sizes.values() for point in points)
+
+
 def test_same_files_give_the_same_page(page: str, finished: tuple[Study, StudyPaths]) -> None:
     assert report.build(*finished) == page
 
@@ -257,7 +271,7 @@ def test_lengths_in_pixels_and_in_mm_stand_in_rows_of_their_own(finished: tuple[
         summary += [{**row, "unit": unit} for row in gathered.test.facts["summary"] if row["metric"] in {"hd95", "nsd"}]
     summary += [row for row in gathered.test.facts["summary"] if row["metric"] not in {"hd95", "nsd"}]
     mixed = Figures("test", rows, {**gathered.test.facts, "summary": summary})
-    table = str(figures_table(gathered, mixed))
+    table = section("test", replace(gathered, test=mixed))
     assert "liver, mm" in table
     assert "liver, px" in table
     assert "HD95, mm or px" in table
@@ -331,7 +345,7 @@ def test_many_points_are_thinned_and_that_is_said() -> None:
 
 
 def test_the_report_says_how_well_the_verdicts_find_bad_organs(finished: tuple[Study, StudyPaths]) -> None:
-    said = selection_section(gather(*finished))
+    said = section("selection", gather(*finished))
     assert "2 of 8 organs were below Dice 0.9" in said
     assert "found them with sensitivity 0.50." in said
     assert "specificity was not defined." in said
