@@ -27,9 +27,8 @@ HEAVY = {
 
 
 def python(*words: str, cwd: Path, root: Path, **environment: str) -> subprocess.CompletedProcess[str]:
-    variables = {**os.environ, "PYTHONPATH": str(root), **environment}
-    variables.pop("PYTHONSAFEPATH", None)
-    variables |= environment
+    kept = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    variables = {**kept, "PYTHONPATH": str(root), **environment}
     return subprocess.run(
         [sys.executable, *words], cwd=cwd, env=variables, capture_output=True, text=True, check=False, timeout=120
     )
@@ -104,3 +103,11 @@ def test_a_session_of_the_user_keeps_its_own_pipeline(tmp_path: Path, root: Path
     done = python("-m", "mine", cwd=tmp_path, root=root)
     assert done.returncode == 1
     assert "needs its own package pipeline" in done.stderr
+
+
+@pytest.mark.slow
+def test_torchrun_starts_the_command_beside_another_pipeline(hidden: Path, root: Path) -> None:
+    words = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "organseg", "schema")
+    done = python(*words, cwd=hidden, root=root)
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert done.stdout.count('"$defs": {') == 2
