@@ -3,6 +3,8 @@ from pipeline.workflow import cards, open_studies
 
 STUDIES = open_studies(config.get("study", "demo_xray,demo_mri"), workflow.is_main_process)
 CARDS = cards(workflow.global_resources)
+# Used only with `--sdm conda`; otherwise jobs run where snakemake itself does.
+ENVIRONMENT = ".ci/environment.yaml"
 
 
 wildcard_constraints:
@@ -34,6 +36,8 @@ for demo in [name for name, study in STUDIES.items() if study.is_demo]:
             f"results/{demo}/logs/demo.log",
         benchmark:
             f"results/{demo}/benchmarks/demo.tsv"
+        conda:
+            ENVIRONMENT
         params:
             study=demo,
             settings=STUDIES[demo].settings("demo"),
@@ -53,6 +57,8 @@ rule ingest_shard:
         "results/{study}/logs/ingest-{shard}.log",
     benchmark:
         "results/{study}/benchmarks/ingest-{shard}.tsv"
+    conda:
+        ENVIRONMENT
     shell:
         "organseg ingest --study {wildcards.study} --shard {wildcards.shard} > {log} 2>&1"
 
@@ -61,12 +67,26 @@ rule ingest:
     input:
         lambda w: expand(rules.ingest_shard.output, study=w.study, shard=STUDIES[w.study].shards),
     output:
-        "results/{study}/scans.csv",
-        "results/{study}/rejected.csv",
+        report(
+            "results/{study}/scans.csv",
+            caption="captions/scans.rst",
+            category="{study}",
+            subcategory="data",
+            labels={"figure": "scans that were read"},
+        ),
+        report(
+            "results/{study}/rejected.csv",
+            caption="captions/rejected.rst",
+            category="{study}",
+            subcategory="data",
+            labels={"figure": "rows that were rejected"},
+        ),
     log:
         "results/{study}/logs/ingest.log",
     benchmark:
         "results/{study}/benchmarks/ingest.tsv"
+    conda:
+        ENVIRONMENT
     params:
         settings=lambda w: STUDIES[w.study].settings("ingest"),
     shell:
@@ -82,6 +102,8 @@ rule rle:
         "results/{study}/logs/rle.log",
     benchmark:
         "results/{study}/benchmarks/rle.tsv"
+    conda:
+        ENVIRONMENT
     params:
         settings=lambda w: STUDIES[w.study].settings("rle"),
     shell:
@@ -93,12 +115,20 @@ rule plan:
         rules.ingest.output,
     output:
         "results/{study}/fingerprint.json",
-        "results/{study}/splits.csv",
+        report(
+            "results/{study}/splits.csv",
+            caption="captions/splits.rst",
+            category="{study}",
+            subcategory="data",
+            labels={"figure": "split by patient"},
+        ),
         directory("results/{study}/plans"),
     log:
         "results/{study}/logs/plan.log",
     benchmark:
         "results/{study}/benchmarks/plan.tsv"
+    conda:
+        ENVIRONMENT
     params:
         settings=lambda w: STUDIES[w.study].settings("plan"),
     shell:
@@ -114,6 +144,8 @@ rule preprocess:
         "results/{study}/logs/preprocess-{model}.log",
     benchmark:
         "results/{study}/benchmarks/preprocess-{model}.tsv"
+    conda:
+        ENVIRONMENT
     shell:
         "organseg preprocess --study {wildcards.study} --model {wildcards.model} > {log} 2>&1"
 
@@ -124,13 +156,27 @@ rule train:
     output:
         "results/{study}/models/{model}/fold{fold}/weights.safetensors",
         "results/{study}/models/{model}/fold{fold}/model.json",
-        "results/{study}/models/{model}/fold{fold}/history.csv",
+        report(
+            "results/{study}/models/{model}/fold{fold}/history.csv",
+            caption="captions/history.rst",
+            category="{study}",
+            subcategory="training",
+            labels={"figure": "loss and Dice by step", "model": "{model}", "fold": "{fold}"},
+        ),
         "results/{study}/models/{model}/fold{fold}/journal.jsonl",
-        report("results/{study}/models/{model}/fold{fold}/augmented.png", category="{study}"),
+        report(
+            "results/{study}/models/{model}/fold{fold}/augmented.png",
+            caption="captions/augmented.rst",
+            category="{study}",
+            subcategory="training",
+            labels={"figure": "what the network sees", "model": "{model}", "fold": "{fold}"},
+        ),
     log:
         "results/{study}/logs/train-{model}-{fold}.log",
     benchmark:
         "results/{study}/benchmarks/train-{model}-{fold}.tsv"
+    conda:
+        ENVIRONMENT
     # Trainings that run side by side, a card each, share the cores.
     threads: max(1, (workflow.cores - 1) // CARDS)
     resources:
@@ -152,6 +198,8 @@ rule predict:
         "results/{study}/logs/predict-{part}-{model}.log",
     benchmark:
         "results/{study}/benchmarks/predict-{part}-{model}.tsv"
+    conda:
+        ENVIRONMENT
     threads: 2
     resources:
         gpu=1,
@@ -170,6 +218,8 @@ rule predict_champion:
         "results/{study}/logs/predict-champion.log",
     benchmark:
         "results/{study}/benchmarks/predict-champion.tsv"
+    conda:
+        ENVIRONMENT
     threads: 2
     resources:
         gpu=1,
@@ -191,6 +241,8 @@ rule evaluate_shard:
         "results/{study}/logs/evaluate-{part}-{shard}.log",
     benchmark:
         "results/{study}/benchmarks/evaluate-{part}-{shard}.tsv"
+    conda:
+        ENVIRONMENT
     params:
         settings=lambda w: STUDIES[w.study].settings("evaluate"),
     shell:
@@ -202,15 +254,29 @@ rule evaluate:
         lambda w: expand(rules.evaluate_shard.output, shard=STUDIES[w.study].shards, allow_missing=True),
     output:
         "results/{study}/metrics/{part}/per_scan.csv",
-        report("results/{study}/metrics/{part}/summary.csv", category="{study}"),
+        report(
+            "results/{study}/metrics/{part}/summary.csv",
+            caption="captions/summary.rst",
+            category="{study}",
+            subcategory="figures",
+            labels={"figure": "means with intervals", "patients": "{part}"},
+        ),
         "results/{study}/metrics/{part}/summary.json",
-        "results/{study}/metrics/{part}/paired.csv",
+        report(
+            "results/{study}/metrics/{part}/paired.csv",
+            caption="captions/paired.rst",
+            category="{study}",
+            subcategory="figures",
+            labels={"figure": "models against each other", "patients": "{part}"},
+        ),
         "results/{study}/metrics/{part}/volumes.csv",
         "results/{study}/metrics/{part}/conventions.csv",
     log:
         "results/{study}/logs/evaluate-{part}.log",
     benchmark:
         "results/{study}/benchmarks/evaluate-{part}.tsv"
+    conda:
+        ENVIRONMENT
     shell:
         "organseg evaluate --study {wildcards.study} --part {wildcards.part} --gather 2>&1 | tee {log}"
 
@@ -219,12 +285,20 @@ rule select:
     input:
         lambda w: STUDIES[w.study].evidence(rules.evaluate.output),
     output:
-        "results/{study}/champion.yaml",
+        report(
+            "results/{study}/champion.yaml",
+            caption="captions/champion.rst",
+            category="{study}",
+            subcategory="champion",
+            labels={"figure": "what was chosen, and why"},
+        ),
         directory("results/{study}/champion"),
     log:
         "results/{study}/logs/select.log",
     benchmark:
         "results/{study}/benchmarks/select.tsv"
+    conda:
+        ENVIRONMENT
     threads: 2
     resources:
         gpu=1,
@@ -238,11 +312,20 @@ rule export:
     input:
         rules.predict_champion.output,
     output:
-        directory("results/{study}/exports"),
+        report(
+            directory("results/{study}/exports"),
+            patterns=["contact_sheets/{sheet}.png"],
+            caption="captions/overlays.rst",
+            category="{study}",
+            subcategory="test patients",
+            labels={"figure": "overlays", "sheet": "{sheet}"},
+        ),
     log:
         "results/{study}/logs/export.log",
     benchmark:
         "results/{study}/benchmarks/export.tsv"
+    conda:
+        ENVIRONMENT
     params:
         settings=lambda w: STUDIES[w.study].settings("export"),
     shell:
@@ -255,17 +338,19 @@ rule report:
         rules.export.output,
         lambda w: STUDIES[w.study].figures(rules.evaluate.output),
     output:
-        report("results/{study}/report.html", category="{study}"),
+        report(
+            "results/{study}/report.html",
+            caption="captions/report.rst",
+            category="{study}",
+            labels={"figure": "the report"},
+        ),
     log:
         "results/{study}/logs/report.log",
     benchmark:
         "results/{study}/benchmarks/report.tsv"
+    conda:
+        ENVIRONMENT
     params:
         settings=lambda w: STUDIES[w.study].settings("report"),
     shell:
         "organseg report --study {wildcards.study} 2>&1 | tee {log}"
-
-
-# Used only with `--sdm conda`; otherwise jobs run where snakemake itself does.
-for stage in workflow.rules:
-    stage.conda_env = ".ci/environment.yaml"

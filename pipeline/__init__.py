@@ -2,6 +2,6 @@
 
 from pipeline.core.quiet import silence
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 silence()

@@ -7,20 +7,21 @@ import sys
 
 import typer
 
-from pipeline.cli import manifest, overview_figure, rle, runs, stages, study, ui
+from pipeline.cli import manifest, overview_figure, rle, run, runs, stages, study, ui
 
 app = typer.Typer(
     name="organseg",
     help="From raw X-rays and MRI to a trained, measured, reviewable segmentation model.\n\n"
     "A study is a name: configs/NAME.yaml says what to do, data_manifests/NAME.csv with which scans, and "
-    "results/NAME/ holds what came of it. `snakemake --cores 8 --config study=NAME` runs every stage; each stage is "
-    "also a command here.",
+    "results/NAME/ holds what came of it. `organseg run --study NAME` runs every stage, as does `snakemake --cores 8 "
+    "--config study=NAME` in a checkout; each stage is also a command here.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
 stages.register(app)
+run.register(app)
 study.register(app)
 runs.register(app)
 ui.register(app)

@@ -122,3 +122,9 @@ class StudyPaths:
     def tracking(self) -> Path:
         """Journals and marks of what was delivered to MLflow."""
         return self.results / "tracking"
+
+
+def shipped() -> Path:
+    """Folder of the Snakefile, ``profiles/`` and the demo studies' ``configs/``: in the package, else the checkout."""
+    package = Path(__file__).parents[1]
+    return package / "shipped" if (package / "shipped").is_dir() else package.parent

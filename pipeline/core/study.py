@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import digest_of, read_yaml
+from pipeline.core.paths import shipped
 from pipeline.core.scan import Modality
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
@@ -279,8 +280,10 @@ OKABE_ITO = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#0072b2", "
 
 
 def study_path(name: str, root: Path | None = None) -> Path:
-    """Where a study's config lies."""
-    return (root or Path()) / "configs" / f"{name}.yaml"
+    """Where a study's config lies: in ``configs/``, or in the package where it is a demo's and not there."""
+    own = (root or Path()) / "configs" / f"{name}.yaml"
+    built_in = shipped() / "configs" / own.name
+    return built_in if name.startswith("demo_") and built_in.is_file() and not own.is_file() else own
 
 
 def load_study(name: str, root: Path | None = None) -> Study:
@@ -294,7 +297,7 @@ def load_study(name: str, root: Path | None = None) -> Study:
     if not NAME.fullmatch(name):
         raise InputError(f"{name!r} cannot be a study's name", remedy="Use letters, digits, '_', '-' and '.'.")
     if not path.is_file():
-        known = sorted(p.stem for p in path.parent.glob("*.yaml"))
+        known = sorted({p.stem for p in [*path.parent.glob("*.yaml"), *(shipped() / "configs").glob("demo_*.yaml")]})
         near = difflib.get_close_matches(name, known, 1)
         hint = f"Did you mean {near[0]!r}? " if near else ""
         raise InputError(

@@ -169,7 +169,7 @@ def find_scans(files: Sequence[Path], modality: Modality | None, options: Ingest
     return found
 
 
-def read_scan_file(paths: Sequence[Path], modality: Modality, options: Ingest) -> Scan:
+def read_scan_file(paths: Sequence[Path], modality: Modality | None, options: Ingest) -> Scan:
     """Read exactly one scan from one path, or from several as its channels.
 
     Returns:
@@ -193,7 +193,7 @@ def read_scan_file(paths: Sequence[Path], modality: Modality, options: Ingest) -
     return replace(first, voxels=voxels, channels=names if len(names) == voxels.shape[0] else (), notes=notes)
 
 
-def _the_one(path: Path, modality: Modality, options: Ingest) -> Scan:
+def _the_one(path: Path, modality: Modality | None, options: Ingest) -> Scan:
     found = read_scans(path, modality, options)
     readable = [item for item in found if item.read is not None]
     if len(readable) != 1:
