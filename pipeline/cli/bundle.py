@@ -35,15 +35,19 @@ class BundleRun:
         images: str,
         output_dir: str,
     ) -> None:
-        from pipeline.cli.predict import study_of
         from pipeline.export.forms import Job
+        from pipeline.export.probabilities import prediction_writer
         from pipeline.inference.champion import read_champion
         from pipeline.predict.bundle import bundle_predictor
+        from pipeline.predict.model import Model
 
-        self.champion = read_champion(Path(bundle_root))
+        champion, self.out = read_champion(Path(bundle_root)), Path(output_dir)
         self.images = Path(images)
-        self.job = Job(study_of(self.champion, ["nifti"]), self.champion.name, self.champion.study, Path(output_dir))
-        self.predictor = bundle_predictor(self.champion, networks, inferers)
+        predictor = bundle_predictor(champion, networks, inferers)
+        # No judge: MONAI's inferers do not say how far mirrored windows agree, by which verdicts were calibrated.
+        self.model = Model(champion, predictor, None, Path(bundle_root))
+        job = Job(champion.as_study(["nifti"]), champion.name, champion.study, self.out)
+        self.write = prediction_writer(job, predictor.steps, probabilities=False)
 
     def run(self) -> list[str]:
         """Predict, write and read back; gives the names of the scans.
@@ -52,27 +56,21 @@ class BundleRun:
             SystemExit: 2 where there is nothing to predict, 3 where a scan failed, as ``organseg predict`` ends: MONAI
                 would bury any other error in its own.
         """
-        from pipeline.cli.inputs import find_inputs
-        from pipeline.cli.outcomes import COLUMNS, Table, table_rows
-        from pipeline.cli.predict import Steps
-        from pipeline.core.files import write_table
+        from pipeline.cli.outcomes import Table
+        from pipeline.predict.files import predict_files, write_tables
+        from pipeline.predict.inputs import scans_in
 
+        champion = self.model.champion
         try:
-            inputs = list(find_inputs([self.images], self.champion.modality, self.champion.ingest))
-            if not inputs:
-                raise InputError("holds no scan", where=str(self.images))
+            inputs = scans_in([self.images], champion.modality, champion.ingest)
         except InputError as error:
             print(f"organseg: {error}", file=sys.stderr)
             raise SystemExit(EXIT_BAD_INPUT) from None
-        table = Table(as_json=False)
-        outcomes = []
-        # No judge: MONAI's inferers do not say how far mirrored windows agree, by which verdicts were calibrated.
-        steps = Steps(self.predictor, self.job, None, False)
-        for one in inputs:
-            outcomes.append(steps.write(steps.predict(steps.read(one))))
-            table.show(outcomes[-1])
-        rows = [row for outcome in outcomes for row in table_rows(outcome)]
-        write_table(self.job.out / "predictions.csv", rows, COLUMNS)
-        if any(outcome.reason for outcome in outcomes):
+        table, outcomes = Table(as_json=False), []
+        for outcome in predict_files(inputs, self.model, self.write, self.out):
+            outcomes.append(outcome)
+            table.show(outcome)
+        write_tables(self.out, outcomes)
+        if any(outcome.error for outcome in outcomes):
             raise SystemExit(EXIT_SOME_FAILED)
-        return [outcome.name for outcome in outcomes]
+        return [outcome.item.name for outcome in outcomes]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,13 @@ from pipeline.core.files import whole_file
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Scan
 from pipeline.export.checks import Tolerance, compare, expected
+from pipeline.export.forms import Job, export_scan
 from pipeline.export.readers import read_probabilities
+from pipeline.formats.nifti.labels import write_probabilities
 from pipeline.imaging.preprocessing import decide_organs
 from pipeline.inference.large import chunks
 from pipeline.inference.postprocessing import OrganSteps, clean_labels
+from pipeline.inference.predictor import Prediction
 
 Row = dict[str, Any]
 FORM = "probabilities"
@@ -50,6 +53,35 @@ def export_probabilities(
         except OSError:  # another disk, or one without links
             shutil.copyfile(kept, part)
     return check_probabilities(path, scan_id, scan, labels, steps)
+
+
+def prediction_writer(
+    job: Job, steps: Mapping[str, OrganSteps], *, probabilities: bool
+) -> Callable[[str, Scan, Prediction], None]:
+    """What writes a prediction in every form that the job asks for, and reads each back.
+
+    Args:
+        job: What all scans share.
+        steps: The model's clean-up.
+        probabilities: Write the probabilities too.
+
+    Returns:
+        A function of a scan's name, the scan and its prediction; it raises ``InputError`` where what was read back
+        differs.
+    """
+
+    def write(scan_id: str, scan: Scan, prediction: Prediction) -> None:
+        labels, maps = prediction.labels, prediction.probabilities
+        rows = export_scan(job, scan_id, scan, labels)
+        if probabilities:
+            path = job.out / FORM / f"{scan_id}.nii.gz"
+            write_probabilities(path, scan, maps, overlapping=labels.overlapping)
+            rows += check_probabilities(path, scan_id, scan, labels, steps, maps)
+        failed = [row for row in rows if row["status"] == "failed"]
+        if failed:
+            raise InputError(str(failed[0]["reason"]))
+
+    return write
 
 
 def check_probabilities(

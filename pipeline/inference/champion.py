@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,7 +12,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import read_json, read_yaml, write_yaml
 from pipeline.core.plan import Plan, parse_plan
 from pipeline.core.scan import Modality
-from pipeline.core.study import Ingest, explain
+from pipeline.core.study import Ingest, Study, explain
 from pipeline.inference.postprocessing import OrganSteps
 
 FILE = "champion.yaml"
@@ -109,6 +110,31 @@ class Champion(Part):
     def thresholds(self) -> dict[str, float]:
         """Organ → least probability, where it is not the ordinary one."""
         return {o: steps.threshold for o, steps in self.postprocessing.items() if steps.threshold is not None}
+
+    def as_study(self, formats: Sequence[str] = ()) -> Study:
+        """What exports need to know of a study: the organs with their values, colours and codes.
+
+        Args:
+            formats: Forms to export, as in a study's ``export.formats``.
+        """
+        mirrors = dict(self.mirror_pairs) | {b: a for a, b in self.mirror_pairs}
+        organs = {
+            name: {
+                "value": self.values.get(name),
+                "color": self.colors.get(name),
+                "snomed": self.codes.get(name),
+                "mirror": mirrors.get(name),
+            }
+            for name in self.organs
+        }
+        return Study.model_validate(
+            {
+                "modality": self.modality,
+                "organs": organs,
+                "overlapping": self.overlapping,
+                "export": {"formats": list(formats)},
+            }
+        )
 
     def write(self, path: Path) -> None:
         """Write as YAML."""

@@ -1,13 +1,19 @@
-"""Scans through three steps: the next is read and the last is written while the networks work on one."""
+"""Many scans through one model: the next is read and the last is written while the networks work on one."""
 
 from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from contextlib import contextmanager
+from dataclasses import dataclass
+from time import perf_counter
+from typing import Generic, TypeVar
 
+from pipeline.core.errors import InputError
+from pipeline.core.scan import Scan
 from pipeline.inference.backends import usable_threads
+from pipeline.inference.predictor import Case, Prediction, Predictor
 
 Item = TypeVar("Item")
 Read = TypeVar("Read")
@@ -16,6 +22,85 @@ Result = TypeVar("Result")
 
 BEHIND = 4  # items at most that are written, or wait for it
 MOST_WRITERS = 4
+
+
+@dataclass
+class Outcome(Generic[Item, Result]):
+    """What became of one scan.
+
+    Attributes:
+        item: What the scan was known by.
+        result: What the last step gave; ``None`` where one of them failed.
+        error: What went wrong.
+        seconds: Time of all its steps.
+    """
+
+    item: Item
+    result: Result | None = None
+    error: Exception | None = None
+    seconds: float = 0.0
+
+    @property
+    def reason(self) -> str:
+        """What went wrong, in words; they may name the source."""
+        if isinstance(self.error, InputError):
+            return self.error.what
+        return f"{type(self.error).__name__}: {self.error}" if self.error else ""
+
+
+def predict_scans(
+    items: Sequence[Item],
+    predictor: Predictor,
+    read: Callable[[Item], Scan],
+    finish: Callable[[Item, Scan, Prediction], Result],
+    *,
+    threads: int | None = None,
+) -> Iterator[Outcome[Item, Result]]:
+    """Segment scans one after the other. What goes wrong with one becomes its outcome, and the others go on.
+
+    Args:
+        items: What the scans are known by.
+        predictor: Who predicts.
+        read: Reads a scan; it may run in another thread.
+        finish: Takes a scan on canonical axes and what was found in it; it may run in other threads.
+        threads: Processor threads that were granted; by default those of the process.
+
+    Yields:
+        An outcome an item, in order.
+    """
+
+    def begin(item: Item) -> tuple[Outcome[Item, Result], Case | None]:
+        outcome, case = Outcome[Item, Result](item), None
+        with _watched(outcome):
+            case = predictor.open(read(item))
+        return outcome, case
+
+    def ask(step: tuple[Outcome[Item, Result], Case | None]) -> tuple[Outcome[Item, Result], Case | None]:
+        outcome, case = step
+        with _watched(outcome):
+            if case is not None:
+                predictor.ask(case)
+        return step
+
+    def end(step: tuple[Outcome[Item, Result], Case | None]) -> Outcome[Item, Result]:
+        outcome, case = step
+        with _watched(outcome):
+            if case is not None and outcome.error is None:
+                outcome.result = finish(outcome.item, case.scan, predictor.conclude(case))
+        return outcome
+
+    return flow(items, begin, ask, end, large=lambda step: step[1] is not None and step[1].large, threads=threads)
+
+
+@contextmanager
+def _watched(outcome: Outcome[Item, Result]) -> Iterator[None]:
+    """Take the time of a step, and what goes wrong in it: whatever a damaged file sets off."""
+    start = perf_counter()
+    try:
+        yield
+    except Exception as error:
+        outcome.error = error
+    outcome.seconds += perf_counter() - start
 
 
 def flow(

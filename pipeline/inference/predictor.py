@@ -6,7 +6,7 @@ Everything that grows with the scan is made slab by slab; what does not fit into
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 from pathlib import Path
 
@@ -49,32 +49,24 @@ class Prediction:
     agreement: Agreement
 
 
-@dataclass(frozen=True)
-class Ready:
-    """A scan as the networks want it.
+@dataclass
+class Case:
+    """One scan on its way to a prediction; it holds at each point only what the next step needs.
 
     Attributes:
         scan: The scan, on canonical axes.
-        prepared: Recipe of a plan → the scan on that plan's grid, normalised.
-    """
-
-    scan: Scan
-    prepared: dict[str, Prepared]
-
-
-@dataclass(frozen=True)
-class Found:
-    """What the networks answered.
-
-    Attributes:
-        scan: The scan, on canonical axes.
-        probabilities: ``(K, …)`` float32: of one network on its plan's grid, of several their mean on the scan's.
+        large: Whether nothing else should be in memory beside it: it is then prepared only when the networks are asked.
+        prepared: Recipe of a plan → the scan on that plan's grid, normalised; until the networks are asked.
+        probabilities: ``(K, …)`` float32: of one network on its plan's grid, of several their mean on the scan's; from
+            then on, until the prediction is made.
         agreement: As in :class:`Prediction`.
     """
 
     scan: Scan
-    probabilities: Array
-    agreement: Agreement
+    large: bool = False
+    prepared: dict[str, Prepared] | None = None
+    probabilities: Array | None = None
+    agreement: Agreement = field(default_factory=dict)
 
 
 class Predictor:
@@ -120,30 +112,46 @@ class Predictor:
         Raises:
             InputError: The scan is not of the kind that the networks were trained on.
         """
-        return self.conclude(self.ask(self.prepare(scan)))
+        case = self.open(scan)
+        self.ask(case)
+        return self.conclude(case)
 
-    def prepare(self, scan: Scan) -> Ready:
-        """First of the three steps of :meth:`predict`, which may run in threads of their own: all but the networks.
+    def open(self, scan: Scan) -> Case:
+        """First of the three steps of :meth:`predict`, each of which may run in another thread: all but the networks.
 
         Raises:
             InputError: The scan is not of the kind that the networks were trained on.
         """
         scan = scan.canonical()
-        plans = {plan.recipe_hash(): plan for plan, _ in self.members}
-        return Ready(scan, {recipe: prepare_within(scan, plan, self.room) for recipe, plan in plans.items()})
+        case = Case(scan, self.is_large(scan))
+        if not case.large:
+            case.prepared = self.prepare(scan)
+        return case
 
-    def ask(self, ready: Ready) -> Found:
-        """Second step: run the networks, and average what they say."""
-        scan = ready.scan
+    def prepare(self, scan: Scan) -> dict[str, Prepared]:
+        """Recipe of a plan → a scan on canonical axes as the networks with that plan want it."""
+        plans = {plan.recipe_hash(): plan for plan, _ in self.members}
+        return {recipe: prepare_within(scan, plan, self.room) for recipe, plan in plans.items()}
+
+    def ask(self, case: Case) -> None:
+        """Second step: run the networks, and average what they say.
+
+        Raises:
+            InputError: The scan is not of the kind that the networks were trained on.
+        """
+        scan = case.scan
+        # Taken out of the case, so that they end with this call.
+        prepared, case.prepared = case.prepared or self.prepare(scan), None
         if len(self.members) == 1:
             plan, forward = self.members[0]
-            own, passes = self.slide(forward, ready.prepared[plan.recipe_hash()], plan)
-            return Found(scan, own, {"passes": passes} if passes else {})
+            case.probabilities, passes = self.slide(forward, prepared[plan.recipe_hash()], plan)
+            case.agreement = {"passes": passes} if passes else {}
+            return
         total = space((self.plan.out_channels, *scan.shape), self.room)
         votes: list[tuple[str, LabelMap]] = []
         turned = []
         for plan, forward in self.members:
-            own, passes = self.slide(forward, ready.prepared[plan.recipe_hash()], plan)
+            own, passes = self.slide(forward, prepared[plan.recipe_hash()], plan)
             turned += [passes] if passes else []
             kind = LabelMap.dtype_for(len(plan.organs), plan.overlapping)
             # All votes together take no more memory than one network's probabilities may.
@@ -153,38 +161,47 @@ class Predictor:
                 total[:, rows] += part / np.float32(len(self.members))
                 vote[rows] = decide(part, plan)
             votes.append((plan.model, self._labels(vote, scan)))
+        case.probabilities = total
         # Mean, not least: out of fold, by which the figure is calibrated, a single network of each model is asked.
-        return Found(scan, total, {**({"passes": mean_dice(turned)} if turned else {}), **between_members(votes)})
+        case.agreement = {**({"passes": mean_dice(turned)} if turned else {}), **between_members(votes)}
 
-    def conclude(self, found: Found) -> Prediction:
-        """Third step: bring the probabilities to the scan's grid, decide and clean up."""
-        scan, total, agreement = found.scan, self._on_scan(found), found.agreement
-        del found  # what lies on the plan's grid is not needed beside the copies that the clean-up makes
+    def conclude(self, case: Case) -> Prediction:
+        """Third step: bring the probabilities to the scan's grid, decide and clean up.
+
+        Raises:
+            ValueError: The networks were not asked.
+        """
+        scan, answer = case.scan, case.probabilities
+        if answer is None:
+            raise ValueError("the networks were not asked")
+        case.probabilities = None
+        total = self._on_scan(answer, scan)
+        del answer  # what lies on the plan's grid is not needed beside the copies that the clean-up makes
         thresholds = {o: s.threshold for o, s in self.steps.items() if s.threshold is not None}
         data = np.empty(scan.shape, LabelMap.dtype_for(len(self.plan.organs), self.plan.overlapping))
         for rows in chunks(total):
             data[rows] = decide(total[:, rows], self.plan, thresholds)
         raw = self._labels(data, scan)
-        return Prediction(clean_labels(raw, self.steps, scan.unit), total, expected_dice(total, raw), agreement)
+        return Prediction(clean_labels(raw, self.steps, scan.unit), total, expected_dice(total, raw), case.agreement)
 
-    def _on_scan(self, found: Found) -> Array:
-        shape = (self.plan.out_channels, *found.scan.shape)
-        if found.probabilities.shape == shape:
-            return found.probabilities
+    def _on_scan(self, answer: Array, scan: Scan) -> Array:
+        shape = (self.plan.out_channels, *scan.shape)
+        if answer.shape == shape:
+            return answer
         total = space(shape, self.room)
         for rows in chunks(total):
-            total[:, rows] = restore_rows(found.probabilities, found.scan.shape, rows, self.room)
+            total[:, rows] = restore_rows(answer, scan.shape, rows, self.room)
         return total
 
     def _labels(self, data: NDArray[np.unsignedinteger], scan: Scan) -> LabelMap:
         organs = tuple(self.plan.organs)
         return LabelMap(data, scan.affine, organs, self.plan.overlapping, frozenset(organs))
 
-    def slide(self, forward: Forward, ready: Prepared, plan: Plan) -> tuple[Array, dict[str, float]]:
+    def slide(self, forward: Forward, prepared: Prepared, plan: Plan) -> tuple[Array, dict[str, float]]:
         """Probabilities ``(K, X', Y', Z')`` of one network on its plan's grid, and the agreement of its passes."""
-        result = space((plan.out_channels, *ready.grid.shape), self.room)
+        result = space((plan.out_channels, *prepared.grid.shape), self.room)
         passes = Passes(plan)
-        walk = slabs(forward, ready.image, plan, mirror=self.mirror, batch=self.batch, passes=passes)
+        walk = slabs(forward, prepared.image, plan, mirror=self.mirror, batch=self.batch, passes=passes)
         for axis, start, slab in walk:
             place = [slice(None)] * 4
             place[1 + axis] = slice(start, start + slab.shape[1 + axis])

@@ -4,9 +4,7 @@ champion, the test's and the unlabelled scans.
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -22,8 +20,7 @@ from pipeline.formats.correction import FOLDER, clear, finish, put_aside
 from pipeline.formats.nifti.labels import write_probabilities
 from pipeline.formats.store import read_scan, write_labels
 from pipeline.inference.agreement import AGREEMENT, Agreement
-from pipeline.inference.course import Course
-from pipeline.inference.flow import flow
+from pipeline.inference.flow import predict_scans
 from pipeline.inference.predictor import Prediction, Predictor, open_champion, open_folds
 from pipeline.quality.judge import Judge, Verdict, open_judge
 
@@ -96,28 +93,12 @@ def _assignments(
 
 
 @dataclass
-class _Under:
-    """A scan under way: what is known of it so far, and what went wrong."""
+class _Written:
+    """What is to be noted of a scan whose label map was written."""
 
-    scan: Row
-    course: Course | None = None
     verdicts: list[Row] = field(default_factory=list)
     agreement: list[Row] = field(default_factory=list)
     aside: bool = False
-    reason: str = ""
-    seconds: float = 0.0
-
-    @contextmanager
-    def watched(self) -> Iterator[None]:
-        """Take the time of a step, and what goes wrong in it as the scan's reason."""
-        start = time.perf_counter()
-        try:
-            yield
-        except InputError as error:
-            self.reason = error.what
-        except Exception as error:  # whatever a damaged file sets off, the other scans go on
-            self.reason = f"{type(error).__name__} while predicting"
-        self.seconds += time.perf_counter() - start
 
 
 class _Work:
@@ -158,62 +139,40 @@ class _Work:
         """Predict scans with one predictor."""
         tenth = max(len(scans) // 10, 1)
 
-        def read(scan: Row) -> _Under:
-            under = _Under(scan)
-            with under.watched():
-                image = read_scan(self.paths.scan(scan["shard"], scan["scan_id"]))
-                under.course = Course(predictor, image)
-            return under
+        def read(scan: Row) -> Scan:
+            return read_scan(self.paths.scan(scan["shard"], scan["scan_id"]))
 
-        def work(under: _Under) -> _Under:
-            with under.watched():
-                if under.course is not None:
-                    under.course.ask()
-            return under
-
-        def finish(under: _Under) -> _Under:
-            with under.watched():
-                if under.course is not None and not under.reason:
-                    self._write(under, under.course.scan, under.course.conclude())
-            under.course = None
-            return under
-
-        def large(under: _Under) -> bool:
-            return under.course is not None and under.course.large
-
-        for number, under in enumerate(flow(scans, read, work, finish, large=large, threads=self.threads), 1):
-            row = {name: under.scan[name] for name in ("scan_id", "patient_id")}
-            row |= {"model": self.model, "fold": fold, "status": "failed" if under.reason else "ok"}
-            row |= {"reason": under.reason, "seconds": f"{under.seconds:.3f}"}
+        for number, outcome in enumerate(predict_scans(scans, predictor, read, self._write, threads=self.threads), 1):
+            row = {name: outcome.item[name] for name in ("scan_id", "patient_id")}
+            row |= {"model": self.model, "fold": fold, "status": "failed" if outcome.error else "ok"}
+            row |= {"reason": _reason(outcome.error), "seconds": f"{outcome.seconds:.3f}"}
             self.rows.append(row)
-            self.verdicts += under.verdicts
-            self.agreement += under.agreement
-            self.aside += under.aside
-            if under.reason:
-                self.say(f"{row['scan_id']} failed: {under.reason}")
-            elif number % tenth == 0 and number < len(scans):
+            if outcome.result is None:
+                self.say(f"{row['scan_id']} failed: {row['reason']}")
+                continue
+            self.verdicts += outcome.result.verdicts
+            self.agreement += outcome.result.agreement
+            self.aside += outcome.result.aside
+            if number % tenth == 0 and number < len(scans):
                 self.say(f"{self.model}: {number} of {len(scans)} scans")
 
-    def _write(self, under: _Under, image: Scan, prediction: Prediction) -> None:
+    def _write(self, row: Row, scan: Scan, prediction: Prediction) -> _Written:
         """Write what was found, judge it, and put aside what is doubtful."""
-        name = under.scan["scan_id"]
+        name, written = row["scan_id"], _Written()
         if self.keep:
             keep_probabilities(self.out / PROBABILITIES / f"{name}.npz", prediction)
-            under.agreement = agreement_rows(name, prediction.agreement)
+            written.agreement = agreement_rows(name, prediction.agreement)
         if self.form:
             path = self.out / PROBABILITIES / f"{name}.nii.gz"
-            write_probabilities(path, image, prediction.probabilities, overlapping=self.study.overlapping)
+            write_probabilities(path, scan, prediction.probabilities, overlapping=self.study.overlapping)
         if self.judge is not None:
-            self._judge(self.judge, under, image, prediction)
-        write_labels(self.out / f"{name}.nii.gz", prediction.labels, image.unit)
-
-    def _judge(self, judge: Judge, under: _Under, image: Scan, prediction: Prediction) -> None:
-        """Note the verdicts; a doubtful scan that nobody labelled goes where a person corrects it."""
-        name = under.scan["scan_id"]
-        under.verdicts = quality_rows(name, judge(image, prediction))
-        if under.scan["labelled"] != "1" and any(row["verdict"] != "good" for row in under.verdicts):
-            put_aside(self.correction, name, image, prediction.labels, self.study.values())
-            under.aside = True
+            written.verdicts = quality_rows(name, self.judge(scan, prediction))
+            doubtful = any(verdict["verdict"] != "good" for verdict in written.verdicts)
+            if doubtful and row["labelled"] != "1":
+                put_aside(self.correction, name, scan, prediction.labels, self.study.values())
+                written.aside = True
+        write_labels(self.out / f"{name}.nii.gz", prediction.labels, scan.unit)
+        return written
 
     def close(self) -> None:
         """Write the tables.
@@ -239,6 +198,13 @@ class _Work:
             self.say(f"{self.aside} doubtful scans without masks lie in {self.correction}, to be corrected")
         if failed and not done:
             raise InputError(f"not one of {len(failed)} scans could be predicted; the first: {failed[0]['reason']}")
+
+
+def _reason(error: Exception | None) -> str:
+    """Why a scan failed, in words that name no file of the source."""
+    if isinstance(error, InputError):
+        return error.what
+    return f"{type(error).__name__} while predicting" if error else ""
 
 
 def quality_rows(scan_id: str, verdicts: Mapping[str, Verdict]) -> list[Row]:

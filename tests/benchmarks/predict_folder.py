@@ -32,6 +32,7 @@ from pipeline.demo.film import Technique, develop
 from pipeline.demo.rays import Beam, turn
 from pipeline.inference.champion import read_champion
 from pipeline.metrics.overlap import dice
+from pipeline.predict import model as model_module
 
 
 class Watch:
@@ -91,20 +92,21 @@ def main() -> None:
     arguments = parser.parse_args()
     watches: list[Watch] = []
     opened = 0.0
-    open_model = predict.open_model
+    open_model = model_module.open_model
 
-    def watched(model: str, threads: int | None, backend: Any = None, say: Any = print) -> Any:
+    def watched(*words: Any, **more: Any) -> model_module.Model:
         nonlocal opened
         start = time.perf_counter()
-        predictor, champion, folder = open_model(model, threads, backend, say)
+        model = open_model(*words, **more)
+        predictor = model.predictor
         if arguments.mirror:
             predictor.mirror = arguments.mirror == "yes"
         watches.extend(Watch(forward) for _, forward in predictor.members)
         predictor.members = [(plan, watch) for (plan, _), watch in zip(predictor.members, watches, strict=True)]
         opened = time.perf_counter() - start
-        return predictor, champion, folder
+        return model
 
-    predict.open_model = watched
+    model_module.open_model = watched
     with tempfile.TemporaryDirectory() as temporary:
         folder, out = Path(temporary) / "images", Path(temporary) / "out"
         folder.mkdir()

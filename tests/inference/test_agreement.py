@@ -123,8 +123,10 @@ def test_scans_side_by_side_keep_their_own_figures() -> None:
     predictor = Predictor([(plan, network(plan))], mirror=True)
     scans = [Scan(noise(16, 20, 16) * 3 + shift, np.eye(4), "mri") for shift in (noise(16, 20, 16)[:, ::-1], 0)]
     alone = [predictor.predict(scan).agreement for scan in scans]
-    found = [predictor.ask(ready) for ready in [predictor.prepare(scan) for scan in scans]]
-    assert [predictor.conclude(one).agreement for one in found] == alone
+    cases = [predictor.open(scan) for scan in scans]
+    for case in cases:
+        predictor.ask(case)
+    assert [predictor.conclude(case).agreement for case in cases] == alone
     assert set(alone[0]) == {"passes"}
     assert alone[0] != alone[1]
 

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.cli.predict import open_model
 from pipeline.core.errors import InputError
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
@@ -21,6 +20,7 @@ from pipeline.inference.backends import gpu_present, open_network
 from pipeline.inference.champion import FILE, read_champion
 from pipeline.inference.model_files import build_for
 from pipeline.inference.predictor import open_champion
+from pipeline.predict.model import open_model
 from pipeline.select.onnx_export import write_onnx
 from tests.predict.plans import make_plan
 
@@ -113,7 +113,7 @@ def test_a_missing_backend_is_replaced_with_a_word(
     said: list[str] = []
     open_champion(paths.champion, threads=1, say=said.append)
     assert said == ["the model was evaluated with openvino, which is not installed here; onnxruntime takes its place"]
-    open_model(str(paths.champion), 1, None, print)
+    open_model(paths.champion, threads=1, say=print)
     assert "onnxruntime takes its place" in capsys.readouterr().out
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.cli import inputs
 from pipeline.cli.predict import predict_files
 from pipeline.core.files import read_table
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Ingest, Study
 from pipeline.formats.pictures import reader as raster
+from pipeline.predict import inputs
 from tests.predict.studies import phantom
 
 

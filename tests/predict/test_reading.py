@@ -11,8 +11,7 @@ import SimpleITK
 from PIL import Image
 
 from pipeline import select
-from pipeline.cli.inputs import find_inputs
-from pipeline.cli.predict import open_model, predict_files
+from pipeline.cli.predict import predict_files
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_table, read_yaml, write_yaml
 from pipeline.core.paths import StudyPaths
@@ -20,6 +19,8 @@ from pipeline.core.scan import Scan
 from pipeline.core.study import Ingest, Study
 from pipeline.formats.dicom.seg_writer import source_instances
 from pipeline.inference.champion import FILE, Reading, read_champion
+from pipeline.predict.inputs import find_inputs
+from pipeline.predict.model import open_model
 from tests.export.test_borders import SIZE, bordered, framed
 from tests.predict.studies import make_study, phantom
 
@@ -133,11 +134,11 @@ def test_a_fold_knows_how_its_scans_were_read(pictures: Made) -> None:
 
     _, paths = pictures
     folder = paths.model("unet", 0)
-    assert open_model(str(folder), 1)[1].ingest == Reading()
+    assert open_model(folder, threads=1).champion.ingest == Reading()
     content = read_json(folder / "model.json")
     content["facts"]["ingest"] = {"crop_borders": True}
     write_json(folder / "model.json", content)
-    assert open_model(str(folder), 1)[1].ingest == Reading(crop_borders=True)
+    assert open_model(folder, threads=1).champion.ingest == Reading(crop_borders=True)
 
 
 def test_a_study_that_applies_a_model_reads_as_it_does(chosen_pictures: Made, tmp_path: Path) -> None:

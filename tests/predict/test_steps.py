@@ -16,7 +16,6 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.formats.store import read_scan
 from pipeline.inference import predictor as predictor_module
-from pipeline.inference.course import Course
 from pipeline.inference.predictor import Predictor, open_folds
 
 Made = tuple[Study, StudyPaths]
@@ -78,14 +77,15 @@ def test_a_failing_step_is_one_row(volumes: Made, monkeypatch: pytest.MonkeyPatc
 
 def test_each_step_lets_go_of_what_came_before(volumes: Made) -> None:
     _, paths = volumes
-    course = Course(open_folds([paths.model("unet", 0)], threads=1), read_scan(paths.scan(0, "s0")))
-    assert course._ready is not None
-    image = weakref.ref(next(iter(course._ready.prepared.values())).image)
-    course.ask()
+    predictor = open_folds([paths.model("unet", 0)], threads=1)
+    case = predictor.open(read_scan(paths.scan(0, "s0")))
+    assert case.prepared is not None
+    image = weakref.ref(next(iter(case.prepared.values())).image)
+    predictor.ask(case)
     gc.collect()
     assert image() is None
-    found = course.conclude()
-    assert course._found is None
-    np.testing.assert_array_equal(found.labels.data, course.predictor.predict(course.scan).labels.data)
+    found = predictor.conclude(case)
+    assert case.probabilities is None
+    np.testing.assert_array_equal(found.labels.data, predictor.predict(case.scan).labels.data)
     with pytest.raises(ValueError, match="not asked"):
-        course.conclude()
+        predictor.conclude(case)

@@ -36,6 +36,18 @@ class Input:
     read: Callable[[], Scan]
 
 
+def scans_in(paths: Sequence[Path], modality: Modality, reading: Reading) -> list[Input]:
+    """As :func:`find_inputs`.
+
+    Raises:
+        InputError: A path does not exist, a manifest cannot be read, or there is no scan.
+    """
+    inputs = list(find_inputs(paths, modality, reading))
+    if not inputs:
+        raise InputError("holds no scan", where=", ".join(map(str, paths)))
+    return inputs
+
+
 def find_inputs(paths: Sequence[Path], modality: Modality, reading: Reading | None = None) -> Iterator[Input]:
     """Every scan in files, folders and manifests, under names that are told apart and say nothing of a patient.
 
