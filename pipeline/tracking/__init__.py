@@ -5,7 +5,7 @@ MLflow is imported by the functions that speak to it, when they run.
 
 from __future__ import annotations
 
-from pipeline.tracking.follower import follow
+from pipeline.tracking.background import follow
 from pipeline.tracking.stages import deliver_champion, deliver_fold, deliver_report, download_model
 
 __all__ = ["deliver_champion", "deliver_fold", "deliver_report", "download_model", "follow"]

@@ -1,9 +1,7 @@
-"""From a job's journal to its run: delivering a part, the rest, or all of it once more ends in the same run."""
+"""From a training's journal to its run: delivering a part, the rest, or all of it once more ends in the same run."""
 
 from __future__ import annotations
 
-import re
-import uuid
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -11,18 +9,14 @@ from typing import Any
 from pipeline.core.journal import read_journal
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
-from pipeline.tracking import jobs, tree
+from pipeline.tracking import jobs, store_sqlite, tree
 from pipeline.tracking.jobs import Job
 from pipeline.tracking.names import ALL, metric_names, safe_part
-from pipeline.tracking.points import Point, first_event, has_ended, new_points
-from pipeline.tracking.store import Store, TrackingError
-from pipeline.tracking.tail import Tail
+from pipeline.tracking.points import first_event, has_ended, new_points
+from pipeline.tracking.store import Store
 from pipeline.tracking.training import training_note
+from pipeline.tracking.turns import TrackingError
 
-#: Points a request; MLflow takes 1000 and a megabyte.
-BATCH = 500
-#: How the name of a picture's small copy ends; it is written last.
-COMPRESSED = "+compressed.webp"
 Say = Callable[[str], None]
 
 
@@ -42,39 +36,33 @@ class Delivery:
         self.job = job
         self.journal = journal
         self.organs = metric_names([ALL, *job["organs"]])
-        self._begin(None)
-
-    def _begin(self, first: dict[str, Any] | None) -> None:
-        self._first = first
-        self._tails = [Tail(self.journal), Tail(jobs.system_journal(self.paths, self.job["key"]))]
-        self._queue: list[dict[str, Any]] = []
-        self._known: set[tuple[str, int]] | None = None
+        self._first: dict[str, Any] | None = None
         self._ids: tuple[str, str, str] | None = None
+        self._known: set[tuple[str, int]] | None = None
 
-    def first(self) -> dict[str, Any] | None:
-        """The journal's first event. A journal that was begun anew is another training, with another run."""
+    def _begin(self) -> tuple[str, str, str] | None:
+        """Ids of experiment, parent run and child run, made where needed; ``None`` while the journal is empty.
+
+        A journal that was begun anew is another training, with another run.
+        """
         first = first_event(self.journal)
-        if first is not None and first != self._first:
-            self._begin(first)
-        return first
-
-    def run_ids(self, first: dict[str, Any]) -> tuple[str, str, str]:
-        """Ids of experiment, parent run and child run, made where needed."""
-        if self._ids is None:
-            job = self.job
-            experiment = tree.experiment(self.store, job["study"], job["title"], job["description"])
-            parent = tree.parent_run(self.store, self.paths, experiment, job, first["time"])
-            child = tree.child_run(self.store, self.paths, experiment, parent, job, first)
-            self._ids = experiment, parent.info.run_id, child.info.run_id
+        if first is None:
+            return None
+        if self._ids is None or first != self._first:
+            store, paths, job = self.store, self.paths, self.job
+            experiment = tree.experiment(store, job["study"], job["title"], job["description"])
+            parent = tree.parent_run(store, paths, experiment, job, first["time"]).info.run_id
+            child = tree.child_run(store, paths, experiment, parent, job, first).info.run_id
+            self._first, self._ids, self._known = first, (experiment, parent, child), None
         return self._ids
 
-    def resume(self) -> None:
-        """Say in the store that the training is running (again)."""
-        first = self.first()
-        if first is not None:
-            _, parent, child = self.run_ids(first)
-            tree.set_status(self.store, child, "RUNNING")
-            tree.set_status(self.store, parent, "RUNNING")
+    def resume(self) -> bool:
+        """Say in the store that the training is running (again); gives whether its journal has begun."""
+        ids = self._begin()
+        if ids is not None:
+            for run_id in reversed(ids[1:]):
+                tree.set_status(self.store, run_id, "RUNNING")
+        return ids is not None
 
     def send(self) -> int:
         """Deliver what the store does not have yet.
@@ -85,37 +73,26 @@ class Delivery:
         Raises:
             TrackingError: The store took only a part, or nothing; call again later.
         """
-        first = self.first()
-        if first is None:
+        ids = self._begin()
+        if ids is None or self._first is None:
             return 0
-        for tail in self._tails:
-            # The load of an earlier training of the same plan stands in the same file.
-            self._queue += [event for event in tail.read() if event["time"] >= first["time"]]
-        if not self._queue and self._ids is not None:
-            return 0
-        _, _, run_id = self.run_ids(first)
-        if self._known is None:
-            self._known = stored_points(self.store, run_id)
-        known = set(self._known)
-        points = new_points(self._queue, self.organs, known)
-        try:
-            for start in range(0, len(points), BATCH):
-                self._send_batch(run_id, points[start : start + BATCH])
-            send_pictures(self.store, run_id, self._queue, self.journal.parent)
-        except TrackingError:
-            # Perhaps the batch arrived and only the answer was lost: ask the store next time.
-            self._known = None
-            raise
+        run_id, began = ids[2], self._first["time"]
+        known = set(self._known) if self._known is not None else stored_points(self.store, run_id)
+        # Where the answer to a batch is lost, the store is asked next time what it has.
+        self._known = None
+        events = list(read_journal(self.journal))
+        # The load of an earlier training of the same plan stands in the same file.
+        load = [e for e in read_journal(jobs.system_journal(self.paths, self.job["key"])) if e["time"] >= began]
+        points = new_points([*events, *load], self.organs, known)
+        self._log(run_id, points)
+        send_pictures(self.store, run_id, events, self.journal.parent)
         self._known = known
-        self._queue = []
         return len(points)
 
-    def _send_batch(self, run_id: str, points: list[Point]) -> None:
+    def _log(self, run_id: str, points: Iterable[Any]) -> None:
         from mlflow.entities import Metric
 
-        metrics = [Metric(point.key, point.value, point.time, point.step) for point in points]
-        client = self.store.client
-        self.store.write(lambda: client.log_batch(run_id, metrics=metrics))
+        self.store.log(run_id, [Metric(point.key, point.value, point.time, point.step) for point in points])
 
     def finish(self, outcome: str | None) -> None:
         """Deliver the rest and close the run.
@@ -133,10 +110,9 @@ class Delivery:
         events = list(read_journal(self.journal))
         outcome = outcome or ("FINISHED" if has_ended(events) else "KILLED")
         experiment, parent, child = self._ids
-        ended = max(event["time"] for event in events)
         if note := training_note(events, self.job["organs"]):
             tree.set_note(self.store, child, note)
-        tree.set_status(self.store, child, outcome, ended)
+        tree.set_status(self.store, child, outcome, max(event["time"] for event in events))
         tree.settle_parent(self.store, experiment, parent)
         delivered = {**marks, "run": child, "started": events[0]["time"], "outcome": outcome}
         jobs.update_job(self.paths, self.job["key"], delivered=delivered)
@@ -144,65 +120,42 @@ class Delivery:
 
 def stored_points(store: Store, run_id: str) -> set[tuple[str, int]]:
     """(key, step) of every point that a run has in the store."""
-    client = store.client
-    known = set()
-    for key in store.read(lambda: client.get_run(run_id)).data.metrics:
-        history = store.read(lambda key=key: client.get_metric_history(run_id, key))  # type: ignore[misc]
-        known |= {(key, metric.step) for metric in history}
-    return known
+    return {
+        (key, metric.step)
+        for key in store.run(run_id).data.metrics
+        for metric in store.read(store.client.get_metric_history, run_id, key)
+    }
 
 
 def send_pictures(store: Store, run_id: str, events: Iterable[dict[str, Any]], folder: Path) -> None:
-    """Deliver pictures for the UI's slider, which knows them by their file names.
+    """Deliver pictures for the UI's slider.
 
     An event ``{"kind": "picture", "step", "name", "file"}`` names a PNG relative to ``folder``. Of events with the same
     name and step the first wins, as with points: a resumed training draws the same picture again, at another time.
     """
-    pictures = [event for event in events if event.get("kind") == "picture"]
-    if not pictures:
-        return
-    client = store.client
-    there = {Path(item.path).name for item in store.read(lambda: client.list_artifacts(run_id, "images"))}
-    # A picture is whole with its small copy; without it, a process was killed on the way.
-    known = {_slider_place(name) for name in there if name.endswith(COMPRESSED)}
-    for event in pictures:
-        source, name = folder / event["file"], picture_name(event)
-        if _slider_place(name) not in known and source.is_file():
-            _send_picture(store, run_id, source, name)
-            known.add(_slider_place(name))
-
-
-def picture_name(event: dict[str, Any]) -> str:
-    """Artifact name of a picture as MLflow's ``log_image`` would make it, without suffix.
-
-    There its last part is drawn; here the whole name is a function of the event, so that a delivery that was cut off
-    and is repeated overwrites rather than adds.
-    """
-    key = re.sub(r"[^A-Za-z0-9_\-. ]", "~", "/".join(safe_part(part) for part in str(event["name"]).split("/")))
-    step, time = int(event["step"]), round(event["time"] * 1000)
-    return f"{key}+step+{step}+timestamp+{time}+{uuid.uuid5(uuid.NAMESPACE_OID, f'{key} {step}')}"
-
-
-def _slider_place(name: str) -> str:
-    """Key and step in a picture's name: its place in the slider."""
-    return name.split("+timestamp+")[0]
-
-
-def _send_picture(store: Store, run_id: str, source: Path, name: str) -> None:
-    import tempfile
-
     from PIL import Image
 
-    client = store.client
-    with tempfile.TemporaryDirectory() as folder, Image.open(source) as image:
-        picture = image.convert("RGB")
-        whole, small = Path(folder) / f"{name}.png", Path(folder) / f"{name}{COMPRESSED}"
-        picture.save(whole)
-        picture.thumbnail((256, 256))
-        picture.save(small)
-        for file in (whole, small):
-            store.write(lambda file=file: client.log_artifact(run_id, str(file), "images"))  # type: ignore[misc]
-    store.write(lambda: client.set_tag(run_id, "mlflow.loggedImages", "True"))
+    wanted: dict[str, tuple[str, dict[str, Any]]] = {}
+    for event in events:
+        if event.get("kind") == "picture":
+            key = picture_key(event["name"])
+            wanted.setdefault(store_sqlite.picture_name(key, event["step"]), (key, event))
+    if not wanted:
+        return
+    there = store_sqlite.whole_pictures(store.file_names(run_id, "images"))
+    for name, (key, event) in wanted.items():
+        source = folder / event["file"]
+        if name not in there and source.is_file():
+            # The time is no part of the name that counts; MLflow takes 0 for "now".
+            time = round(event["time"] * 1000) or 1
+            with Image.open(source) as image:
+                picture = image.convert("RGB")
+            store.write(store.client.log_image, run_id, picture, key=key, step=int(event["step"]), timestamp=time)
+
+
+def picture_key(name: str) -> str:
+    """A picture's name in the characters that MLflow takes for one."""
+    return "/".join(safe_part(part) for part in str(name).split("/"))
 
 
 def deliver_job(store: Store, paths: StudyPaths, job: Job) -> bool:
@@ -211,7 +164,9 @@ def deliver_job(store: Store, paths: StudyPaths, job: Job) -> bool:
     Returns:
         Whether the store has the whole journal now; false while the training still runs.
     """
-    with jobs.lock_job(paths, job["key"], wait=False) as held:
+    # Loaded before the lock is taken, for that takes seconds.
+    _ = store.client
+    with jobs.lock_job(paths, job["key"]) as held:
         if not held:
             return False
         journal = jobs.journal_of(paths, job)
@@ -225,12 +180,9 @@ def deliver_job(store: Store, paths: StudyPaths, job: Job) -> bool:
 
 
 def _has_run(store: Store, run_id: str | None) -> bool:
-    if run_id is None:
-        return False
-    client = store.client
     try:
-        return bool(client.get_run(run_id).info.lifecycle_stage == "active")
-    except Exception:
+        return run_id is not None and store.run(run_id).info.lifecycle_stage == "active"
+    except TrackingError:
         # Whatever the reason: deliver again, which asks the store anew and says what is wrong with it.
         return False
 
@@ -266,21 +218,19 @@ def adopt(study: Study, paths: StudyPaths) -> None:
 
 def settle(store: Store, paths: StudyPaths) -> None:
     """Mark as KILLED every run of a training whose process is gone and whose journal was begun anew or lost."""
-    client = store.client
-    found = store.read(lambda: client.get_experiment_by_name(paths.study))
+    found = store.read(store.client.get_experiment_by_name, paths.study)
     if found is None:
         return
-    experiment = found.experiment_id
-    running = store.read(lambda: client.search_runs([experiment], "attributes.status = 'RUNNING'"))
+    running = store.runs(found.experiment_id, "attributes.status = 'RUNNING'")
     known = {job["key"] for job in jobs.all_jobs(paths)}
     parents = {run.info.run_id for run in running if run.data.tags.get(tree.ROLE) == "model"}
     for run in running:
         key = run.data.tags.get(tree.JOB)
         if key not in known:
             continue
-        with jobs.lock_job(paths, key, wait=False) as held:
+        with jobs.lock_job(paths, key) as held:
             if held:
                 tree.set_status(store, run.info.run_id, "KILLED")
                 parents.add(run.data.tags.get(tree.PARENT_TAG, ""))
     for parent in parents - {""}:
-        tree.settle_parent(store, experiment, parent)
+        tree.settle_parent(store, found.experiment_id, parent)

@@ -1,20 +1,19 @@
-"""Jobs whose journals are to be delivered: a small file each under ``results/<study>/tracking/``, and its lock.
+"""Trainings whose journals are to be delivered: a file for each under ``results/<study>/tracking/jobs``, and its lock.
 
-A job file holds all that delivery needs beside the journal, so that a later stage, or the same stage when the server is
-back, can deliver a training of a plan that has changed since.
+A job's file holds all that delivery needs beside the journal, so that a later stage, or the same stage when the server
+is back, can deliver a training of a plan that has changed since.
 """
 
 from __future__ import annotations
 
-import fcntl
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import digest_of, read_json, sha256_of, write_json
+from pipeline.core.locks import hold_if_free
 from pipeline.core.paths import StudyPaths
 from pipeline.core.plan import read_plan
 from pipeline.core.study import Study
@@ -27,6 +26,11 @@ Job = dict[str, Any]
 def job_path(paths: StudyPaths, key: str) -> Path:
     """Where a job's file lies."""
     return paths.tracking / "jobs" / f"{key}.json"
+
+
+def lock_path(paths: StudyPaths, key: str) -> Path:
+    """The lock that whoever delivers a job holds."""
+    return job_path(paths, key).with_suffix(".lock")
 
 
 def system_journal(paths: StudyPaths, key: str) -> Path:
@@ -75,39 +79,10 @@ def open_job(study: Study, paths: StudyPaths, model: str, fold: int, journal: Pa
     return job
 
 
-def read_job(paths: StudyPaths, key: str) -> Job:
-    """A job's file.
-
-    Raises:
-        InputError: There is no such job.
-    """
-    job: Job = read_json(job_path(paths, key))
-    return job
-
-
-def close_job(paths: StudyPaths, key: str, outcome: str) -> None:
-    """Note how a training ended: ``FINISHED``, ``FAILED`` or ``KILLED``."""
-    update_job(paths, key, outcome=outcome)
-
-
-def update_job(paths: StudyPaths, key: str, **fields: Any) -> Job:
-    """Change fields of a job file."""
+def update_job(paths: StudyPaths, key: str, **fields: Any) -> None:
+    """Change fields of a job's file; the caller holds its lock, or is the training itself."""
     path = job_path(paths, key)
-    with _guard(path):
-        job: Job = {**read_json(path), **fields}
-        write_json(path, job)
-    return job
-
-
-@contextmanager
-def _guard(path: Path) -> Iterator[None]:
-    """Training and follower both change a job's file, for a moment each."""
-    descriptor = os.open(path.with_suffix(".guard"), os.O_RDWR | os.O_CREAT)
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
-    finally:
-        os.close(descriptor)
+    write_json(path, {**read_json(path), **fields})
 
 
 def all_jobs(paths: StudyPaths) -> list[Job]:
@@ -141,27 +116,6 @@ def marks_of(journal: Path, uri: str) -> dict[str, Any]:
     return {"store": digest_of(uri), "journal": sha256_of(journal)[:12]}
 
 
-@contextmanager
-def lock_job(paths: StudyPaths, key: str, wait: bool) -> Iterator[bool]:
-    """Hold a job for delivery; the kernel lets go when the process ends.
-
-    Args:
-        paths: Places of the study.
-        key: The job.
-        wait: Wait for another process that holds it.
-
-    Yields:
-        Whether it is held.
-    """
-    path = job_path(paths, key).with_suffix(".lock")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT)
-    try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-            held = True
-        except BlockingIOError:
-            held = False
-        yield held
-    finally:
-        os.close(descriptor)
+def lock_job(paths: StudyPaths, key: str) -> AbstractContextManager[bool]:
+    """Hold a job for delivery unless another process does; gives whether it is held."""
+    return hold_if_free(lock_path(paths, key))

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 from pipeline.core.errors import InputError
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import load_study
-from pipeline.tracking import tree
+from pipeline.tracking import store_sqlite, tree
 from pipeline.tracking.figures import metric_key
 from pipeline.tracking.names import ALL, registered_name
-from pipeline.tracking.store import Store, TrackingError, shown
+from pipeline.tracking.store import Store, shown
+from pipeline.tracking.turns import TrackingError
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
@@ -75,7 +76,7 @@ def boards(study: str | None, root: Path, say: Callable[[str], None] = lambda li
     Args:
         study: Name of a study, or ``None``.
         root: Folder that holds ``configs`` and ``results``.
-        say: Told once if the store was found moved.
+        say: Takes lines for the user, such as that the store was moved.
 
     Returns:
         The boards, and the command that opens the UI (an address where the store is a server).
@@ -89,8 +90,7 @@ def boards(study: str | None, root: Path, say: Callable[[str], None] = lambda li
     if store.file is not None and not store.file.is_file():
         raise InputError("nothing was tracked yet", where=str(store.file), remedy="Train a study first.")
     try:
-        client = store.client
-        found = store.read(lambda: client.search_experiments(max_results=1000))
+        found = store.read(store.client.search_experiments, max_results=1000)
         chosen = [one for one in found if one.name == study or (study is None and one.name != "Default")]
         if study is not None and not chosen:
             raise InputError(f"{study} was not tracked yet", where=shown(store.uri), remedy="Train it first.")
@@ -105,7 +105,7 @@ def boards(study: str | None, root: Path, say: Callable[[str], None] = lambda li
 
 
 def _settle(store: Store, paths: StudyPaths) -> None:
-    """End the runs of trainings that a power cut ended together with their followers."""
+    """End the runs of trainings that were killed."""
     from pipeline.tracking.delivery import settle
 
     if paths.tracking.is_dir():
@@ -113,8 +113,7 @@ def _settle(store: Store, paths: StudyPaths) -> None:
 
 
 def _board(store: Store, experiment: Experiment) -> Board:
-    client = store.client
-    runs = store.read(lambda: client.search_runs([experiment.experiment_id], max_results=5000))
+    runs = store.runs(experiment.experiment_id)
     trained: dict[str, list[str]] = {}
     for run in runs:
         if run.data.tags.get(tree.ROLE) == "fold":
@@ -128,18 +127,18 @@ def _board(store: Store, experiment: Experiment) -> Board:
     ]
     lines.sort(key=lambda line: -line.rank)
     title = experiment.tags.get(tree.NOTE_TAG, "").splitlines()[:1]
-    link = tree.page_of(experiment.experiment_id)
+    link = store_sqlite.page_of(experiment.experiment_id)
     return Board(experiment.name, title[0].strip("* ") if title else "", lines, link)
 
 
 def _versions(store: Store, study: str) -> dict[str, str]:
     """Run → ``version 2, champion``."""
-    client, name = store.client, registered_name(study)
-    found = store.read(lambda: client.search_registered_models(f"name = '{name}'"))
+    condition = f"name = '{registered_name(study)}'"
+    found = store.read(store.client.search_registered_models, condition)
     if not found:
         return {}
     aliases: dict[str, str] = {str(number): alias for alias, number in found[0].aliases.items()}
-    versions = store.read(lambda: client.search_model_versions(f"name = '{name}'"))
+    versions = store.read(store.client.search_model_versions, condition)
     return {
         str(version.run_id): f"version {version.version}"
         + (f", {aliases[str(version.version)]}" if str(version.version) in aliases else "")

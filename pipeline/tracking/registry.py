@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any
 import pipeline
 from pipeline.core.errors import InputError
 from pipeline.core.files import digest_of, read_json, sha256_of
-from pipeline.core.locks import hold
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study, load_study, study_path
 from pipeline.metrics.statistics import describe
@@ -23,7 +22,8 @@ from pipeline.tracking.card import model_card
 from pipeline.tracking.figures import metric_key
 from pipeline.tracking.names import ALL, registered_name
 from pipeline.tracking.promotion import judge, oof_scores
-from pipeline.tracking.store import Store, TrackingError, shown
+from pipeline.tracking.store import Store, shown
+from pipeline.tracking.turns import TrackingError, take_turn
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -59,42 +59,29 @@ def champion_run(store: Store, study: Study, paths: StudyPaths) -> Run:
 
     champion = read_champion(paths.champion)
     experiment = tree.experiment(store, paths.study, study.title, study.description)
-    git = facts.git_state()
     tags = {
         tree.ROLE: "champion",
         "study": paths.study,
         "model": champion.name,
         "manifest": facts.manifest_digest(paths),
         "split": facts.digest_of_file(paths.splits),
-        tree.SOURCE_TAG: "organseg select",
-        "mlflow.source.type": "LOCAL",
-        "mlflow.source.git.commit": git.get("commit", ""),
-        "mlflow.source.git.dirty": git.get("dirty", ""),
-        **{f"version.{name}": value for name, value in facts.versions().items()},
+        **tree.source_tags("organseg select", facts.git_state(), facts.versions()),
     }
-    run = tree.ensure_run(
-        store,
-        paths,
-        experiment,
-        champion_key(paths),
-        name="champion",
-        tags={name: value for name, value in tags.items() if value},
-    )
+    run = tree.ensure_run(store, paths, experiment, champion_key(paths), name="champion", tags=tags)
     client, run_id = store.client, run.info.run_id
     if tree.FILLED not in run.data.tags:
         sides = facts.sides(paths, None)
         if sides:
             job = {"study": paths.study, "sides": sides, "manifest": facts.manifest_digest(paths)}
-            store.write(lambda: client.log_inputs(run_id, datasets=facts.dataset_inputs(job)))
-        store.write(lambda: client.log_artifact(run_id, str(paths.champion_yaml)))
-        if paths.fingerprint.is_file():
-            store.write(lambda: client.log_artifact(run_id, str(paths.fingerprint)))
+            store.write(client.log_inputs, run_id, datasets=facts.dataset_inputs(job))
+        for file in (paths.champion_yaml, paths.fingerprint):
+            if file.is_file():
+                store.write(client.log_artifact, run_id, str(file))
         scores = oof_scores(paths, [member.model for member in champion.members])
-        store.write(lambda: client.log_dict(run_id, scores, SCORES))
-        if figures := _oof_figures(scores):
-            store.write(lambda: client.log_batch(run_id, metrics=figures))
-        store.write(lambda: client.log_text(run_id, facts.environment(), "environment.txt"))
-        store.write(lambda: client.set_tag(run_id, tree.FILLED, "true"))
+        store.write(client.log_dict, run_id, scores, SCORES)
+        store.log(run_id, _oof_figures(scores))
+        store.text(run_id, facts.environment(), "environment.txt")
+        store.tag(run_id, tree.FILLED, "true")
     tree.set_status(store, run_id, "FINISHED")
     return run
 
@@ -119,8 +106,12 @@ def register(store: Store, study: Study, paths: StudyPaths, say: Callable[[str],
     Returns:
         Its version.
     """
+    # Loaded before the lock is taken, for that takes seconds.
+    _ = store.client
+    import mlflow.pyfunc  # noqa: F401
+
     # Two stages at once would each find it missing and make a version of their own.
-    with hold(paths.tracking / "registry.lock"):
+    with take_turn(paths.tracking / "registry.lock", say):
         return _register(store, study, paths, say)
 
 
@@ -137,24 +128,24 @@ def _register(store: Store, study: Study, paths: StudyPaths, say: Callable[[str]
         version = _log_and_register(store, paths, run, champion, name, key)
     client, number = store.client, str(version.version)
     card = model_card(study, paths, champion)
-    store.write(lambda: client.update_model_version(name, number, card))
+    store.write(client.update_model_version, name, number, card)
     old = _aliased(store, name, "champion")
     if old is not None and str(old.version) == number:
         old = None
     scores = oof_scores(paths, [member.model for member in champion.members])
     verdict = judge(scores, _scores_of(store, old) if old is not None else None, old.version if old else "")
-    store.write(lambda: client.set_registered_model_alias(name, verdict.alias, number))
+    store.write(client.set_registered_model_alias, name, verdict.alias, number)
     if verdict.alias == "champion" and (challenger := _aliased(store, name, "challenger")) is not None:
         # A challenger that lost against an earlier champion says nothing against this one.
-        store.write(lambda: client.set_model_version_tag(name, str(challenger.version), "was", "challenger"))
-        store.write(lambda: client.delete_registered_model_alias(name, "challenger"))
+        store.write(client.set_model_version_tag, name, str(challenger.version), "was", "challenger")
+        store.write(client.delete_registered_model_alias, name, "challenger")
     if old is not None and verdict.alias == "champion":
-        store.write(lambda: client.set_model_version_tag(name, str(old.version), "replaced_by", number))
-    store.write(lambda: client.set_model_version_tag(name, number, "reason", verdict.reason))
-    store.write(lambda: client.set_tag(run.info.run_id, "alias", verdict.alias))
-    store.write(lambda: client.set_tag(run.info.run_id, "reason", verdict.reason))
+        store.write(client.set_model_version_tag, name, str(old.version), "replaced_by", number)
+    store.write(client.set_model_version_tag, name, number, "reason", verdict.reason)
+    store.tag(run.info.run_id, "alias", verdict.alias)
+    store.tag(run.info.run_id, "reason", verdict.reason)
     # Last: a version without this tag is judged again.
-    store.write(lambda: client.set_model_version_tag(name, number, "promotion", verdict.alias))
+    store.write(client.set_model_version_tag, name, number, "promotion", verdict.alias)
     say(f"tracking: {name} version {number} is the {verdict.alias}: {verdict.reason}")
     return number
 
@@ -163,21 +154,17 @@ def describe_version(store: Store, paths: StudyPaths, card: str) -> None:
     """Give the registered champion its card anew, once there are figures on the test."""
     version = _version_of(store, registered_name(paths.study), champion_key(paths))
     if version is not None and version.description != card:
-        client = store.client
-        store.write(lambda: client.update_model_version(version.name, str(version.version), card))
+        store.write(store.client.update_model_version, version.name, str(version.version), card)
 
 
 def _version_of(store: Store, name: str, key: str) -> ModelVersion | None:
-    client = store.client
-    versions = store.read(lambda: client.search_model_versions(f"name = '{name}'"))
+    versions = store.read(store.client.search_model_versions, f"name = '{name}'")
     return next((version for version in versions if version.tags.get(tree.KEY) == key), None)
 
 
 def _aliased(store: Store, name: str, alias: str) -> ModelVersion | None:
-    client = store.client
-    model = store.read(lambda: client.get_registered_model(name))
-    number = model.aliases.get(alias)
-    return store.read(lambda: client.get_model_version(name, str(number))) if number is not None else None
+    number = store.read(store.client.get_registered_model, name).aliases.get(alias)
+    return store.read(store.client.get_model_version, name, str(number)) if number is not None else None
 
 
 def _scores_of(store: Store, version: ModelVersion) -> dict[str, float]:
@@ -224,22 +211,16 @@ def _log_and_register(
 
         info = store.write(log)
         # MLflow notes the path of the program that was started, and with it often a person's name.
-        store.write(lambda: client.set_logged_model_tags(info.model_id, {tree.SOURCE_TAG: "organseg select"}))
+        store.write(client.set_logged_model_tags, info.model_id, {tree.SOURCE_TAG: "organseg select"})
         # Here too MLflow asks the store that is set in its module where the model's files lie.
-        return store.write(
-            lambda: client.create_model_version(
-                name,
-                info.model_uri,
-                run.info.run_id,
-                tags={tree.KEY: key, "study": paths.study},
-                model_id=info.model_id,
-            )
-        )
+        tags = {tree.KEY: key, "study": paths.study}
+        create = client.create_model_version
+        return store.write(create, name, info.model_uri, run.info.run_id, tags=tags, model_id=info.model_id)
 
 
 def _ensure_registered_model(store: Store, name: str, study: str) -> None:
-    client = store.client
-    if store.read(lambda: client.search_registered_models(f"name = '{name}'")):
+    client, condition = store.client, f"name = '{name}'"
+    if store.read(client.search_registered_models, condition):
         return
     note = (
         f"Champions of the study **{study}**. The alias `champion` is the model in use, `challenger` one that was not "
@@ -247,10 +228,10 @@ def _ensure_registered_model(store: Store, name: str, study: str) -> None:
         f"`organseg predict SCAN --model models:/{name}@champion --out DIR`"
     )
     try:
-        store.write(lambda: client.create_registered_model(name, description=note))
+        store.write(client.create_registered_model, name, description=note)
     except TrackingError:
         # Another process may have made it in between.
-        if not store.read(lambda: client.search_registered_models(f"name = '{name}'")):
+        if not store.read(client.search_registered_models, condition):
             raise
 
 
@@ -337,9 +318,8 @@ def _source(store: Store, uri: str) -> str:
     """Where the files of a model's address lie, with its alias resolved: an address that never changes."""
     if not uri.startswith("models:/") or "@" not in uri:
         return uri
-    client = store.client
     name, alias = uri.removeprefix("models:/").split("@", 1)
-    version = store.read(lambda: client.get_model_version_by_alias(name, alias))
+    version = store.read(store.client.get_model_version_by_alias, name, alias)
     return f"models:/{name}/{version.version}"
 
 

@@ -15,7 +15,7 @@ from pipeline.core.files import digest_of, read_table, sha256_of
 from pipeline.core.journal import read_journal
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
-from pipeline.tracking import facts, registry, tree
+from pipeline.tracking import facts, registry, store_sqlite, tree
 from pipeline.tracking.delivery import send_pictures
 from pipeline.tracking.figures import (
     HEADLINES,
@@ -34,7 +34,7 @@ from pipeline.tracking.training import curves_picture
 
 PARTS = ("test", "oof")
 WORST = 10
-DELIVERED = "mlflow.organseg.delivered"
+DELIVERED = f"{store_sqlite.HIDDEN}.delivered"
 
 
 def deliver(store: Store, study: Study, paths: StudyPaths) -> None:
@@ -113,7 +113,6 @@ def _deliver_model(
     run_id: str,
     summaries: Mapping[str, Sequence[Mapping[str, str]]],
 ) -> None:
-    client = store.client
     _set_metrics(store, run_id, final_metrics(summaries, study.organ_names()))
     note = headline_table({"test": summaries["test"], "out of fold": summaries["oof"]}, study.organ_names())
     if model == "champion":
@@ -128,7 +127,7 @@ def _deliver_model(
         _log_table(store, run_id, rows, f"per_scan_{part}.json")
         title = f"Dice of {model}, {'test' if part == 'test' else 'out of fold'}; each dot a scan, bars at the median"
         picture = spread_picture(rows, study.organ_names(), study.colors(), title)
-        store.write(lambda picture=picture, part=part: client.log_text(run_id, picture, f"dice_{part}.svg"))  # type: ignore[misc]
+        store.text(run_id, picture, f"dice_{part}.svg")
         _note(store, run_id, f"per_scan {part}", digest_of(rows))
     _deliver_curves(store, study, paths, model, run_id)
     if model == "champion":
@@ -143,9 +142,7 @@ def _deliver_curves(store: Store, study: Study, paths: StudyPaths, model: str, r
     folds = {fold: list(read_journal(path)) for fold, path in journals.items() if path.is_file()}
     digest = digest_of([[fold, events] for fold, events in folds.items()])
     if folds and _news(store, run_id, "curves", digest):
-        client = store.client
-        picture = curves_picture(folds, f"Trainings of {model}")
-        store.write(lambda: client.log_text(run_id, picture, "curves.svg"))
+        store.text(run_id, curves_picture(folds, f"Trainings of {model}"), "curves.svg")
         _note(store, run_id, "curves", digest)
 
 
@@ -153,26 +150,18 @@ def _set_metrics(store: Store, run_id: str, metrics: Mapping[str, float]) -> Non
     """Log the metrics whose value differs from the one in the store."""
     from mlflow.entities import Metric
 
-    client = store.client
-    there = store.read(lambda: client.get_run(run_id)).data.metrics
+    there = store.run(run_id).data.metrics
     now = round(time.time() * 1000)
-    fresh = [Metric(key, value, now, 0) for key, value in metrics.items() if there.get(key) != value]
-    for start in range(0, len(fresh), 500):
-        chunk = fresh[start : start + 500]
-        store.write(lambda chunk=chunk: client.log_batch(run_id, metrics=chunk))  # type: ignore[misc]
+    store.log(run_id, [Metric(key, value, now, 0) for key, value in metrics.items() if there.get(key) != value])
 
 
 def _log_table(store: Store, run_id: str, rows: Sequence[Mapping[str, str]], name: str) -> None:
     """Log a table the way MLflow's own function does, but over the one that is there rather than appended to it."""
-    client = store.client
     columns = list(rows[0])
     data = [[_cell(row.get(column, "")) for column in columns] for row in rows]
-    store.write(lambda: client.log_text(run_id, json.dumps({"columns": columns, "data": data}), name))
-    tags = store.read(lambda: client.get_run(run_id)).data.tags
-    known = json.loads(tags.get("mlflow.loggedArtifacts", "[]"))
-    entry = {"path": name, "type": "table"}
-    if entry not in known:
-        store.write(lambda: client.set_tag(run_id, "mlflow.loggedArtifacts", json.dumps([*known, entry])))
+    store.text(run_id, json.dumps({"columns": columns, "data": data}), name)
+    present = store.run(run_id).data.tags.get(store_sqlite.TABLES)
+    store.tag(run_id, store_sqlite.TABLES, store_sqlite.table_tag(present, name))
 
 
 def _cell(text: str) -> float | str | None:
@@ -185,14 +174,11 @@ def _cell(text: str) -> float | str | None:
 
 def _news(store: Store, run_id: str, what: str, digest: str) -> bool:
     """Whether something differs from what was delivered before."""
-    client = store.client
-    tags = store.read(lambda: client.get_run(run_id)).data.tags
-    return bool(tags.get(f"{DELIVERED}.{safe_part(what)}") != digest)
+    return bool(store.run(run_id).data.tags.get(f"{DELIVERED}.{safe_part(what)}") != digest)
 
 
 def _note(store: Store, run_id: str, what: str, digest: str) -> None:
-    client = store.client
-    store.write(lambda: client.set_tag(run_id, f"{DELIVERED}.{safe_part(what)}", digest))
+    store.tag(run_id, f"{DELIVERED}.{safe_part(what)}", digest)
 
 
 def worst_scans(rows: Sequence[Mapping[str, str]], count: int = WORST) -> list[tuple[str, float]]:
@@ -215,26 +201,17 @@ def _deliver_worst(store: Store, study: Study, paths: StudyPaths, run_id: str) -
     digest = digest_of([worst, [_digest(_prediction(paths, scan)) for scan, _ in worst]])
     if not worst or not _news(store, run_id, "worst cases", digest):
         return
-    client = store.client
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         events = _draw_worst(study, paths, worst, folder)
         # The names of the old pictures tell their rank and Dice; they would stay beside the new ones.
         for old in ("worst cases", "images"):
-            _remove(store, run_id, old)
-        store.write(lambda: client.log_artifacts(run_id, str(folder), "worst cases"))
+            if store.file_names(run_id, old):
+                place = store.run(run_id).info.artifact_uri
+                store.write(store_sqlite.remove_artifacts, place, store.uri, old)
+        store.write(store.client.log_artifacts, run_id, str(folder), "worst cases")
         send_pictures(store, run_id, events, folder)
     _note(store, run_id, "worst cases", digest)
-
-
-def _remove(store: Store, run_id: str, folder: str) -> None:
-    """Remove a folder of a run's artifacts, if there is one; MLflow's client has no word for it."""
-    from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
-
-    client = store.client
-    if store.read(lambda: client.list_artifacts(run_id, folder)):
-        place = store.read(lambda: client.get_run(run_id)).info.artifact_uri
-        store.write(lambda: get_artifact_repository(place, tracking_uri=store.uri).delete_artifacts(folder))
 
 
 def _draw_worst(
@@ -274,8 +251,7 @@ def _deliver_report(store: Store, paths: StudyPaths, run_id: str | None) -> None
         return
     digest = sha256_of(paths.report)[:12]
     if _news(store, run_id, "report", digest):
-        client = store.client
-        store.write(lambda: client.log_artifact(run_id, str(paths.report)))
+        store.write(store.client.log_artifact, run_id, str(paths.report))
         _note(store, run_id, "report", digest)
 
 
@@ -288,11 +264,9 @@ def _describe_experiment(
     head = f"**{study.title or paths.study}**"
     note = "\n\n".join(part for part in (head, study.description, table and f"Champion:\n\n{table}") if part)
     experiment = tree.experiment(store, paths.study)
-    client = store.client
-    if store.read(lambda: client.get_experiment(experiment)).tags.get(tree.NOTE_TAG) != note[:19000]:
-        store.write(lambda: client.set_experiment_tag(experiment, tree.NOTE_TAG, note[:19000]))
     names = metric_names([ALL, *study.organ_names()])
     figures = [f"metrics.`{metric_key('test', 'dice', name)}`" for name in names.values()]
     out_of_fold = f"metrics.`{metric_key('oof', 'dice', ALL)}`"
     columns = [*figures, out_of_fold, "attributes.`Models`", "attributes.`Duration`"]
-    tree.set_view(store, experiment, columns, figures[0])
+    view, shown = store_sqlite.view_tag(columns, figures[0])
+    store.tag_experiment(experiment, {tree.NOTE_TAG: note[: tree.EXPERIMENT_NOTE_LENGTH], view: shown})

@@ -8,7 +8,8 @@ from pathlib import Path
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.tracking import env
-from pipeline.tracking.store import Store, TrackingError, check_reach
+from pipeline.tracking.store import Store, check_reach
+from pipeline.tracking.turns import TrackingError
 
 Say = Callable[[str], None]
 

@@ -9,30 +9,28 @@ import time
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager, nullcontext, suppress
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from pipeline.core.errors import InputError
-from pipeline.core.locks import hold
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
-from pipeline.tracking import env
-from pipeline.tracking.relocate import relocate
+from pipeline.tracking import env, store_sqlite
+from pipeline.tracking.turns import TrackingError, take_turn
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Metric, Param, Run
 
+P = ParamSpec("P")
 T = TypeVar("T")
+Say = Callable[[str], None]
 ATTEMPTS = 5
-#: SQLite's write-ahead log needs memory shared between the processes, which these do not give across machines.
-NETWORK_FILE_SYSTEMS = {"nfs", "nfs4", "cifs", "smb3", "lustre", "gpfs", "beegfs", "ceph", "afs", "9p", "fuse.sshfs"}
-
-
-class TrackingError(Exception):
-    """The store cannot take anything now; what is to be delivered waits in the journal."""
+#: Metrics, and parameters, a request; MLflow takes 1000 and 100, and a megabyte.
+METRICS, PARAMS = 500, 100
 
 
 def store_uri(study: Study | None, root: Path) -> str:
@@ -58,7 +56,7 @@ def reach(uri: str, timeout: float = 3.0) -> str | None:
         return None
     try:
         # The scheme was checked, so this opens no file.
-        with urllib.request.urlopen(f"{re.sub(r'//[^/@]*@', '//', uri).rstrip('/')}/health", timeout=timeout):
+        with urllib.request.urlopen(f"{shown(uri).rstrip('/')}/health", timeout=timeout):
             return None
     except urllib.error.HTTPError as error:
         # A server that wants a login, or hides this page, is there all the same.
@@ -90,17 +88,17 @@ class Store:
     Args:
         uri: Tracking URI.
         artifacts: Folder for artifacts of experiments that are created here; a server has its own place.
-        say: Told once if the store was found moved.
+        say: Takes lines for the user: the store was moved or is broken, or another process is writing to it.
     """
 
-    def __init__(self, uri: str, artifacts: Path | None, say: Callable[[str], None] = lambda line: None) -> None:
+    def __init__(self, uri: str, artifacts: Path | None, say: Say = lambda line: None) -> None:
         self.uri = uri
         self.say = say
         self.file = sqlite_file(uri)
         self.artifacts = artifacts.resolve() if artifacts is not None and self.file is not None else None
 
     @classmethod
-    def of(cls, study: Study | None, paths: StudyPaths, say: Callable[[str], None] = lambda line: None) -> Store:
+    def of(cls, study: Study | None, paths: StudyPaths, say: Say = lambda line: None) -> Store:
         """The store of a study."""
         return cls(store_uri(study, paths.root), paths.root / "results" / "mlartifacts", say)
 
@@ -114,41 +112,61 @@ class Store:
         env.prepare()
         from mlflow import MlflowClient
         from mlflow.exceptions import MlflowException
+        from sqlalchemy.exc import SQLAlchemyError
 
         reason = reach(self.uri)
         if reason is not None:
             raise TrackingError(f"the MLflow server at {shown(self.uri)} does not answer ({reason})")
         try:
-            with self._turn():
-                client = MlflowClient(self.uri, registry_uri=self.uri)
-                # The store is opened with the first question, not with the client.
-                client.search_experiments(max_results=1)
-                if self.file is not None:
-                    use_write_ahead_log(self.file)
-                    self._settle_in(self.file)
-        except (MlflowException, OSError, sqlite3.Error) as error:
+            if self.file is not None:
+                self._ensure_file(self.file)
+            client = MlflowClient(self.uri, registry_uri=self.uri)
+            # The store is opened with the first question, not with the client.
+            client.search_experiments(max_results=1)
+            if self.file is not None:
+                self._settle_in(self.file)
+        except (MlflowException, SQLAlchemyError, OSError, sqlite3.Error, store_sqlite.UnknownSchemaError) as error:
             raise TrackingError(self._why(error)) from None
         return client
 
-    def _settle_in(self, file: Path) -> None:
-        """Where the store lies beside its files, let it look for them there."""
-        if self.artifacts is None or file.resolve().parent != self.artifacts.parent:
+    @property
+    def _is_ours(self) -> bool:
+        """Whether the store lies beside its files, so that no other folder's results depend on it."""
+        return (
+            self.file is not None and self.artifacts is not None and self.file.resolve().parent == self.artifacts.parent
+        )
+
+    def _ensure_file(self, file: Path) -> None:
+        """Make a SQLite store that is absent; one of ours that is broken is set aside and made anew."""
+        if file.is_file() and not (self._is_ours and store_sqlite.is_broken(file)):
             return
-        if relocate(file, self.artifacts):
+        store_sqlite.load_libraries()
+        with self._turn():
+            if file.is_file() and store_sqlite.is_broken(file):
+                kept = store_sqlite.set_aside(file)
+                self.say(
+                    f"tracking: {file} is broken and was set aside as {kept.name}. A new one is filled from the "
+                    "journals: run `organseg report` for each study"
+                )
+            if not file.is_file():
+                store_sqlite.make(file)
+
+    def _settle_in(self, file: Path) -> None:
+        """Set how the file is written, and let a store of ours that was moved look for its files where they are."""
+        with self._turn():
+            store_sqlite.use_write_ahead_log(file)
+            moved = self.artifacts is not None and self._is_ours and store_sqlite.relocate(file, self.artifacts)
+        if moved:
             self.say(f"tracking: the store was moved here; its files are looked for in {self.artifacts}")
 
     def flush(self) -> None:
-        """Bring what stands in SQLite's write-ahead log into its file, so that a copy of the file alone is whole.
-
-        Where a reader (the UI) is at work, a part stays in the log, from which everybody reads it, till the next time.
-        """
+        """Bring everything that was written into a SQLite store's file, so that a copy of it is whole."""
         if self.file is not None and self.file.is_file():
-            opened = closing(sqlite3.connect(self.file, timeout=5))
-            with self._turn(), opened as connection, suppress(sqlite3.OperationalError):
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            with self._turn():
+                store_sqlite.flush(self.file)
 
-    def write(self, action: Callable[[], T]) -> T:
-        """Run a write; on a SQLite file no two processes of ours write at once.
+    def write(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a method that writes; on a SQLite file no two processes of ours write at once.
 
         Raises:
             TrackingError: The store was locked or away, also at the last of several attempts.
@@ -156,7 +174,9 @@ class Store:
         for attempt in range(ATTEMPTS):
             try:
                 with self._turn():
-                    return action()
+                    return action(*args, **kwargs)
+            except TrackingError:
+                raise
             except Exception as error:
                 # MLflow raises its own exceptions, those of requests and those of SQLAlchemy, all through its client.
                 if not _is_passing(error) or self.file is None or attempt == ATTEMPTS - 1:
@@ -164,16 +184,52 @@ class Store:
                 time.sleep(0.2 * 2**attempt)
         raise AssertionError("unreachable")
 
-    def read(self, action: Callable[[], T]) -> T:
-        """Run a question to the store.
+    def read(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """Call a method that asks the store something.
 
         Raises:
             TrackingError: It gave no answer.
         """
         try:
-            return action()
+            return action(*args, **kwargs)
         except Exception as error:
             raise TrackingError(self._why(error)) from error
+
+    def run(self, run_id: str) -> Run:
+        """A run as it is in the store now."""
+        return self.read(self.client.get_run, run_id)
+
+    def runs(self, experiment_id: str, condition: str = "", count: int = 5000) -> list[Run]:
+        """Runs of an experiment, the oldest first, that meet a condition in MLflow's words."""
+        order = ["attributes.start_time ASC"]
+        found = self.read(self.client.search_runs, [experiment_id], condition, max_results=count, order_by=order)
+        return list(found)
+
+    def tag(self, run_id: str, key: str, value: str) -> None:
+        """Set a tag of a run."""
+        self.write(self.client.set_tag, run_id, key, value)
+
+    def tag_experiment(self, experiment_id: str, tags: Mapping[str, str]) -> None:
+        """Set those tags of an experiment that differ."""
+        there = self.read(self.client.get_experiment, experiment_id).tags
+        for key, value in tags.items():
+            if there.get(key) != value:
+                self.write(self.client.set_experiment_tag, experiment_id, key, value)
+
+    def log(self, run_id: str, metrics: Sequence[Metric] = (), params: Sequence[Param] = ()) -> None:
+        """Log metrics and parameters, in as many requests as they need."""
+        for start in range(0, len(metrics), METRICS):
+            self.write(self.client.log_batch, run_id, metrics=metrics[start : start + METRICS])
+        for start in range(0, len(params), PARAMS):
+            self.write(self.client.log_batch, run_id, params=params[start : start + PARAMS])
+
+    def text(self, run_id: str, text: str, name: str) -> None:
+        """Log a text as an artifact of a run."""
+        self.write(self.client.log_text, run_id, text, name)
+
+    def file_names(self, run_id: str, folder: str) -> list[str]:
+        """Names of a run's artifacts in a folder of it."""
+        return [Path(item.path).name for item in self.read(self.client.list_artifacts, run_id, folder)]
 
     @contextmanager
     def current(self) -> Iterator[Any]:
@@ -198,14 +254,14 @@ class Store:
                 if value is not None:
                     os.environ[name] = value
 
-    def _turn(self) -> Any:
+    def _turn(self) -> AbstractContextManager[Any]:
         """A turn to write: a lock beside a SQLite file, nothing for a server."""
         if self.file is None:
             return nullcontext()
-        return hold(self.file.with_name(f".{self.file.name}.lock"))
+        return take_turn(self.file.with_name(f".{self.file.name}.lock"), self.say)
 
     def _why(self, error: BaseException) -> str:
-        schema = schema_trouble(self.file) if self.file is not None else None
+        schema = store_sqlite.schema_trouble(self.file) if self.file is not None else None
         if schema is not None:
             return f"{shown(self.uri)}: {schema}"
         first = str(error).strip().splitlines()[:1]
@@ -215,56 +271,3 @@ class Store:
 def _is_passing(error: BaseException) -> bool:
     text = str(error)
     return "database is locked" in text or "database table is locked" in text or "disk I/O error" in text
-
-
-def use_write_ahead_log(file: Path) -> None:
-    """Let readers (the UI) and a writer work at once; the setting stays in the file."""
-    with sqlite3.connect(file, timeout=20) as connection:
-        now = connection.execute("PRAGMA journal_mode").fetchone()[0]
-        if now != "wal" and file_system(file) not in NETWORK_FILE_SYSTEMS:
-            connection.execute("PRAGMA journal_mode=WAL")
-    connection.close()
-
-
-def file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
-    """Type of the file system that a path lies on, ``unknown`` where the system does not say."""
-    best, kind = "", "unknown"
-    target = str(path.resolve())
-    for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines() if mounts.exists() else ():
-        _, point, name, *_ = line.split(" ")
-        inside = point == "/" or target == point or target.startswith(f"{point}/")
-        if inside and len(point) >= len(best):
-            best, kind = point, name
-    return kind
-
-
-def schema_trouble(file: Path) -> str | None:
-    """What is wrong with the schema of a SQLite store, with its remedy, or ``None``."""
-    if not file.is_file():
-        return None
-    try:
-        with sqlite3.connect(f"file:{file}?mode=ro", uri=True, timeout=5) as connection:
-            row = connection.execute("SELECT version_num FROM alembic_version").fetchone()
-        connection.close()
-    except sqlite3.Error:
-        return None
-    if row is None:
-        return None
-    from alembic.script import ScriptDirectory
-    from mlflow.store.db.utils import _get_alembic_config
-
-    script = ScriptDirectory.from_config(_get_alembic_config(""))
-    known = {revision.revision for revision in script.walk_revisions()}
-    if row[0] in script.get_heads():
-        return None
-    import mlflow
-
-    if row[0] in known:
-        return (
-            f"the store was made by an older MLflow than {mlflow.__version__}. "
-            f"Copy the file as a backup, then run `mlflow db upgrade sqlite:///{file}`"
-        )
-    return (
-        f"the store was made by a newer MLflow than {mlflow.__version__}. "
-        "Install that version, or move the file away to begin a new store"
-    )

@@ -1,13 +1,12 @@
-"""What tracking costs the steps of a training: the process that follows it, and the pictures of its validations.
+"""What tracking costs the steps of a training: the thread that delivers them, and the pictures of its validations.
 
 ``python tests/benchmarks/tracking_cost.py [--pairs 6] [--seconds 40] [--core 0]``: a U-Net on phantom
 radiographs, one thread, trained in turn without MLflow (``ORGANSEG_TRACKING=offline``) and with it (``auto``, the
 embedded store). Times are those of all steps with their validations. Ratios are formed within a pair, whose order
 changes from pair to pair; the figure is their median.
 
-Other work on the machine stretches both, and the ratios scatter. Two figures hardly depend on it: the processor time
-that goes into pictures, and the one that the follower takes while the training steps. With ``--core`` both share one
-processor, as on a machine that has none free; there, what the follower takes is what the training loses.
+Other work on the machine stretches both, and the ratios scatter; the processor time that goes into pictures hardly
+depends on it. MLflow is loaded after three minutes of training: ``--first 5`` has it loaded and fed in a short one.
 """
 
 from __future__ import annotations
@@ -29,6 +28,7 @@ sys.path.insert(0, str(HERE))
 from pipeline import plan, preprocess  # noqa: E402
 from pipeline.core.paths import StudyPaths  # noqa: E402
 from pipeline.core.study import Study  # noqa: E402
+from pipeline.tracking import background  # noqa: E402
 from tests.train.studies import chest_config, chest_study  # noqa: E402
 
 TRAINING = """
@@ -37,13 +37,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from pipeline import train
 from pipeline.core.paths import StudyPaths
-from pipeline.tracking import follower
-from pipeline.tracking.load import processor_seconds
+from pipeline.tracking import background
 from pipeline.train import loop
 from tests.benchmarks.tracking_cost import study_of
-marks, pictures, followers, ways = [], [], [], []
+marks, pictures, ways = [], [], []
+background.FIRST = float(sys.argv[3])
 follow = train.follow
-steps, draw, keep, begin = loop.Loop.run, loop.draw_case, loop.Loop._keep_picture, follower._Follower.__init__
+steps, draw, keep = loop.Loop.run, loop.draw_case, loop.Loop._keep_picture
 def timed(work):
     def run(*given):
         began = time.process_time()
@@ -52,14 +52,11 @@ def timed(work):
         return done
     return run
 def mark():
-    marks.append((time.perf_counter(), time.process_time(), sum(map(processor_seconds, followers))))
+    marks.append((time.perf_counter(), time.process_time()))
 def run(self, stop):
     mark()
     steps(self, stop)
     mark()
-def started(self, *given):
-    begin(self, *given)
-    followers.append(self.process.pid)
 @contextmanager
 def following(*given):
     inner = follow(*given)
@@ -71,12 +68,11 @@ def following(*given):
     inner.__exit__(None, None, None)
     ways.extend((entered - began, time.perf_counter() - left))
 loop.Loop.run, loop.draw_case, loop.Loop._keep_picture = run, timed(draw), timed(keep)
-follower._Follower.__init__, train.follow = started, following
+train.follow = following
 train.run(study_of(int(sys.argv[2])), StudyPaths("chest", Path(sys.argv[1])), "unet", 0, threads=1, device="cpu")
 print(json.dumps({
     "wall": marks[1][0] - marks[0][0],
     "processor": marks[1][1] - marks[0][1],
-    "follower": marks[1][2] - marks[0][2],
     "pictures": sum(pictures),
     "enter": ways[0],
     "leave": ways[1],
@@ -99,7 +95,7 @@ def prepare(root: Path, steps: int) -> None:
     preprocess.run(study, paths, "unet", threads=1)
 
 
-def trained(root: Path, steps: int, tracking: str) -> dict[str, float]:
+def trained(root: Path, steps: int, tracking: str, first: float) -> dict[str, float]:
     """Times of one training from its beginning; the store keeps what earlier ones delivered."""
     for name in ("checkpoints", "models"):
         shutil.rmtree(root / "results" / "chest" / name, ignore_errors=True)
@@ -107,7 +103,7 @@ def trained(root: Path, steps: int, tracking: str) -> dict[str, float]:
     environment["OMP_NUM_THREADS"] = "1"
     environment.pop("MLFLOW_TRACKING_URI", None)
     done = subprocess.run(
-        [sys.executable, "-c", TRAINING, str(root), str(steps)],
+        [sys.executable, "-c", TRAINING, str(root), str(steps), str(first)],
         env=environment,
         cwd=root,
         capture_output=True,
@@ -131,7 +127,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--pairs", type=int, default=6)
     parser.add_argument("--seconds", type=float, default=40)
-    parser.add_argument("--core", type=int, help="The processor that training and follower share.")
+    parser.add_argument("--first", type=float, default=background.FIRST, help="Seconds before the first delivery.")
+    parser.add_argument("--core", type=int, help="The one processor to run on.")
     given = parser.parse_args()
     if given.core is not None:
         os.sched_setaffinity(0, {given.core})
@@ -139,13 +136,13 @@ def main() -> None:
         root = Path(folder)
         prepare(root, 40)
         # Makes the store too, which is no part of a training's cost.
-        trial = trained(root, 40, "auto")
+        trial = trained(root, 40, "auto", given.first)
         steps = max(round(40 * given.seconds / trial["processor"]), 40)
         prepare(root, steps)
         pairs = []
         for number in range(given.pairs):
             order = ("offline", "auto") if number % 2 else ("auto", "offline")
-            pairs.append({tracking: trained(root, steps, tracking) for tracking in order})
+            pairs.append({tracking: trained(root, steps, tracking, given.first) for tracking in order})
             print(f"pair {number + 1}: {json.dumps(pairs[-1])}", file=sys.stderr, flush=True)
     alone, followed = ([pair[tracking] for pair in pairs] for tracking in ("offline", "auto"))
     length = statistics.median(one["processor"] for one in alone)
@@ -155,12 +152,10 @@ def main() -> None:
     for name, what in (("processor time of the training", "processor"), ("wall clock", "wall")):
         ratios = [100 * (two[what] / one[what] - 1) for one, two in zip(alone, followed, strict=True)]
         print(f"| followed, than not: {name} | {middle(ratios, '+.2f', ' %')} |")
-    shares = [100 * one["follower"] / one["wall"] for one in followed]
-    print(f"| processor time of the follower, of the wall clock | {middle(shares, '.2f', ' %')} |")
     shares = [100 * one["pictures"] / one["processor"] for one in alone + followed]
     print(f"| processor time of the pictures, of the training's | {middle(shares, '.2f', ' %')} |")
     for name, what in (("before the first step", "enter"), ("after the last one", "leave")):
-        print(f"| waiting for the follower {name} | {middle([one[what] for one in followed], '.2f', ' s')} |")
+        print(f"| waiting for the delivery {name} | {middle([one[what] for one in followed], '.2f', ' s')} |")
 
 
 if __name__ == "__main__":

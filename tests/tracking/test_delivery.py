@@ -139,9 +139,9 @@ def test_the_leaderboard_ends_runs_whose_machine_went_down(make: Make) -> None:
     sender = delivery.Delivery(store, paths, job, journal)
     sender.resume()
     sender.send()
-    with jobs.lock_job(paths, job["key"], wait=False):
+    with jobs.lock_job(paths, job["key"]):
         ((line,),) = [board.lines for board in boards(None, paths.root)[0]]
-        assert line.status == "running", "while its follower lives, a run goes on"
+        assert line.status == "running", "while its training delivers, a run goes on"
     ((line,),) = [board.lines for board in boards(None, paths.root)[0]]
     assert line.status == "killed"
 

@@ -1,23 +1,25 @@
-"""A training is followed by a process of its own, which ends with it however it ends, and never gets in its way."""
+"""A training is delivered while it runs, by a thread of its own that never gets in its way, however it ends."""
 
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.core.journal import read_journal
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
-from pipeline.tracking import deliver_fold, follow, follower, jobs
-from pipeline.tracking.load import LoadRecorder, memory_gib, processor_seconds
+from pipeline.tracking import background, deliver_fold, follow, jobs
+from pipeline.tracking.background import Load
+from pipeline.tracking.leaderboard import boards
 from pipeline.tracking.store import Store, reach
 from tests.tracking.studies import write_journal
 
@@ -27,12 +29,22 @@ Make = Callable[..., tuple[Study, StudyPaths]]
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """Other work on the machine must not decide a test."""
-    monkeypatch.setattr(follower, "SHORTEST_WAIT", 60.0)
-    monkeypatch.setattr(follower, "NICENESS", 0)
+    monkeypatch.setattr(background, "LAST", 120.0)
+    monkeypatch.setattr(background, "LAST_OF_STOPPED", 120.0)
 
 
 def child(store: Store, name: str = "unet · fold 0") -> Any:
     return next(run for run in store.client.search_runs(["1"]) if run.info.run_name == name)
+
+
+def points_in(paths: StudyPaths) -> int:
+    """Values of the loss that lie in the store's file already."""
+    file = paths.root / "results" / "mlflow.db"
+    try:
+        with closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as connection:
+            return int(connection.execute("SELECT count(*) FROM metrics WHERE key = 'loss'").fetchone()[0])
+    except sqlite3.Error:
+        return 0
 
 
 def dead_port() -> int:
@@ -59,9 +71,9 @@ def test_a_followed_training_is_delivered_when_it_ends(make: Make) -> None:
 KILLED = """
 import sys, time
 from pathlib import Path
-from pipeline.tracking import follow, follower
+from pipeline.tracking import background, follow
 from tests.tracking.studies import make_study, write_journal
-follower.NICENESS = 0
+background.FIRST, background.INTERVAL = 0.0, 0.2
 study, paths = make_study(Path(sys.argv[1]), write=False)
 journal = paths.checkpoints("abc") / "journal.jsonl"
 with follow(study, paths, "unet", 0, journal, print):
@@ -79,18 +91,19 @@ def test_a_killed_training_ends_as_killed_and_goes_on_under_its_own_id(make: Mak
     )
     assert training.stdout is not None
     assert training.stdout.readline() == b"written\n"
+    for _ in range(240):
+        time.sleep(0.25)
+        if points_in(paths) == 5:
+            break
     os.killpg(training.pid, signal.SIGKILL)
     training.wait()
-    key = jobs.all_jobs(paths)[0]["key"]
-    for _ in range(120):
-        with jobs.lock_job(paths, key, wait=False) as held:
-            if held and "delivered" in jobs.read_job(paths, key):
-                break
-        time.sleep(0.25)
     store = Store.of(study, paths)
     before = child(store)
-    assert before.info.status == "KILLED"
+    # Nobody is left to say it; the next look at the runs does.
+    assert before.info.status == "RUNNING"
     assert len(store.client.get_metric_history(before.info.run_id, "loss")) == 5
+    ((line,),) = [board.lines for board in boards(None, paths.root)[0]]
+    assert line.status == "killed"
     journal = paths.checkpoints("abc") / "journal.jsonl"
     with follow(study, paths, "unet", 0, journal):
         write_journal(journal, range(30, 100, 10))
@@ -115,6 +128,8 @@ def test_a_failed_training_is_told_from_a_killed_one(make: Make) -> None:
     assert child(Store.of(study, paths)).info.status == "FAILED"
     with pytest.raises(SystemExit):
         train(SystemExit(143))
+    # What is stopped has little time left: MLflow is not loaded for it, and the next stage says how it ended.
+    assert deliver_fold(study, paths, "unet", 0)
     assert child(Store.of(study, paths)).info.status == "KILLED"
 
 
@@ -169,27 +184,56 @@ def test_a_store_that_is_no_server_needs_no_answer() -> None:
     assert reach(f"http://127.0.0.1:{dead_port()}") is not None
 
 
-def test_the_follower_leaves_the_processor_to_the_training(root: Path) -> None:
+def test_a_training_is_delivered_while_it_runs(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "FIRST", 0.0)
+    monkeypatch.setattr(background, "INTERVAL", 0.1)
+    study, paths = make()
+    journal = paths.checkpoints("abc") / "journal.jsonl"
+    with follow(study, paths, "unet", 0, journal):
+        write_journal(journal, range(0, 50, 10), end=False)
+        for _ in range(240):
+            if points_in(paths) == 5:
+                break
+            time.sleep(0.25)
+        assert points_in(paths) == 5
+        assert child(Store.of(study, paths)).info.status == "RUNNING"
+
+
+def test_a_short_training_loads_no_mlflow_before_it_ends(make: Make, root: Path) -> None:
     code = (
-        "import os; from pathlib import Path; from pipeline.tracking.follower import AUTOGROUP, step_aside; "
-        "step_aside(19); print(os.nice(0), AUTOGROUP.read_text() if AUTOGROUP.exists() else 'nice 19')"
+        "import sys, time; from pathlib import Path\n"
+        "from pipeline.tracking import background, follow\n"
+        "from tests.tracking.studies import make_study\n"
+        "background.INTERVAL = 0.05\n"
+        "study, paths = make_study(Path(sys.argv[1]), write=False)\n"
+        "with follow(study, paths, 'unet', 0, paths.checkpoints('abc') / 'journal.jsonl'):\n"
+        "    time.sleep(0.5)\n"
+        "    assert 'mlflow' not in sys.modules\n"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, cwd=root, start_new_session=True, check=True
-    )
-    assert done.stdout.startswith("19 ")
-    # Niceness counts within a session alone where the kernel shares by sessions, and the follower has its own.
-    assert done.stdout.strip().endswith("nice 19")
+    _, paths = make()
+    subprocess.run([sys.executable, "-c", code, str(paths.root)], cwd=root, check=True)
 
 
-def test_the_load_of_a_training_is_written_down(tmp_path: Path) -> None:
-    path = tmp_path / "system.jsonl"
-    for _ in range(2):
-        with LoadRecorder(path, os.getppid(), interval=0.05):
-            time.sleep(0.4)
-    events = list(read_journal(path))
-    assert [event["step"] for event in events] == list(range(len(events)))
-    assert len(events) >= 4
-    assert all(event["memory_gib"] > 0 for event in events)
-    assert processor_seconds(2**22 + 1) == 0
-    assert memory_gib(2**22 + 1) == 0
+def test_a_training_does_not_wait_for_another_that_writes(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(background, "LAST", 1.0)
+    monkeypatch.setattr(background, "SILENCE", 0.2)
+    study, paths = make()
+    journal, said = paths.checkpoints("abc") / "journal.jsonl", list[str]()
+    key = jobs.describe(study, paths, "unet", 0, journal)["key"]
+    began = time.perf_counter()
+    with jobs.lock_job(paths, key) as held, follow(study, paths, "unet", 0, journal, said.append):
+        assert held
+        write_journal(journal)
+    assert time.perf_counter() - began < 10
+    assert any("waiting for MLflow" in line for line in said)
+    assert "delivered with the next stage" in said[-1]
+
+
+def test_the_load_of_a_training_is_measured() -> None:
+    load = Load()
+    end = time.monotonic() + 0.3
+    while time.monotonic() < end:
+        pass
+    found = load.sample()
+    assert found["processor_percent"] > 20
+    assert found["memory_gib"] > 0

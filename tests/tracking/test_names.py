@@ -1,17 +1,13 @@
 """Names and points: whatever organs are called, MLflow takes the keys, and no two organs share one."""
 
-import json
 import math
-from pathlib import Path
 
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.core.journal import Journal
 from pipeline.tracking.figures import metric_key
 from pipeline.tracking.names import flatten, metric_names, safe_part
 from pipeline.tracking.points import has_ended, new_points, points_of
-from pipeline.tracking.tail import Tail
 
 
 def test_an_awkward_organ_gets_a_readable_key() -> None:
@@ -86,20 +82,3 @@ def test_only_the_last_start_counts_for_the_end() -> None:
     assert has_ended([{"kind": "start"}, {"kind": "end"}])
     assert not has_ended([{"kind": "start"}, {"kind": "end"}, {"kind": "start"}, {"kind": "step"}])
     assert not has_ended([])
-
-
-def test_a_tail_gives_each_whole_line_once(tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
-    tail = Tail(path)
-    assert tail.read() == []
-    with Journal(path) as journal:
-        journal.write("step", step=1)
-    with open(path, "a") as handle:
-        handle.write('{"kind": "step", "st')
-    assert [event["step"] for event in tail.read()] == [1]
-    assert tail.read() == []
-    with Journal(path) as journal:  # cuts the torn line off
-        journal.write("step", step=2)
-    assert [event["step"] for event in tail.read()] == [2]
-    path.write_text(json.dumps({"kind": "start"}) + "\n")  # begun anew
-    assert [event["kind"] for event in tail.read()] == ["start"]

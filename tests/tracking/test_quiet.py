@@ -16,9 +16,8 @@ def listen(event, details):
     if event in ("socket.connect", "socket.getaddrinfo", "socket.gethostbyname", "socket.sendto"):
         called.append((event, repr(details)))
 sys.addaudithook(listen)
-from pipeline.tracking import deliver_champion, deliver_report, download_model, follow, follower
+from pipeline.tracking import deliver_champion, deliver_report, download_model, follow
 from tests.tracking.studies import make_study, write_champion, write_journal, write_metrics, write_scans
-follower.SHORTEST_WAIT, follower.NICENESS = 60.0, 0
 study, paths = make_study(Path(sys.argv[1]))
 with follow(study, paths, "unet", 0, paths.checkpoints("abc") / "journal.jsonl"):
     write_journal(paths.checkpoints("abc") / "journal.jsonl")

@@ -13,6 +13,7 @@ from pipeline.core.study import Study
 from pipeline.tracking import deliver_champion, deliver_report, download_model
 from pipeline.tracking.leaderboard import boards
 from pipeline.tracking.store import Store
+from pipeline.tracking.store_sqlite import relocate
 from tests.tracking.studies import make_study, write_finished
 
 Made = tuple[Study, StudyPaths]
@@ -131,8 +132,6 @@ def test_a_store_elsewhere_is_not_touched(original: Made, tmp_path: Path) -> Non
 
 
 def test_killed_in_between_nothing_is_half_moved(moved: Made) -> None:
-    from pipeline.tracking.relocate import relocate
-
     _, paths = moved
     file = paths.root / "results" / "mlflow.db"
     with sqlite3.connect(file) as connection:

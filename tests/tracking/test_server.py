@@ -10,7 +10,7 @@ import pytest
 
 from pipeline.core.journal import Journal, read_journal
 from pipeline.core.paths import StudyPaths
-from pipeline.tracking import deliver_champion, deliver_fold, deliver_report, download_model, follow, follower
+from pipeline.tracking import background, deliver_champion, deliver_fold, deliver_report, download_model, follow
 from pipeline.tracking.leaderboard import boards
 from pipeline.tracking.store import Store
 from tests.tracking.servers import MlflowServer, mlflow_server, postgres
@@ -71,8 +71,7 @@ def test_a_server_killed_in_the_middle_costs_no_point(
 ) -> None:
     study, paths = make_study(tmp_path, f"chest-{back.split()[0]}")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
-    monkeypatch.setattr(follower, "SHORTEST_WAIT", 60.0)
-    monkeypatch.setattr(follower, "NICENESS", 0)
+    monkeypatch.setattr(background, "LAST", 120.0)
     path = paths.checkpoints("abc") / "journal.jsonl"
     said: list[str] = []
     with follow(study, paths, "unet", 0, path, said.append), Journal(path) as journal:
