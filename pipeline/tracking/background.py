@@ -28,8 +28,8 @@ from pipeline.tracking.store import Store, check_reach, shown, store_uri
 from pipeline.tracking.turns import TrackingError, take_turn
 
 Say = Callable[[str], None]
-#: Seconds of training before MLflow is loaded.
-FIRST = 180.0
+#: Seconds of training before MLflow is loaded: that and the first delivery take some six seconds, less than 2 % of them.
+FIRST = 360.0
 #: The thread's processor time, of the training's time, between two deliveries.
 SHARE = 0.01
 #: Seconds between two looks at the machine's load, and at least between two deliveries.

@@ -6,7 +6,7 @@ embedded store). Times are those of all steps with their validations. Ratios are
 changes from pair to pair; the figure is their median.
 
 Other work on the machine stretches both, and the ratios scatter; the processor time that goes into pictures hardly
-depends on it. MLflow is loaded after three minutes of training: ``--first 5`` has it loaded and fed in a short one.
+depends on it. MLflow is loaded after six minutes of training: ``--first 5`` has it loaded and fed in a short one.
 """
 
 from __future__ import annotations
