@@ -29,17 +29,22 @@ if TYPE_CHECKING:
     from pipeline.core.labels import LabelMap
     from pipeline.core.scan import Grid, Scan
     from pipeline.core.study import Study
+    from pipeline.inference.predictor import Prediction
+    from pipeline.predict.model import Model, open_model
 
 __all__ = [
     "Evaluation",
     "Grid",
     "InputError",
     "LabelMap",
+    "Model",
+    "Prediction",
     "Scan",
     "Study",
     "__version__",
     "evaluate",
     "load_study",
+    "open_model",
     "read_labels",
     "read_scan",
     "rle",
@@ -52,11 +57,14 @@ _HOMES = {
     "Grid": "pipeline.core.scan",
     "InputError": "pipeline.core.errors",
     "LabelMap": "pipeline.core.labels",
+    "Model": "pipeline.predict.model",
+    "Prediction": "pipeline.inference.predictor",
     "Scan": "pipeline.core.scan",
     "Study": "pipeline.core.study",
     "__version__": "pipeline",
     "evaluate": "organseg.evaluation",
     "load_study": "organseg.studies",
+    "open_model": "pipeline.predict.model",
     "read_labels": "organseg.reading",
     "read_scan": "organseg.reading",
     "run_stage": "organseg.studies",

@@ -1,6 +1,6 @@
 """What the champion's MONAI bundle predicts with: MONAI's inferers over our networks, preparation and clean-up.
 
-``configs/inference.json`` in the champion's folder names the networks; :mod:`pipeline.cli.bundle` runs them over files.
+``configs/inference.json`` in the champion's folder names the networks; ``organseg.bundle`` runs them over files.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ def _inference(champion: Champion, plans: Sequence[Plan]) -> dict[str, Any]:
         "output_dir": "predictions",
         "networks": [
             {
-                "_target_": "pipeline.predict.bundle.Probabilities",
+                "_target_": "organseg.bundle.Probabilities",
                 "folder": f"$@bundle_root + '/{member.folder}'",
                 "mirror": champion.mirror,
             }
@@ -114,7 +114,7 @@ def _inference(champion: Champion, plans: Sequence[Plan]) -> dict[str, Any]:
         ],
         "inferers": [_inferer(plan) for plan in plans],
         "work": {
-            "_target_": "pipeline.cli.bundle.BundleRun",
+            "_target_": "organseg.bundle.BundleRun",
             "bundle_root": "@bundle_root",
             "networks": "@networks",
             "inferers": "@inferers",

@@ -28,7 +28,7 @@ from pipeline.tracking.store import Store, check_reach, shown, store_uri
 from pipeline.tracking.turns import TrackingError, take_turn
 
 Say = Callable[[str], None]
-#: Seconds of training before MLflow is loaded: that and the first delivery take some six seconds, less than 2 % of them.
+#: Seconds of training before MLflow is loaded: that and the first delivery take six of them, less than 2 %.
 FIRST = 360.0
 #: The thread's processor time, of the training's time, between two deliveries.
 SHARE = 0.01

@@ -35,6 +35,8 @@ def run_bundle(champion: Path, images: Path, out: Path, root: Path) -> subproces
     ]  # fmt: skip
     environment = {**os.environ, "PYTHONPATH": str(root)}
     out.mkdir()
+    # A file of the user's that would hide our package.
+    (out / "pipeline.py").write_text("raise SystemExit('this is not organseg')")
     return subprocess.run(command, capture_output=True, text=True, check=False, cwd=out, env=environment)
 
 

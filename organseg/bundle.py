@@ -1,6 +1,7 @@
 """``python -m monai.bundle run`` on a champion's folder: what ``organseg predict`` does, with MONAI's inferers.
 
-``configs/inference.json`` in the folder names :class:`BundleRun`, which MONAI makes and runs.
+``configs/inference.json`` in the folder names :class:`BundleRun` and :class:`Probabilities`, for MONAI to make and run.
+They are named here, not in ``pipeline``, so that a ``pipeline.py`` in the working folder does not hide them.
 """
 
 from __future__ import annotations
@@ -8,12 +9,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from pipeline.core.errors import EXIT_BAD_INPUT, EXIT_SOME_FAILED, InputError
+from pipeline.predict.bundle import Probabilities, bundle_predictor
 
-if TYPE_CHECKING:
-    from pipeline.predict.bundle import Probabilities
+__all__ = ["BundleRun", "Probabilities"]
 
 
 class BundleRun:
@@ -38,7 +39,6 @@ class BundleRun:
         from pipeline.export.forms import Job
         from pipeline.export.probabilities import prediction_writer
         from pipeline.inference.champion import read_champion
-        from pipeline.predict.bundle import bundle_predictor
         from pipeline.predict.model import Model
 
         champion, self.out = read_champion(Path(bundle_root)), Path(output_dir)
