@@ -47,7 +47,7 @@ def clean(
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Remove what takes disk and can be made again: preprocessed scans, checkpoints, stored probabilities."""
+    """Remove what takes disk and is made again where needed: prepared scans, checkpoints, out-of-fold probabilities."""
     import shutil
 
     from pipeline.core.disk import say_size
@@ -56,7 +56,9 @@ def clean(
 
     load_study(study)
     results = StudyPaths(study).results
-    folders = [results] if everything else [results / "preprocessed", results / "checkpoints"]
+    # Whole rules' outputs: what a rule made is made again by it, what is missing from the inside of one is not.
+    spare = [results / "preprocessed", results / "checkpoints", results / "predictions" / "oof"]
+    folders = [results] if everything else spare
     folders = [folder for folder in folders if folder.exists()]
     size = sum(p.stat().st_size for folder in folders for p in folder.rglob("*") if p.is_file())
     if not folders:

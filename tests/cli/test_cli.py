@@ -125,7 +125,14 @@ def test_clean_says_what_it_removes(place: Path) -> None:
     (place / "results" / "knee" / "checkpoints").mkdir(parents=True)
     (place / "results" / "knee" / "checkpoints" / "x").write_text("x")
     (place / "results" / "knee" / "report.html").write_text("kept")
+    for part in ("oof", "test"):
+        stored = place / "results" / "knee" / "predictions" / part / "unet" / "probabilities"
+        stored.mkdir(parents=True)
+        (stored / "a.npz").write_text("x")
     done = organseg("clean", "--study", "knee", "--yes", cwd=place)
     assert done.returncode == 0
+    assert "results/knee/predictions/oof" in done.stdout
     assert not (place / "results" / "knee" / "checkpoints").exists()
+    assert not (place / "results" / "knee" / "predictions" / "oof").exists()
+    assert (place / "results" / "knee" / "predictions" / "test" / "unet" / "probabilities" / "a.npz").exists()
     assert (place / "results" / "knee" / "report.html").exists()
