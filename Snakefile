@@ -69,14 +69,14 @@ rule ingest:
     output:
         report(
             "results/{study}/scans.csv",
-            caption="captions/scans.rst",
+            caption="docs/captions/scans.rst",
             category="{study}",
             subcategory="data",
             labels={"figure": "scans that were read"},
         ),
         report(
             "results/{study}/rejected.csv",
-            caption="captions/rejected.rst",
+            caption="docs/captions/rejected.rst",
             category="{study}",
             subcategory="data",
             labels={"figure": "rows that were rejected"},
@@ -117,7 +117,7 @@ rule plan:
         "results/{study}/fingerprint.json",
         report(
             "results/{study}/splits.csv",
-            caption="captions/splits.rst",
+            caption="docs/captions/splits.rst",
             category="{study}",
             subcategory="data",
             labels={"figure": "split by patient"},
@@ -158,7 +158,7 @@ rule train:
         "results/{study}/models/{model}/fold{fold}/model.json",
         report(
             "results/{study}/models/{model}/fold{fold}/history.csv",
-            caption="captions/history.rst",
+            caption="docs/captions/history.rst",
             category="{study}",
             subcategory="training",
             labels={"figure": "loss and Dice by step", "model": "{model}", "fold": "{fold}"},
@@ -166,7 +166,7 @@ rule train:
         "results/{study}/models/{model}/fold{fold}/journal.jsonl",
         report(
             "results/{study}/models/{model}/fold{fold}/augmented.png",
-            caption="captions/augmented.rst",
+            caption="docs/captions/augmented.rst",
             category="{study}",
             subcategory="training",
             labels={"figure": "what the network sees", "model": "{model}", "fold": "{fold}"},
@@ -256,7 +256,7 @@ rule evaluate:
         "results/{study}/metrics/{part}/per_scan.csv",
         report(
             "results/{study}/metrics/{part}/summary.csv",
-            caption="captions/summary.rst",
+            caption="docs/captions/summary.rst",
             category="{study}",
             subcategory="figures",
             labels={"figure": "means with intervals", "patients": "{part}"},
@@ -264,7 +264,7 @@ rule evaluate:
         "results/{study}/metrics/{part}/summary.json",
         report(
             "results/{study}/metrics/{part}/paired.csv",
-            caption="captions/paired.rst",
+            caption="docs/captions/paired.rst",
             category="{study}",
             subcategory="figures",
             labels={"figure": "models against each other", "patients": "{part}"},
@@ -287,7 +287,7 @@ rule select:
     output:
         report(
             "results/{study}/champion.yaml",
-            caption="captions/champion.rst",
+            caption="docs/captions/champion.rst",
             category="{study}",
             subcategory="champion",
             labels={"figure": "what was chosen, and why"},
@@ -315,7 +315,7 @@ rule export:
         report(
             directory("results/{study}/exports"),
             patterns=["contact_sheets/{sheet}.png"],
-            caption="captions/overlays.rst",
+            caption="docs/captions/overlays.rst",
             category="{study}",
             subcategory="test patients",
             labels={"figure": "overlays", "sheet": "{sheet}"},
@@ -340,7 +340,7 @@ rule report:
     output:
         report(
             "results/{study}/report.html",
-            caption="captions/report.rst",
+            caption="docs/captions/report.rst",
             category="{study}",
             labels={"figure": "the report"},
         ),

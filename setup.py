@@ -6,7 +6,7 @@ from setuptools import setup
 from setuptools.command.build_py import build_py
 
 #: What `organseg run` needs in a folder that is no checkout; in a checkout it is read where it lies.
-WORKFLOW = ("Snakefile", ".ci/environment*", "captions/*.rst", "profiles/default/*", "configs/demo_*.yaml")
+WORKFLOW = ("Snakefile", ".ci/environment*", "docs/captions/*.rst", "profiles/default/*", "configs/demo_*.yaml")
 
 
 class BuildWithWorkflow(build_py):

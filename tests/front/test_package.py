@@ -45,9 +45,9 @@ def snakefile(root: Path) -> str:
 
 def test_all_that_is_reported_has_a_caption_that_can_be_rendered(root: Path) -> None:
     shown = snakefile(root).count("report(\n")
-    captions = re.findall(r'caption="(captions/[a-z]+\.rst)"', snakefile(root))
+    captions = re.findall(r'caption="(docs/captions/[a-z]+\.rst)"', snakefile(root))
     assert len(captions) == shown > 8
-    assert {f"captions/{path.name}" for path in (root / "captions").iterdir()} == set(captions)
+    assert {f"docs/captions/{path.name}" for path in (root / "docs" / "captions").iterdir()} == set(captions)
     environment = jinja2.Environment(undefined=jinja2.StrictUndefined)
     wildcards = {"study": "demo_xray", "model": "unet", "fold": "0", "part": "test"}
     for name in captions:

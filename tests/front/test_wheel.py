@@ -19,7 +19,7 @@ pytestmark = pytest.mark.slow
 
 BUILD = "import sys, setuptools.build_meta as backend; print(getattr(backend, sys.argv[1])(sys.argv[2]))"
 #: What git keeps and a build reads.
-SOURCES = ("pipeline", "organseg", "captions", "profiles", "configs", ".ci", "Snakefile", "README.md", "LICENSE")
+SOURCES = ("pipeline", "organseg", "docs", "profiles", "configs", ".ci", "Snakefile", "README.md", "LICENSE")
 SOURCES += ("pyproject.toml", "setup.py", "MANIFEST.in")
 
 
@@ -78,7 +78,7 @@ def test_it_holds_the_workflow_and_no_test(wheel: Path, root: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = set(archive.namelist())
         assert archive.read("pipeline/shipped/Snakefile") == (root / "Snakefile").read_bytes()
-    captions = {f"pipeline/shipped/captions/{path.name}" for path in (root / "captions").iterdir()}
+    captions = {f"pipeline/shipped/docs/captions/{path.name}" for path in (root / "docs" / "captions").iterdir()}
     studies = {f"pipeline/shipped/configs/{name}.yaml" for name in ("demo_xray", "demo_mri")}
     assert {name for name in names if name.startswith("pipeline/shipped/")} == {
         "pipeline/shipped/Snakefile",

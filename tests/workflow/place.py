@@ -20,7 +20,7 @@ def make_place(folder: Path, study: str = "demo_xray", **changes: object) -> Pat
     """Lay out a demo study cut down to seconds."""
     (folder / "configs").mkdir(parents=True)
     (folder / "data_manifests").mkdir()
-    for name in ("Snakefile", "captions", "profiles", ".ci"):
+    for name in ("Snakefile", "docs", "profiles", ".ci"):
         source = ROOT / name
         shutil.copytree(source, folder / name) if source.is_dir() else shutil.copy(source, folder / name)
     config = yaml.safe_load((ROOT / "configs" / f"{study}.yaml").read_text())
