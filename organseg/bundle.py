@@ -66,11 +66,8 @@ class BundleRun:
         except InputError as error:
             print(f"organseg: {error}", file=sys.stderr)
             raise SystemExit(EXIT_BAD_INPUT) from None
-        table, outcomes = Table(as_json=False), []
-        for outcome in predict_files(inputs, self.model, self.write, self.out):
-            outcomes.append(outcome)
-            table.show(outcome)
-        write_tables(self.out, outcomes)
+        outcomes = Table(as_json=False).shown(predict_files(inputs, self.model, self.write, self.out), len(inputs))
+        write_tables(self.out, self.model, outcomes)
         if any(outcome.error for outcome in outcomes):
             raise SystemExit(EXIT_SOME_FAILED)
         return [outcome.item.name for outcome in outcomes]

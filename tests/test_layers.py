@@ -121,3 +121,15 @@ def test_no_import_cycles() -> None:
 
     for name in graph:
         visit(name, ())
+
+
+def test_no_file_and_no_function_is_too_long_to_read_at_once() -> None:
+    long = []
+    for path in [*PACKAGE.rglob("*.py"), *(ROOT / "organseg").rglob("*.py")]:
+        text = path.read_text()
+        if (lines := text.count("\n")) > 400:
+            long.append(f"{path.relative_to(ROOT)}: {lines} lines")
+        for node in ast.walk(ast.parse(text)):
+            if isinstance(node, ast.FunctionDef) and (lines := node.end_lineno - node.lineno + 1) > 60:
+                long.append(f"{path.relative_to(ROOT)}: {node.name} has {lines} lines")
+    assert long == []

@@ -36,6 +36,14 @@ class Table:
 
         yield from track(outcomes, description="scans", total=count, console=Console(stderr=True), transient=True)
 
+    def shown(self, outcomes: Iterable[Segmented], count: int) -> list[Segmented]:
+        """All outcomes, each printed as it comes."""
+        every = []
+        for outcome in self.follow(outcomes, count):
+            every.append(outcome)
+            self.show(outcome)
+        return every
+
     def show(self, outcome: Segmented) -> None:
         """Print the rows of one scan."""
         if self.as_json:

@@ -26,12 +26,10 @@ def predict_files(
         out: Folder to write to: a folder a format, and ``predictions.csv``.
         threads: Processor threads; by default what the process may use.
         as_json: Print one JSON document rather than a table.
-        formats: Forms to write, as in a study's ``export.formats``; those of one file a scan. With ``nifti``,
-            ``overlays``, ``spotlight`` and probabilities, memory is bounded whatever the size of a scan; ``dicom_seg``
-            and ``surfaces`` hold whole volumes several times over.
+        formats: Forms to write, as in a study's ``export.formats``; those of one file a scan. Memory is bounded
+            whatever a scan's size but for ``dicom_seg`` and ``surfaces``, which hold whole volumes several times over.
         backend: In place of the one that the champion was evaluated with.
-        probabilities: Write the probabilities too, ``probabilities/<scan>.nii.gz`` with an organ each along the fourth
-            axis.
+        probabilities: Write ``probabilities/<scan>.nii.gz`` too, an organ each along the fourth axis.
 
     Returns:
         The exit code: 0, or 3 where a scan failed.
@@ -53,8 +51,7 @@ def predict_files(
     probabilities = probabilities or FORM in formats
     formats = [form for form in formats if form != FORM]
     _check(formats, backend)
-    tell = say_aside if as_json else say
-    options = inputs.options_for(Reading())
+    tell, table, options = say_aside if as_json else say, Table(as_json), inputs.options_for(Reading())
     # Before the model is opened, which starts threads.
     with guarded(options.seconds, options.memory_gib):
         opened = open_model(model, threads=threads, backend=backend, say=tell)
@@ -62,15 +59,10 @@ def predict_files(
         found = inputs.scans_in(scans, champion.modality, champion.ingest)
         job = Job(champion.as_study(formats), champion.name, champion.study, out)
         write = prediction_writer(job, opened.predictor.steps, probabilities=probabilities)
-        kept = clear(out / FOLDER)
-        if kept is not None:
+        if kept := clear(out / FOLDER):
             tell(f"corrections that were begun are kept in {kept}")
-        table, outcomes = Table(as_json), []
-        for outcome in table.follow(files.predict_files(found, opened, write, out, threads=threads), len(found)):
-            outcomes.append(outcome)
-            table.show(outcome)
-        files.write_tables(out, outcomes)
-        files.write_facts(out, opened)
+        outcomes = table.shown(files.predict_files(found, opened, write, out, threads=threads), len(found))
+        files.write_tables(out, opened, outcomes)
     if as_json:
         table.document(champion.name, outcomes)
     return EXIT_SOME_FAILED if any(outcome.error for outcome in outcomes) else EXIT_OK

@@ -79,10 +79,20 @@ def run(study: Study, paths: StudyPaths, *, say: Callable[[str], None] = lambda 
         rows += write_nnunet(study, paths, out, say)
     rows += unread
     write_table(out / "checks.csv", rows, COLUMNS)
+    say(f"{len(names)} scans exported as {', '.join(study.export.formats)}")
+    _sum_up(out, rows, say)
+
+
+def _sum_up(out: Path, rows: list[Row], say: Callable[[str], None]) -> None:
+    """Say what differs.
+
+    Raises:
+        InputError: All of it does.
+    """
     failed = [row for row in rows if row["status"] == "failed"]
     for row in failed:
         say(f"{row['scan_id']}, {row['format']}: {row['reason']}")
-    say(f"{len(names)} scans exported as {', '.join(study.export.formats)}; {len(rows) - len(failed)} checks agree")
+    say(f"{len(rows) - len(failed)} checks agree")
     if failed:
         say(f"{len(failed)} of {len(rows)} checks differ from what was predicted; these files lie in {out / 'failed'}")
     if failed and len(failed) == len(rows):

@@ -230,16 +230,7 @@ def build(
     levels = len(counts)
     steps = _levels(strides if strides is not None else (1, *[2] * (levels - 1)), levels, spatial_dims, "strides")
     kernels = _levels(kernel_sizes if kernel_sizes is not None else (3,) * levels, levels, spatial_dims, "kernel_sizes")
-    if any(k % 2 == 0 for kernel in kernels for k in kernel):
-        raise InputError(f"kernel_sizes must be odd, not {kernel_sizes!r}", where="network")
-    if max(steps[0]) != 1:
-        raise InputError(f"the first of strides must be 1, not {steps[0]}", where="network")
-    if skip not in ("concat", "add"):
-        raise InputError(f"skip is concat or add, not {skip!r}", where="network")
-    if not 0 <= dropout < 1:
-        raise InputError(f"dropout lies in 0 to 1, not {dropout!r}", where="network")
-    if min(encoder_convs, decoder_convs) < 1:
-        raise InputError("encoder_convs and decoder_convs are at least 1", where="network")
+    _check(steps, kernels, encoder_convs, decoder_convs, skip, dropout)
     most = max(levels - 2, 0)
     heads = most if deep_supervision is True else int(deep_supervision)
     if not 0 <= heads <= levels - 2:
@@ -259,6 +250,21 @@ def build(
         dropout,
         heads,
     )
+
+
+def _check(
+    steps: Sequence[Ints], kernels: Sequence[Ints], encoder_convs: int, decoder_convs: int, skip: str, dropout: float
+) -> None:
+    if any(k % 2 == 0 for kernel in kernels for k in kernel):
+        raise InputError(f"kernel_sizes must be odd, not {kernels!r}", where="network")
+    if max(steps[0]) != 1:
+        raise InputError(f"the first of strides must be 1, not {steps[0]}", where="network")
+    if skip not in ("concat", "add"):
+        raise InputError(f"skip is concat or add, not {skip!r}", where="network")
+    if not 0 <= dropout < 1:
+        raise InputError(f"dropout lies in 0 to 1, not {dropout!r}", where="network")
+    if min(encoder_convs, decoder_convs) < 1:
+        raise InputError("encoder_convs and decoder_convs are at least 1", where="network")
 
 
 def _levels(values: PerLevel, levels: int, dims: int, what: str) -> list[Ints]:

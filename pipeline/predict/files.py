@@ -59,18 +59,17 @@ def predict_files(
     return predict_scans(inputs, model.predictor, read, deliver, threads=threads)
 
 
-def write_tables(out: Path, outcomes: Sequence[Outcome[Input, Organs]]) -> None:
-    """Write ``predictions.csv``, and ``correction/todo.csv`` where something is doubtful; neither names a source."""
+def write_tables(out: Path, model: Model, outcomes: Sequence[Outcome[Input, Organs]]) -> None:
+    """Write ``predictions.csv``, ``model.json`` (which model it was), and ``correction/todo.csv`` where there is doubt.
+
+    None of them names a source.
+    """
     rows = [row for outcome in outcomes for row in table_rows(outcome)]
     write_table(out / "predictions.csv", rows, COLUMNS)
     doubtful = [row for row in rows if row["status"] == "ok" and row["verdict"] in DOUBTFUL]
     if doubtful:
         write_table(out / FOLDER / "todo.csv", doubtful, COLUMNS)
     finish(out / FOLDER)
-
-
-def write_facts(out: Path, model: Model) -> None:
-    """Write ``model.json``: which model segmented these scans."""
     champion = model.champion
     write_json(out / "model.json", {"name": champion.name, "study": champion.study, "organs": champion.organs})
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from pipeline.inference.champion import (
 from pipeline.quality.calibration import calibrate
 from pipeline.quality.evidence import Evidence
 from pipeline.quality.performance import performance_text
+from pipeline.quality.reference import QualityReference
 from pipeline.select import backends
 from pipeline.select.bundle import write_bundle
 from pipeline.select.card import write_card
@@ -74,17 +75,10 @@ def run(
     _start_folder(paths.champion)
     members, backend = _pack(paths, evidence, members, threads, say)
     plans = [member_plan(paths.champion / member.folder) for member in members]
-    champion = Champion(
-        name=" + ".join(models),
-        study=paths.study,
-        modality=study.modality,
-        organs=list(study.organ_names()),
-        overlapping=study.overlapping,
-        colors=study.colors(),
-        values=study.values(),
-        codes={organ: about.snomed for organ, about in study.organs.items() if about.snomed},
-        mirror_pairs=study.mirror_pairs(),
-        ingest=Reading.of(study.ingest),
+    champion = _described(
+        study,
+        " + ".join(models),
+        paths.study,
         members=members,
         mirror=any(plan.mirror_axes for plan in plans),
         postprocessing=steps,
@@ -98,10 +92,41 @@ def run(
         },
     )
     quality, scores = calibrate(study, paths, evidence, models, steps)
+    _write(study, paths, champion, plans, quality, scores)
+    say(performance_text(quality.figures))
+    say(f"champion: {champion.name}, {len(members)} network{'s' if len(members) > 1 else ''}")
+    deliver_champion(study, paths, say)
+
+
+def _described(study: Study, name: str, study_name: str, **chosen: Any) -> Champion:
+    """The champion with what is known of its study."""
+    return Champion(
+        name=name,
+        study=study_name,
+        modality=study.modality,
+        organs=list(study.organ_names()),
+        overlapping=study.overlapping,
+        colors=study.colors(),
+        values=study.values(),
+        codes={organ: about.snomed for organ, about in study.organs.items() if about.snomed},
+        mirror_pairs=study.mirror_pairs(),
+        ingest=Reading.of(study.ingest),
+        **chosen,
+    )
+
+
+def _write(
+    study: Study,
+    paths: StudyPaths,
+    champion: Champion,
+    plans: Sequence[Plan],
+    quality: QualityReference,
+    scores: Iterable[tuple[str, float]],
+) -> None:
+    """Write what lies in the champion's folder beside its members; its description last."""
     rows = [{"scan_id": name, "dice": f"{dice:.6f}"} for name, dice in sorted(scores)]
     write_table(paths.champion / "oof.csv", rows, ("scan_id", "dice"))
     write_json(paths.champion / QUALITY, quality.model_dump(mode="json"))
-    say(performance_text(quality.figures))
     fingerprint = read_json(paths.fingerprint) if paths.fingerprint.is_file() else None
     if fingerprint is not None:
         write_json(paths.champion / "fingerprint.json", fingerprint)
@@ -109,8 +134,6 @@ def run(
     write_bundle(paths.champion, champion, plans, fingerprint)
     champion.write(paths.champion / FILE)
     champion.write(paths.champion_yaml)
-    say(f"champion: {champion.name}, {len(members)} network{'s' if len(members) > 1 else ''}")
-    deliver_champion(study, paths, say)
 
 
 def _start_folder(folder: Path) -> None:

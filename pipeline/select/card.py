@@ -50,7 +50,6 @@ def _lines(
     fingerprint: Mapping[str, Any],
     quality: Mapping[str, Any],
 ) -> list[str]:
-    evidence = champion.evidence
     kind = MODALITIES[champion.modality]
     lines = [
         f"# {study.title or champion.study}: {champion.name}",
@@ -71,7 +70,13 @@ def _lines(
     lines += [f"| {organ} | {_cleanup(champion, organ)} |" for organ in champion.organs]
     if not champion.overlapping:
         lines += ["", "Organs exclude each other: a voxel belongs to one of them at most."]
-    lines += [
+    return [*lines, *_figures(champion, quality), *_files_and_use(champion)]
+
+
+def _figures(champion: Champion, quality: Mapping[str, Any]) -> list[str]:
+    """How good it was out of fold, and what verdicts rest on."""
+    evidence = champion.evidence
+    lines = [
         "",
         "## Figures",
         "",
@@ -85,8 +90,8 @@ def _lines(
         interval = "" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
         chosen = "yes" if row["chosen"] else ""
         lines.append(f"| {' + '.join(row['models'])} | {row['dice']:.3f} | {interval} | {chosen} |")
-    worst = max(champion.backend.parity.values(), default=0.0)
-    lines += [
+    return [
+        *lines,
         "",
         f"{evidence.get('rule', '')} The figures of the test patients, which chose nothing, are in the study's report.",
         *(["", _sentence(performance_text(quality))] if quality else []),
@@ -95,6 +100,12 @@ def _lines(
             if quality
             else []
         ),
+    ]
+
+
+def _files_and_use(champion: Champion) -> list[str]:
+    worst = max(champion.backend.parity.values(), default=0.0)
+    return [
         "",
         "## Files",
         "",
@@ -111,7 +122,6 @@ def _lines(
         "    python -m monai.bundle run --config_file FOLDER/configs/inference.json --bundle_root FOLDER"
         " --images SCANS --output_dir DIR",
     ]
-    return lines
 
 
 def _trained_on(fingerprint: Mapping[str, Any]) -> list[str]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -95,18 +95,12 @@ def run(
         Stopped: SIGTERM came; a checkpoint was written.
     """
     world = machine.join_world(device)
-    if not world.leads:
-        say = _silent
+    say = say if world.leads else _silent
     granted = machine.use_threads(threads)
     task = read_task(paths, model, fold)
     folder = paths.checkpoints(task.key)
     kept = machine.agreed(read_settings(folder), world)
-    wanted = kept or Settings(
-        0, compiled=compiled or task.plan.compile, deterministic=deterministic or task.plan.deterministic
-    )
-    if deterministic and not wanted.deterministic:
-        say(f"{model}, fold {fold} began without --deterministic, and goes on so")
-    machine.use_determinism(wanted.deterministic)
+    wanted = _wanted(task, kept, compiled, deterministic, say)
     with ExitStack() as stack:
         where = stack.enter_context(machine.chosen_device(world, device, say))
         began = time.perf_counter()  # waiting for a card is no part of the budget
@@ -123,24 +117,48 @@ def run(
         if world.leads and kept is None:
             write_settings(folder, settings)
         engine = make(settings)
-        journal = None
-        if world.leads:
-            journal = stack.enter_context(Journal(folder / JOURNAL))
-            stack.enter_context(follow(study, paths, model, fold, folder / JOURNAL, say))
+        journal = stack.enter_context(_journal(study, paths, task, folder / JOURNAL, say)) if world.leads else None
         loop = Loop(engine, validation, folder, journal, study.colors(), world, say, progress)
-        resumed = loop.resume()
-        say(
-            f"{model}, fold {fold}: {len(training)} scans to train on, {len(validation)} to validate, on {where}, "
-            f"{granted} threads, {settings.precision}, step {resumed} of {settings.steps}"
-        )
-        if journal is not None:
-            journal.write("start", **_start(task, settings, where, granted, resumed))
+        _go(loop, stop, study, paths, task, where, granted)
+
+
+@contextmanager
+def _journal(study: Study, paths: StudyPaths, task: Task, path: Path, say: Callable[[str], None]) -> Iterator[Journal]:
+    """The training's journal, which is delivered to MLflow while it is written."""
+    with Journal(path) as journal, follow(study, paths, task.plan.model, task.fold, path, say):
+        yield journal
+
+
+def _wanted(
+    task: Task, kept: Settings | None, compiled: bool, deterministic: bool, say: Callable[[str], None]
+) -> Settings:
+    """Settings that an earlier start kept, else those of the plan and the call; kernels are chosen accordingly."""
+    plan = task.plan
+    wanted = kept or Settings(0, compiled=compiled or plan.compile, deterministic=deterministic or plan.deterministic)
+    if deterministic and not wanted.deterministic:
+        say(f"{plan.model}, fold {task.fold} began without --deterministic, and goes on so")
+    machine.use_determinism(wanted.deterministic)
+    return wanted
+
+
+def _go(loop: Loop, stop: Stop, study: Study, paths: StudyPaths, task: Task, where: torch.device, granted: int) -> None:
+    """Take the steps that are left, and write what came of them; processes that do not lead write nothing."""
+    settings, journal, say = loop.engine.settings, loop.journal, loop.say
+    name = f"{task.plan.model}, fold {task.fold}"
+    resumed = loop.resume()
+    say(
+        f"{name}: {len(task.training)} scans to train on, {len(task.validation)} to validate, on {where}, "
+        f"{granted} threads, {settings.precision}, step {resumed} of {settings.steps}"
+    )
+    if journal is None:
         loop.run(stop)
-        if journal is not None:
-            journal.write("end", step=settings.steps, seconds=round(loop.at.seconds, 1), reason="finished")
-            facts = {**task_facts(task, settings), "ingest": Reading.of(study.ingest).model_dump(mode="json")}
-            write_results(paths.model(model, fold), facts, engine, study.colors(), folder)
-            say(f"{model}, fold {fold}: {settings.steps} steps in {loop.at.seconds:.0f} s")
+        return
+    journal.write("start", **_start(task, settings, where, granted, resumed))
+    loop.run(stop)
+    journal.write("end", step=settings.steps, seconds=round(loop.at.seconds, 1), reason="finished")
+    facts = {**task_facts(task, settings), "ingest": Reading.of(study.ingest).model_dump(mode="json")}
+    write_results(paths.model(task.plan.model, task.fold), facts, loop.engine, study.colors(), loop.folder)
+    say(f"{name}: {settings.steps} steps in {loop.at.seconds:.0f} s")
 
 
 def _silent(line: str) -> None:

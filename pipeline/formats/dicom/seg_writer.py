@@ -11,11 +11,12 @@ import hashlib
 import hmac
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from pydicom.dataelem import DataElement
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import (
@@ -91,32 +92,14 @@ def write_seg(
     Raises:
         InputError: The scan's rows and columns are not perpendicular, which DICOM cannot say.
     """
-    from highdicom.seg import Segmentation, SegmentationTypeValues
-
     key = uid_key(study)
     sources = source_instances(scan_id, scan, key)
+    segments = [_description(number, organ, codes, colors, model) for number, organ in enumerate(labels.organs, 1)]
     masks = np.stack([scan.to_stored(labels.mask(organ)).T for organ in labels.organs], -1)
     with warnings.catch_warnings():
         # Remarks on empty masks and on CR sources without a frame of reference; both are meant.
         warnings.simplefilter("ignore")
-        seg = Segmentation(
-            source_images=sources,
-            pixel_array=masks.astype(np.uint8),
-            segmentation_type=SegmentationTypeValues.BINARY,
-            segment_descriptions=[
-                _description(number, organ, codes, colors, model) for number, organ in enumerate(labels.organs, 1)
-            ],
-            series_instance_uid=keyed_uid(key, scan_id, "seg series"),
-            series_number=2,
-            sop_instance_uid=keyed_uid(key, scan_id, "seg"),
-            instance_number=1,
-            manufacturer="organseg",
-            manufacturer_model_name=model[:64],
-            software_versions="1",
-            device_serial_number="0",
-            content_description="Organs found by a model",
-            series_description="organseg",
-        )
+        seg = _segmentation(sources, masks.astype(np.uint8), segments, key, scan_id, model)
     if scan.is_flat:
         seg.PatientOrientation = sources[0].PatientOrientation
     _forget_times(seg)
@@ -128,6 +111,29 @@ def write_seg(
     with whole_file(path) as part:
         seg.save_as(part, enforce_file_format=True)
     return path
+
+
+def _segmentation(
+    sources: Sequence[Dataset], masks: NDArray[np.uint8], segments: Sequence[Any], key: str, scan_id: str, model: str
+) -> Any:
+    from highdicom.seg import Segmentation, SegmentationTypeValues
+
+    return Segmentation(
+        source_images=sources,
+        pixel_array=masks,
+        segmentation_type=SegmentationTypeValues.BINARY,
+        segment_descriptions=segments,
+        series_instance_uid=keyed_uid(key, scan_id, "seg series"),
+        series_number=2,
+        sop_instance_uid=keyed_uid(key, scan_id, "seg"),
+        instance_number=1,
+        manufacturer="organseg",
+        manufacturer_model_name=model[:64],
+        software_versions="1",
+        device_serial_number="0",
+        content_description="Organs found by a model",
+        series_description="organseg",
+    )
 
 
 def _description(number: int, organ: str, codes: Mapping[str, str], colors: Mapping[str, str], model: str) -> Any:
