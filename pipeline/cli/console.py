@@ -7,10 +7,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from pipeline.core.say import Say
+
 if TYPE_CHECKING:
     from pipeline.train.loop import Status
-
-Say = Callable[[str], None]
 
 
 def say(line: str) -> None:

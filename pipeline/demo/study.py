@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import sha256_of, write_table
+from pipeline.core.say import Say, quiet
 from pipeline.demo import radiographs, volumes
 from pipeline.demo.chest import ORGANS as CHEST_ORGANS
 from pipeline.demo.cohort import Case, cohort
@@ -26,7 +26,7 @@ def make(
     count: int | None = None,
     *,
     data_root: Path | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = quiet,
 ) -> None:
     """Make the scans of a demo study and their manifest; what an earlier call made is replaced.
 
@@ -65,7 +65,7 @@ def make(
     write_table(manifest_path, [case.cells for case in cases], _columns(study_name))
 
 
-def _cases(study: str, seed: int, count: int, part: Path, say: Callable[[str], None]) -> list[Case]:
+def _cases(study: str, seed: int, count: int, part: Path, say: Say) -> list[Case]:
     xray = study == "demo_xray"
     cases = cohort(study, seed, count, radiographs.FAULTS if xray else volumes.FAULTS)
     for case in cases:

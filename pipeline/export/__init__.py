@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_table, write_table
 from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
+from pipeline.core.say import Say, quiet
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
 from pipeline.export import probabilities
-from pipeline.export.checks import COLUMNS, failed_row
+from pipeline.export.checks import COLUMNS, Row, failed_row
 from pipeline.export.forms import Job, export_scan, export_tables
 from pipeline.export.nnunet import write_nnunet
 from pipeline.formats.store import read_labels, read_scan
 from pipeline.inference.champion import read_champion
 
-Row = dict[str, Any]
 #: What a scan's own file is called after its id.
 ENDINGS = (".nii.gz", ".png")
 
 
-def run(study: Study, paths: StudyPaths, *, say: Callable[[str], None] = lambda line: None) -> None:
+def run(study: Study, paths: StudyPaths, *, say: Say = quiet) -> None:
     """Write the champion's predictions as the study asks, and ``checks.csv`` with a row a scan, format and organ.
 
     Args:
@@ -83,7 +82,7 @@ def run(study: Study, paths: StudyPaths, *, say: Callable[[str], None] = lambda 
     _sum_up(out, rows, say)
 
 
-def _sum_up(out: Path, rows: list[Row], say: Callable[[str], None]) -> None:
+def _sum_up(out: Path, rows: list[Row], say: Say) -> None:
     """Say what differs.
 
     Raises:

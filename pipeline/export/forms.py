@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from PIL import Image
@@ -16,7 +15,7 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
 from pipeline.export import checks, readers
-from pipeline.export.checks import Tolerance, failed_row
+from pipeline.export.checks import Row, Tolerance, failed_row
 from pipeline.export.shared import FILES, write_shared
 from pipeline.formats.nifti.labels import write_label_files
 from pipeline.formats.pictures.borders import uncropped
@@ -24,7 +23,6 @@ from pipeline.formats.pictures.png import png
 from pipeline.formats.rle.volume import on_stored_grid
 from pipeline.imaging.pictures import HEAD, contact_sheet, overlay, rgb, spotlight
 
-Row = dict[str, Any]
 Each = Callable[[], Iterable[tuple[str, Scan, LabelMap]]]
 SHEET = 40  # pictures a contact sheet
 PICTURE = 512  # longest side of a scan in a picture, pixels

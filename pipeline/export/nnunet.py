@@ -4,28 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_table
 from pipeline.core.paths import StudyPaths
+from pipeline.core.say import Say
 from pipeline.core.scan import Scan
 from pipeline.core.splits import read_splits
 from pipeline.core.study import Study
-from pipeline.export.checks import Tolerance, compare, expected, failed_row
+from pipeline.export.checks import Row, Tolerance, compare, expected, failed_row
 from pipeline.export.readers import on_grid, read_nnunet_organs
 from pipeline.formats.nnunet import NnunetFolder
 from pipeline.formats.pictures.borders import uncropped
 from pipeline.formats.rle.volume import on_stored_grid
 from pipeline.formats.store import read_labels, read_scan
 
-Row = dict[str, Any]
 FORM = "nnunet"
 
 
-def write_nnunet(study: Study, paths: StudyPaths, out: Path, say: Callable[[str], None]) -> list[Row]:
+def write_nnunet(study: Study, paths: StudyPaths, out: Path, say: Say) -> list[Row]:
     """Write the folder; the test's scans go where nnU-Net expects what it does not train on.
 
     Scans that cannot be read, or that differ when they are read back, are taken out of it into ``failed/``.

@@ -6,7 +6,6 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import whole_file
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Scan
-from pipeline.export.checks import Tolerance, compare, expected
+from pipeline.export.checks import Row, Tolerance, compare, expected
 from pipeline.export.forms import Job, export_scan
 from pipeline.export.readers import read_probabilities
 from pipeline.formats.nifti.labels import write_probabilities
@@ -23,7 +22,6 @@ from pipeline.inference.large import chunks
 from pipeline.inference.postprocessing import OrganSteps, clean_labels
 from pipeline.inference.predictor import Prediction
 
-Row = dict[str, Any]
 FORM = "probabilities"
 SUM = 1e-3  # how far the probabilities of organs that exclude each other may be from 1 together
 

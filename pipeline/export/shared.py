@@ -6,18 +6,16 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import Any
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
-from pipeline.export.checks import Tolerance, compare, expected, failed_row
+from pipeline.export.checks import Row, Tolerance, compare, expected, failed_row
 from pipeline.export.run_readers import CocoFile, RunTable
 from pipeline.formats.rle import write_masks
 from pipeline.formats.rle.volume import on_stored_grid
 
-Row = dict[str, Any]
 Each = Callable[[], Iterable[tuple[str, Scan, LabelMap]]]
 FILES = {"rle": "masks.csv", "coco": "annotations.json"}
 

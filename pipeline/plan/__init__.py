@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from pipeline.core.files import read_table, write_json, write_table
 from pipeline.core.paths import StudyPaths
+from pipeline.core.say import Say, quiet
 from pipeline.core.splits import COLUMNS
 from pipeline.core.study import Study
 from pipeline.plan.fingerprint import measure
@@ -15,7 +14,7 @@ from pipeline.plan.splitting import split_patients
 __all__ = ["make_plan", "measure", "run", "split_patients"]
 
 
-def run(study: Study, paths: StudyPaths, say: Callable[[str], None] = lambda line: None) -> None:
+def run(study: Study, paths: StudyPaths, say: Say = quiet) -> None:
     """Write ``splits.csv``, ``fingerprint.json`` and ``plans/<model>.yaml``.
 
     Only labelled scans of development patients are looked at; no test scan decides anything.

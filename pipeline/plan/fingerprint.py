@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
+from pipeline.core.say import Say, quiet
 from pipeline.core.scan import Array, Scan
 from pipeline.core.study import Study
 from pipeline.formats.store import read_labels, read_scan
@@ -21,9 +22,7 @@ MOST_SCANS = 200
 VOXELS_A_SCAN = 10_000
 
 
-def measure(
-    rows: Sequence[Mapping[str, str]], study: Study, paths: StudyPaths, say: Callable[[str], None] = lambda line: None
-) -> dict[str, Any]:
+def measure(rows: Sequence[Mapping[str, str]], study: Study, paths: StudyPaths, say: Say = quiet) -> dict[str, Any]:
     """Measure the fingerprint.
 
     Args:

@@ -9,7 +9,7 @@ Models whose plans have the same recipe share the folder.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.locks import hold
 from pipeline.core.paths import StudyPaths
 from pipeline.core.plan import Plan, read_plan
+from pipeline.core.say import Say, quiet
 from pipeline.core.scan import Array
 from pipeline.core.splits import read_splits
 from pipeline.core.study import Study
@@ -41,7 +42,7 @@ def run(
     model: str,
     *,
     threads: int | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = quiet,
 ) -> None:
     """Prepare every labelled development scan for ``model``, and write ``preprocessed/<model>.json``.
 

@@ -12,7 +12,7 @@ import shutil
 import subprocess
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,13 +21,13 @@ import psutil
 from pipeline.core.journal import Journal, read_journal
 from pipeline.core.locks import SILENCE
 from pipeline.core.paths import StudyPaths
+from pipeline.core.say import Say
 from pipeline.core.study import Study
 from pipeline.tracking import env, jobs
 from pipeline.tracking.delivery import Delivery
 from pipeline.tracking.store import Store, check_reach, shown, store_uri
 from pipeline.tracking.turns import TrackingError, take_turn
 
-Say = Callable[[str], None]
 #: Seconds of training before MLflow is loaded: that and the first delivery take six of them, less than 2 %.
 FIRST = 360.0
 #: The thread's processor time, of the training's time, between two deliveries.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.journal import read_journal
 from pipeline.core.paths import StudyPaths
+from pipeline.core.say import Say
 from pipeline.core.study import Study
 from pipeline.tracking import jobs, store_sqlite, tree
 from pipeline.tracking.jobs import Job
@@ -16,8 +17,6 @@ from pipeline.tracking.points import first_event, has_ended, new_points
 from pipeline.tracking.store import Store
 from pipeline.tracking.training import training_note
 from pipeline.tracking.turns import TrackingError
-
-Say = Callable[[str], None]
 
 
 class Delivery:

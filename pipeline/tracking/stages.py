@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pipeline.core.paths import StudyPaths
+from pipeline.core.say import Say
 from pipeline.core.study import Study
 from pipeline.tracking import env
 from pipeline.tracking.store import Store, check_reach
 from pipeline.tracking.turns import TrackingError
-
-Say = Callable[[str], None]
 
 
 def deliver_fold(study: Study, paths: StudyPaths, model: str, fold: int, say: Say = lambda line: None) -> bool:

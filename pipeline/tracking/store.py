@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 from pipeline.core.errors import InputError
 from pipeline.core.paths import StudyPaths
+from pipeline.core.say import Say
 from pipeline.core.study import Study
 from pipeline.tracking import env, store_sqlite
 from pipeline.tracking.turns import TrackingError, take_turn
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Say = Callable[[str], None]
 ATTEMPTS = 5
 #: Metrics, and parameters, a request; MLflow takes 1000 and 100, and a megabyte.
 METRICS, PARAMS = 500, 100

@@ -16,6 +16,7 @@ from pipeline.core.files import digest_of, read_json, read_table, sha256_of
 from pipeline.core.journal import Journal
 from pipeline.core.paths import StudyPaths
 from pipeline.core.plan import Plan, read_plan
+from pipeline.core.say import Say, quiet
 from pipeline.core.splits import fold_sides, read_splits
 from pipeline.core.study import Study
 from pipeline.inference.champion import Reading
@@ -70,7 +71,7 @@ def run(
     device: str | None = None,
     deterministic: bool = False,
     compiled: bool = False,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = quiet,
     progress: Callable[[Status], None] = lambda status: None,
 ) -> None:
     """Train a model on one fold and write ``models/<model>/fold<k>/``.
@@ -95,7 +96,7 @@ def run(
         Stopped: SIGTERM came; a checkpoint was written.
     """
     world = machine.join_world(device)
-    say = say if world.leads else _silent
+    say = say if world.leads else quiet  # one process speaks for all
     granted = machine.use_threads(threads)
     task = read_task(paths, model, fold)
     folder = paths.checkpoints(task.key)
@@ -123,15 +124,13 @@ def run(
 
 
 @contextmanager
-def _journal(study: Study, paths: StudyPaths, task: Task, path: Path, say: Callable[[str], None]) -> Iterator[Journal]:
+def _journal(study: Study, paths: StudyPaths, task: Task, path: Path, say: Say) -> Iterator[Journal]:
     """The training's journal, which is delivered to MLflow while it is written."""
     with Journal(path) as journal, follow(study, paths, task.plan.model, task.fold, path, say):
         yield journal
 
 
-def _wanted(
-    task: Task, kept: Settings | None, compiled: bool, deterministic: bool, say: Callable[[str], None]
-) -> Settings:
+def _wanted(task: Task, kept: Settings | None, compiled: bool, deterministic: bool, say: Say) -> Settings:
     """Settings that an earlier start kept, else those of the plan and the call; kernels are chosen accordingly."""
     plan = task.plan
     wanted = kept or Settings(0, compiled=compiled or plan.compile, deterministic=deterministic or plan.deterministic)
@@ -159,10 +158,6 @@ def _go(loop: Loop, stop: Stop, study: Study, paths: StudyPaths, task: Task, whe
     facts = {**task_facts(task, settings), "ingest": Reading.of(study.ingest).model_dump(mode="json")}
     write_results(paths.model(task.plan.model, task.fold), facts, loop.engine, study.colors(), loop.folder)
     say(f"{name}: {settings.steps} steps in {loop.at.seconds:.0f} s")
-
-
-def _silent(line: str) -> None:
-    """Processes that do not lead keep quiet."""
 
 
 def read_task(paths: StudyPaths, model: str, fold: int) -> Task:
@@ -202,9 +197,7 @@ def given_weights(plan: Plan) -> str | None:
     return sha256_of(path) if path is not None and path.is_file() else None
 
 
-def _engine(
-    task: Task, batches: Batches, settings: Settings, world: machine.World, say: Callable[[str], None]
-) -> Engine:
+def _engine(task: Task, batches: Batches, settings: Settings, world: machine.World, say: Say) -> Engine:
     plan = task.plan
     network = drawn_network(plan, lambda: build_for(plan, pretrained=task.init_from is None))
     if task.init_from is not None:
@@ -224,7 +217,7 @@ def _settle(
     world: machine.World,
     where: torch.device,
     began: float,
-    say: Callable[[str], None],
+    say: Say,
     wanted: Settings,
 ) -> Settings:
     """Measure what is to be measured before the first step; all processes settle on the same."""

@@ -18,6 +18,7 @@ from torch import Tensor
 from pipeline.core.errors import InputError
 from pipeline.core.locks import hold_one
 from pipeline.core.plan import Plan
+from pipeline.core.say import Say, quiet
 from pipeline.train.engine import Engine, NotFiniteError, Settings
 
 #: How much faster autocast must be to be chosen: it costs a little accuracy.
@@ -86,9 +87,7 @@ def agreed(value: T, world: World) -> T:
 
 
 @contextmanager
-def chosen_device(
-    world: World, device: str | None = None, say: Callable[[str], None] = lambda line: None
-) -> Iterator[torch.device]:
+def chosen_device(world: World, device: str | None = None, say: Say = quiet) -> Iterator[torch.device]:
     """The device asked for, else a GPU of this process's own, else the CPU.
 
     Trainings that run side by side, such as folds, take a card each: a card is locked while it trains, and who finds
@@ -197,7 +196,7 @@ def settle(
     make: Callable[[Settings, bool], Engine],
     settings: Settings,
     device: torch.device,
-    say: Callable[[str], None],
+    say: Say,
     world: World,
 ) -> tuple[Settings, float | None]:
     """Choose the precision and the micro-batch by trial, where there is a choice.

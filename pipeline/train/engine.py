@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pipeline.core.errors import InputError
 from pipeline.core.plan import Plan
+from pipeline.core.say import Say, quiet
 from pipeline.inference.memory import out_of_memory
 from pipeline.train.augment import Augmentation, targets_of
 from pipeline.train.data import Batch, Batches
@@ -77,7 +78,7 @@ class Engine:
         batches: Batches,
         settings: Settings,
         wrap: Callable[[nn.Module], nn.Module] = lambda network: network,
-        say: Callable[[str], None] = lambda line: None,
+        say: Say = quiet,
     ) -> None:
         self.plan, self.network, self.batches, self.settings = plan, network, batches, settings
         self.device = batches.device

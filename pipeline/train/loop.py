@@ -16,6 +16,7 @@ import torch
 from pipeline.core.errors import InputError
 from pipeline.core.files import write_bytes
 from pipeline.core.journal import Journal, read_journal
+from pipeline.core.say import Say
 from pipeline.train.checkpoint import JOURNAL, Progress, read_checkpoint, write_checkpoint
 from pipeline.train.data import Case
 from pipeline.train.device import World
@@ -102,7 +103,7 @@ class Loop:
         journal: Journal | None,
         colors: Mapping[str, str],
         world: World,
-        say: Callable[[str], None],
+        say: Say,
         progress: Callable[[Status], None],
     ) -> None:
         self.engine, self.validation, self.folder, self.journal = engine, validation, folder, journal

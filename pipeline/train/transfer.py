@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 from torch import nn
 
 from pipeline.core.errors import InputError
 from pipeline.core.plan import Plan
+from pipeline.core.say import Say, quiet
 from pipeline.inference.champion import FILE, member_plan, read_champion
 from pipeline.inference.model_files import FACTS, WEIGHTS, build_for, load_model
 
@@ -32,7 +32,7 @@ def earlier_model(folder: Path, plan: Plan) -> Path:
     return folder
 
 
-def start_from(network: nn.Module, plan: Plan, folder: Path, say: Callable[[str], None] = lambda line: None) -> int:
+def start_from(network: nn.Module, plan: Plan, folder: Path, say: Say = quiet) -> int:
     """Copy the weights of an earlier model as far as they fit.
 
     Tensors are matched by name. In the heads, which have one row an output channel, rows are matched by organ, so that
