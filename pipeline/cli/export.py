@@ -64,7 +64,8 @@ def export_files(
     failed = [row for row in rows if row["status"] == "failed"]
     if failed:
         raise InputError(str(failed[0]["reason"]), where=str(scan), remedy="Do not use the files written.")
-    print(f"{out}: {', '.join(study.export.formats)}; {len(rows)} checks agree")
+    agree = sum(row["status"] == "ok" for row in rows)
+    print(f"{out}: {', '.join(study.export.formats)}; {agree} of {len(rows)} checks agree")
     return 0
 
 

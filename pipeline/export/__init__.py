@@ -91,7 +91,9 @@ def _sum_up(out: Path, rows: list[Row], say: Say) -> None:
     failed = [row for row in rows if row["status"] == "failed"]
     for row in failed:
         say(f"{row['scan_id']}, {row['format']}: {row['reason']}")
-    say(f"{len(rows) - len(failed)} checks agree")
+    say(f"{sum(row['status'] == 'ok' for row in rows)} checks agree")
+    if unchecked := sum(row["status"] == "not checked" for row in rows):
+        say(f"{unchecked} could not be checked: checks.csv says why")
     if failed:
         say(f"{len(failed)} of {len(rows)} checks differ from what was predicted; these files lie in {out / 'failed'}")
     if failed and len(failed) == len(rows):

@@ -339,3 +339,12 @@ def test_the_codec_is_not_what_reads_back() -> None:
 
     own = {getattr(value, "__module__", "") for value in vars(run_readers).values()}
     assert not [name for name in own if name and name.startswith(rle.__name__)]
+
+
+def test_what_could_not_be_read_back_does_not_count_as_agreeing(tmp_path: Path) -> None:
+    from pipeline.export import _sum_up
+
+    said: list[str] = []
+    rows = [{"scan_id": "a", "format": "overlays", "status": status} for status in ("ok", "not checked")]
+    _sum_up(tmp_path, rows, said.append)
+    assert said == ["1 checks agree", "1 could not be checked: checks.csv says why"]
