@@ -105,5 +105,9 @@ def _quaternion(directions: Array) -> tuple[float, tuple[float, ...]]:
         [yz - zy, zx - xz, xy - yx, xx + yy + zz],
     ]
     values, vectors = np.linalg.eigh(np.array(lower) / 3.0)
-    x, y, z, w = vectors[:, np.argmax(values)]
-    return side, (-x, -y, -z) if w < 0 else (x, y, z)
+    turn = vectors[:, np.argmax(values)]
+    # What should be zero is zero give or take 1e-17, as it lies in memory: equal scans would get unequal files.
+    turn = np.where(np.abs(turn) < 1e-7, 0.0, turn)
+    x, y, z, w = turn
+    first = next((part for part in (w, x, y, z) if part), 1.0)
+    return side, (-x, -y, -z) if first < 0 else (x, y, z)
