@@ -1,8 +1,8 @@
 """What MLflow does not promise: the SQLite file of its embedded store, and tags that only its web pages read.
 
 Everything else in this package uses MLflow's public client. What stands here is known from the migrations of the
-releases :data:`KNOWN_RELEASES`, of which 3.17.2 was run; ``tests/tracking/test_store_sqlite.py`` fails when another schema is installed, so that somebody
-looks at it again.
+releases :data:`KNOWN_RELEASES`, of which 3.17.2 was run; ``tests/tracking/test_store_sqlite.py`` fails when another
+schema is installed, so that somebody looks at it again.
 """
 
 from __future__ import annotations

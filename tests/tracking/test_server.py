@@ -72,6 +72,9 @@ def test_a_server_killed_in_the_middle_costs_no_point(
     study, paths = make_study(tmp_path, f"chest-{back.split()[0]}")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", server.uri)
     monkeypatch.setattr(background, "LAST", 120.0)
+    monkeypatch.setattr(background, "FIRST", 0.0)
+    monkeypatch.setattr(background, "INTERVAL", 0.1)
+    monkeypatch.setattr(background, "SHARE", 1.0)
     path = paths.checkpoints("abc") / "journal.jsonl"
     said: list[str] = []
     with follow(study, paths, "unet", 0, path, said.append), Journal(path) as journal:
