@@ -22,16 +22,3 @@ def scan_columns(organs: Iterable[str]) -> tuple[str, ...]:
     """All columns that ingestion fills in for a study with these organs, in the order of the table."""
     organs = list(organs)
     return (*SCAN_COLUMNS, *(f"{family}_{organ}" for family in ORGAN_FAMILIES for organ in organs))
-
-
-def is_ingest_column(name: str, organs: Iterable[str] | None = None) -> bool:
-    """Whether ingestion fills in a column of ``scans.csv``.
-
-    Args:
-        name: The column.
-        organs: The study's organs. Without them every ``volume_…`` and ``components_…`` counts as ingestion's, though a
-            manifest may have a column like ``volume_control``; give them where they are known.
-    """
-    if organs is not None:
-        return name in scan_columns(organs)
-    return name in SCAN_COLUMNS or name.startswith(tuple(f"{family}_" for family in ORGAN_FAMILIES))

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from filelock import FileLock, Timeout
 
 from pipeline.core.errors import TryAgainError
+from pipeline.core.say import Say
 
 #: Seconds that a wait may last before a line says what is waited for.
 SILENCE = 5.0
@@ -29,7 +30,7 @@ def tell(line: str) -> None:
 
 
 @contextmanager
-def hold(path: Path, say: Callable[[str], None] = tell, limit: float | None = None) -> Iterator[None]:
+def hold(path: Path, say: Say = tell, limit: float | None = None) -> Iterator[None]:
     """Hold an exclusive lock on a file, waiting for another process that holds it.
 
     Args:
@@ -45,9 +46,7 @@ def hold(path: Path, say: Callable[[str], None] = tell, limit: float | None = No
 
 
 @contextmanager
-def hold_one(
-    paths: Sequence[Path], say: Callable[[str], None] = tell, limit: float | None = None, every: float = EVERY
-) -> Iterator[int]:
+def hold_one(paths: Sequence[Path], say: Say = tell, limit: float | None = None, every: float = EVERY) -> Iterator[int]:
     """Hold the first lock that is free of several, waiting while none is; gives its place in the list.
 
     Args:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 
 import numpy as np
 
-from pipeline.core.columns import is_ingest_column
+from pipeline.core.columns import scan_columns
 from pipeline.core.errors import InputError
 from pipeline.core.files import Cells, read_table, write_table
 from pipeline.core.labels import LabelMap
@@ -50,7 +50,8 @@ def measured_scans(
 
 def extra_columns(study: Study, rows: list[dict[str, str]]) -> list[str]:
     """The manifest's own columns in ``scans.csv``."""
-    return [column for column in (rows[0] if rows else {}) if not is_ingest_column(column, study.organs)]
+    own = set(scan_columns(study.organs))
+    return [column for column in (rows[0] if rows else {}) if column not in own]
 
 
 def run_shard(

@@ -92,7 +92,7 @@ class Champion(Part):
     overlapping: bool
     colors: dict[str, str]
     values: dict[str, int] = {}
-    """Organ → its value in the study's masks; champions of before have none, and their organs count from 1."""
+    """Organ → its value in the study's masks; without, organs count from 1, as in a single fold's folder."""
     codes: dict[str, str] = {}
     """Organ → SNOMED CT code, where the study gives one."""
     mirror_pairs: list[tuple[str, str]] = []

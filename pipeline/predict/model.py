@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from pipeline.core.errors import InputError
+from pipeline.core.say import Say, quiet
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
 from pipeline.inference.champion import FILE, MODEL, BackendName, Champion, Member, member_plan, member_reading
 from pipeline.inference.predictor import Prediction, Predictor, open_champion, open_folds
 from pipeline.quality.judge import Judge, Verdict, open_judge
-
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
 
 @dataclass(frozen=True)
@@ -63,7 +60,7 @@ def open_model(
     *,
     threads: int | None = None,
     backend: BackendName | None = None,
-    say: Callable[[str], None] = lambda line: None,
+    say: Say = quiet,
 ) -> Model:
     """Open a champion's folder, a trained fold's, or a registered model.
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict
 
 
 class Interval(BaseModel):
@@ -62,30 +62,6 @@ class OrganReference(BaseModel):
     present: float
     dice: DiceFit | None = None
 
-    @field_validator("intervals", mode="before")
-    @classmethod
-    def _agreement_is_that_of_folds(cls, value: Any) -> Any:
-        """Champions of before 2026-11-22 have one interval for all networks: the one that is now that of the folds."""
-        if isinstance(value, dict) and "agreement" in value:
-            return {("folds" if name == "agreement" else name): one for name, one in value.items()}
-        return value
-
-    @field_validator("dice", mode="before")
-    @classmethod
-    def _from_line(cls, value: Any) -> Any:
-        """Champions of before 2026-11-21 have a line in the certainty alone: slope, intercept, and two percentiles."""
-        if not isinstance(value, list | tuple):
-            return value
-        slope, intercept, low, high = value
-        line = {"certainty": (0.0, 1.0, slope)}
-        return {
-            "figures": line,
-            "intercept": intercept,
-            "low": low,
-            "high": high,
-            "spread": max((high - low) / 3.29, 0.005),
-        }
-
 
 class QualityReference(BaseModel):
     """``quality.json``.
@@ -93,8 +69,7 @@ class QualityReference(BaseModel):
     Attributes:
         scan: Figures of the scan itself.
         coarse: Mean coarse picture of the development scans, flattened.
-        sides: Weights that tell a coarse picture from its mirror image, flattened; champions of before 2026-11-22 have
-            none, and their handedness is measured by the mean picture.
+        sides: Weights that tell a coarse picture from its mirror image, flattened; without them the mean picture does.
         organs: Organ → what is expected of it.
         limit: Dice below which a segmentation needs correction.
         alarm: How far below the limit, in standard errors, a predicted Dice must lie for a person to look.
@@ -111,15 +86,6 @@ class QualityReference(BaseModel):
     limit: float = 0.0
     alarm: float | None = None
     figures: dict[str, Any] = {}
-
-    @model_validator(mode="before")
-    @classmethod
-    def _without_old_handedness(cls, value: Any) -> Any:
-        """Champions of before 2026-11-21 measured handedness otherwise; their interval says nothing of ours."""
-        if isinstance(value, dict) and "limit" not in value:
-            scan = {name: one for name, one in value.get("scan", {}).items() if name != "handedness"}
-            return {**value, "scan": scan}
-        return value
 
 
 def predicted_dice(fit: DiceFit, figures: Mapping[str, float]) -> tuple[float, float, float]:

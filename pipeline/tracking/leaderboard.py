@@ -100,7 +100,7 @@ def boards(study: str | None, root: Path, say: Callable[[str], None] = lambda li
             result.append(_board(store, one))
     except TrackingError as error:
         raise InputError(str(error), remedy="Start the server, or set MLFLOW_TRACKING_URI.") from None
-    how = f"mlflow ui --backend-store-uri {shown(store.uri)}" if store.file is not None else shown(store.uri)
+    how = "organseg ui" if store.file is not None else shown(store.uri)
     return result, how
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.core.errors import TryAgainError
 from pipeline.core.locks import hold
+from pipeline.core.say import Say, quiet
 
 #: Seconds that a turn is waited for at most.
 LIMIT = 300.0
@@ -18,7 +19,7 @@ class TrackingError(Exception):
 
 
 @contextmanager
-def take_turn(path: Path, say: Callable[[str], None] = lambda line: None, limit: float = LIMIT) -> Iterator[None]:
+def take_turn(path: Path, say: Say = quiet, limit: float = LIMIT) -> Iterator[None]:
     """Hold a lock file, waiting for another process that holds it.
 
     Args:

@@ -10,11 +10,12 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from pipeline.core.errors import InputError
+from pipeline.core.say import Say
 from pipeline.core.study import load_study
 from pipeline.tracking.leaderboard import boards
 from pipeline.tracking.store import reach, shown, store_uri
@@ -25,7 +26,7 @@ FIRST_PORT, PORTS = 5000, 20
 PATIENCE = 120.0
 
 
-def serve_ui(study: str | None, root: Path, port: int | None, say: Callable[[str], None]) -> Iterator[str]:
+def serve_ui(study: str | None, root: Path, port: int | None, say: Say) -> Iterator[str]:
     """Serve the UI until Ctrl-C or SIGTERM. A store that is a server has its own UI: nothing is started then.
 
     Args:

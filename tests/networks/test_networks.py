@@ -11,8 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from pipeline.inference.model_files import load_tensors, save_tensors
 from pipeline.networks import build
-from pipeline.networks.weights import load_weights, save_weights
 
 torch.set_num_threads(1)
 
@@ -73,10 +73,10 @@ class NetworkTester:
     @pytest.mark.parametrize("dims", [2, 3])
     def test_weights_survive_a_file(self, dims: int, tmp_path: Path) -> None:
         network = self.make(dims).eval()
-        save_weights(network, tmp_path / "weights.safetensors")
+        save_tensors(tmp_path / "weights.safetensors", network.state_dict())
         torch.manual_seed(1)
         other = build(self.spec, spatial_dims=dims, in_channels=1, out_channels=3).eval()
-        load_weights(other, tmp_path / "weights.safetensors")
+        other.load_state_dict(load_tensors(tmp_path / "weights.safetensors")[0])
         x = torch.randn(1, 1, *(16,) * dims)
         with torch.no_grad():
             torch.testing.assert_close(other(x), network(x), rtol=0, atol=0)
