@@ -42,7 +42,7 @@ from pipeline.quality.judge import (
     scan_figures,
 )
 from pipeline.quality.performance import performance, performance_text
-from pipeline.quality.reference import Interval, OrganReference, QualityReference, predicted_dice
+from pipeline.quality.reference import Interval, QualityReference, predicted_dice
 from tests.predict.studies import ORGANS, make_study, phantom
 from tests.select.test_choice import fine, noisy, oof, study_with
 
@@ -259,14 +259,6 @@ def test_predicted_dice(development: list[Known]) -> None:
     assert predicted_dice(fit, usual | {"certainty": -50.0})[0] >= 0
     few = _reference(judged[:10], STUDY, 1.0, 0.7)
     assert few.organs["left"].dice is None
-
-
-def test_older_references_are_read() -> None:
-    one = OrganReference.model_validate({"intervals": {}, "present": 1.0, "dice": [0.5, 0.4, -0.1, 0.06]})
-    assert one.dice is not None
-    assert predicted_dice(one.dice, {"certainty": 0.8}) == pytest.approx((0.8, 0.7, 0.86))
-    two = OrganReference.model_validate({"intervals": {"agreement": {"middle": 0.9, "half": 0.1}}, "present": 1.0})
-    assert two.intervals == {"folds": Interval(middle=0.9, half=0.1)}
 
 
 def test_a_low_predicted_dice_is_told(development: list[Known]) -> None:
