@@ -68,6 +68,6 @@ class BundleRun:
             raise SystemExit(EXIT_BAD_INPUT) from None
         outcomes = Table(as_json=False).shown(predict_files(inputs, self.model, self.write, self.out), len(inputs))
         write_tables(self.out, self.model, outcomes)
-        if any(outcome.error for outcome in outcomes):
+        if any(outcome.reason for outcome in outcomes):
             raise SystemExit(EXIT_SOME_FAILED)
         return [outcome.item.name for outcome in outcomes]

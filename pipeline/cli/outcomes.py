@@ -54,7 +54,7 @@ class Table:
         name, source = outcome.item.name, outcome.item.source
         if name not in source:
             print(f"{name} is {source}", flush=True)
-        if outcome.error:
+        if outcome.reason:
             self._line(name, "", "", "", "failed", f"{outcome.seconds:.2f}", outcome.reason)
         for row in outcome.result or ():
             said = row["findings"].split("; ")
@@ -73,7 +73,7 @@ class Table:
             {
                 "scan_id": one.item.name,
                 "source": one.item.source,
-                "status": "failed" if one.error else "ok",
+                "status": "failed" if one.reason else "ok",
                 "reason": one.reason,
                 "seconds": round(one.seconds, 3),
                 "organs": one.result or [],

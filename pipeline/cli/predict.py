@@ -65,7 +65,7 @@ def predict_files(
         files.write_tables(out, opened, outcomes)
     if as_json:
         table.document(champion.name, outcomes)
-    return EXIT_SOME_FAILED if any(outcome.error for outcome in outcomes) else EXIT_OK
+    return EXIT_SOME_FAILED if any(outcome.reason for outcome in outcomes) else EXIT_OK
 
 
 def _check(formats: Sequence[str], backend: str | None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import faulthandler
+import gc
 import importlib
 import json
 import multiprocessing
@@ -121,7 +122,14 @@ class Worker:
                 self._process = context.Process(  # type: ignore[attr-defined]
                     target=_serve, args=(theirs, self._pipe, self.memory_gib), daemon=True
                 )
-                self._process.start()
+                # Not between the fork and `_serve`, either: see there.
+                collects = gc.isenabled()
+                gc.disable()
+                try:
+                    self._process.start()
+                finally:
+                    if collects:
+                        gc.enable()
                 self.starts += 1
                 theirs.close()
         return self._pipe
@@ -140,6 +148,10 @@ class Worker:
 
 def _serve(pipe: Connection, callers: Connection, memory_gib: float) -> None:
     """Answer calls until the caller is gone."""
+    # What the caller had left to be collected is never destroyed here: threads that its libraries would wait for (those
+    # of ONNX Runtime, for good) did not come along.
+    gc.freeze()
+    gc.enable()
     callers.close()
     _silence()
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -31,21 +31,20 @@ class Outcome(Generic[Item, Result]):
     Attributes:
         item: What the scan was known by.
         result: What the last step gave; ``None`` where one of them failed.
-        error: What went wrong.
+        reason: What went wrong, in words; empty where nothing did. The error itself is not kept: its traceback would
+            hold the scan, and the networks with their threads, until Python collects them, whenever that is.
         seconds: Time of all its steps.
     """
 
     item: Item
     result: Result | None = None
-    error: Exception | None = None
+    reason: str = ""
     seconds: float = 0.0
 
-    @property
-    def reason(self) -> str:
-        """What went wrong, in words; they may name the source."""
-        if isinstance(self.error, InputError):
-            return self.error.what
-        return f"{type(self.error).__name__}: {self.error}" if self.error else ""
+
+def reason_of(error: Exception) -> str:
+    """What went wrong, in words; they may name the source."""
+    return error.what if isinstance(error, InputError) else f"{type(error).__name__}: {error}"
 
 
 def predict_scans(
@@ -55,6 +54,7 @@ def predict_scans(
     finish: Callable[[Item, Scan, Prediction], Result],
     *,
     threads: int | None = None,
+    explain: Callable[[Exception], str] = reason_of,
 ) -> Iterator[Outcome[Item, Result]]:
     """Segment scans one after the other. What goes wrong with one becomes its outcome, and the others go on.
 
@@ -64,43 +64,43 @@ def predict_scans(
         read: Reads a scan; it may run in another thread.
         finish: Takes a scan on canonical axes and what was found in it; it may run in other threads.
         threads: Processor threads that were granted; by default those of the process.
+        explain: Puts what went wrong into words.
 
     Yields:
         An outcome an item, in order.
     """
 
+    @contextmanager
+    def watched(outcome: Outcome[Item, Result]) -> Iterator[None]:
+        """Take the time of a step, and what goes wrong in it: whatever a damaged file sets off."""
+        start = perf_counter()
+        try:
+            yield
+        except Exception as error:
+            outcome.reason = explain(error)
+        outcome.seconds += perf_counter() - start
+
     def begin(item: Item) -> tuple[Outcome[Item, Result], Case | None]:
         outcome, case = Outcome[Item, Result](item), None
-        with _watched(outcome):
+        with watched(outcome):
             case = predictor.open(read(item))
         return outcome, case
 
     def ask(step: tuple[Outcome[Item, Result], Case | None]) -> tuple[Outcome[Item, Result], Case | None]:
         outcome, case = step
-        with _watched(outcome):
+        with watched(outcome):
             if case is not None:
                 predictor.ask(case)
         return step
 
     def end(step: tuple[Outcome[Item, Result], Case | None]) -> Outcome[Item, Result]:
         outcome, case = step
-        with _watched(outcome):
-            if case is not None and outcome.error is None:
+        with watched(outcome):
+            if case is not None and not outcome.reason:
                 outcome.result = finish(outcome.item, case.scan, predictor.conclude(case))
         return outcome
 
     return flow(items, begin, ask, end, large=lambda step: step[1] is not None and step[1].large, threads=threads)
-
-
-@contextmanager
-def _watched(outcome: Outcome[Item, Result]) -> Iterator[None]:
-    """Take the time of a step, and what goes wrong in it: whatever a damaged file sets off."""
-    start = perf_counter()
-    try:
-        yield
-    except Exception as error:
-        outcome.error = error
-    outcome.seconds += perf_counter() - start
 
 
 def flow(

@@ -142,10 +142,11 @@ class _Work:
         def read(scan: Row) -> Scan:
             return read_scan(self.paths.scan(scan["shard"], scan["scan_id"]))
 
-        for number, outcome in enumerate(predict_scans(scans, predictor, read, self._write, threads=self.threads), 1):
+        outcomes = predict_scans(scans, predictor, read, self._write, threads=self.threads, explain=_reason)
+        for number, outcome in enumerate(outcomes, 1):
             row = {name: outcome.item[name] for name in ("scan_id", "patient_id")}
-            row |= {"model": self.model, "fold": fold, "status": "failed" if outcome.error else "ok"}
-            row |= {"reason": _reason(outcome.error), "seconds": f"{outcome.seconds:.3f}"}
+            row |= {"model": self.model, "fold": fold, "status": "failed" if outcome.reason else "ok"}
+            row |= {"reason": outcome.reason, "seconds": f"{outcome.seconds:.3f}"}
             self.rows.append(row)
             if outcome.result is None:
                 self.say(f"{row['scan_id']} failed: {row['reason']}")
@@ -200,11 +201,9 @@ class _Work:
             raise InputError(f"not one of {len(failed)} scans could be predicted; the first: {failed[0]['reason']}")
 
 
-def _reason(error: Exception | None) -> str:
+def _reason(error: Exception) -> str:
     """Why a scan failed, in words that name no file of the source."""
-    if isinstance(error, InputError):
-        return error.what
-    return f"{type(error).__name__} while predicting" if error else ""
+    return error.what if isinstance(error, InputError) else f"{type(error).__name__} while predicting"
 
 
 def quality_rows(scan_id: str, verdicts: Mapping[str, Verdict]) -> list[Row]:

@@ -1,6 +1,7 @@
 """The worker that can be killed: crash, hang and gluttony of a call end that call alone."""
 
 import ctypes
+import gc
 import os
 import signal
 import threading
@@ -144,3 +145,37 @@ def test_workers_started_side_by_side_tell_a_crash_at_once():
             thread.join()
     assert len(said) == 20
     assert max(said) < 15
+
+
+class _Library:
+    """Has threads of its own, say, and waits for them when it is destroyed: in a forked process they do not exist."""
+
+    def __init__(self, told: Path) -> None:
+        self.told, self.itself = told, self  # a cycle, which waits to be collected
+
+    def __del__(self) -> None:
+        with open(self.told, "a") as stream:
+            stream.write(f"{os.getpid()}\n")
+
+
+def collect() -> int:
+    """What a long call does sooner or later by itself."""
+    gc.collect()
+    return os.getpid()
+
+
+def test_what_waits_to_be_collected_is_not_destroyed_in_the_worker(tmp_path: Path) -> None:
+    """A session of ONNX Runtime hung there for good, and good scans were rejected for their time."""
+    told = tmp_path / "told"
+    gc.collect()
+    gc.disable()
+    try:
+        _Library(told)
+        with Worker(20, 1) as worker:
+            assert worker.call(f"{__name__}:collect", {}) != os.getpid()
+        assert not told.exists()
+    finally:
+        gc.enable()
+    gc.collect()
+    assert told.read_text().split() == [str(os.getpid())]
+    assert gc.isenabled()

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 
 from pipeline import predict
+from pipeline.core.errors import InputError
 from pipeline.core.files import read_table
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.formats.store import read_scan
 from pipeline.inference import predictor as predictor_module
+from pipeline.inference.flow import predict_scans
 from pipeline.inference.predictor import Predictor, open_folds
 
 Made = tuple[Study, StudyPaths]
@@ -89,3 +91,27 @@ def test_each_step_lets_go_of_what_came_before(volumes: Made) -> None:
     np.testing.assert_array_equal(found.labels.data, predictor.predict(case.scan).labels.data)
     with pytest.raises(ValueError, match="not asked"):
         predictor.conclude(case)
+
+
+def test_a_scan_that_failed_is_not_held(volumes: Made) -> None:
+    """Of its error only the words stay: a traceback would keep the scan, and the networks, until Python collects."""
+    _, paths = volumes
+    predictor = open_folds([paths.model("unet", 0)], threads=1)
+    held: list[weakref.ref[Any]] = []
+
+    def read(name: str) -> Any:
+        scan = read_scan(paths.scan(0, name))
+        held.append(weakref.ref(scan))
+        return scan
+
+    def fails(name: str, scan: Any, prediction: Any) -> None:
+        raise InputError("it cannot be written")
+
+    gc.collect()
+    gc.disable()
+    try:
+        outcomes = list(predict_scans(["s0", "s0"], predictor, read, fails))
+        assert [one.reason for one in outcomes] == ["it cannot be written"] * 2
+        assert [one() for one in held] == [None, None]
+    finally:
+        gc.enable()
