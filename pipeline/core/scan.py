@@ -8,7 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.space import laid_out
+from pipeline.core.arrays import laid_out
 from pipeline.core.units import LengthUnit, length_unit
 
 Modality = Literal["xray", "mri", "ct", "photo"]
@@ -174,7 +174,7 @@ class Scan:
 
         Args:
             view: Leave the voxels where they lie. Else they are brought in order, long volumes in an unnamed file
-                (:func:`~pipeline.core.space.laid_out`).
+                (:func:`~pipeline.core.arrays.laid_out`).
         """
         if self.is_flat:
             return replace(self, stored=self.stored or self.grid)

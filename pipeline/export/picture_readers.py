@@ -14,10 +14,10 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from pipeline.core.arrays import row_chunks
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array
-from pipeline.core.space import row_chunks
 from pipeline.export.checks import ABSENT, Measured, Tolerance
 
 #: A picture's pixels are not the scan's voxels: an outline may lie a pixel aside.

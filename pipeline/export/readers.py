@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.arrays import zeros
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Grid, Scan
-from pipeline.core.space import space
 from pipeline.export.checks import ABSENT, Measured
 
 BLOCK = 1 << 26  # bytes of a volume that are looked at together
@@ -98,7 +98,7 @@ def read_probabilities(path: Path, grid: Grid) -> Array:
         image = _Nifti(stream)
         if len(image.shape) != 4:
             raise wrong
-        data = space((image.shape[3], *image.shape[:3]))
+        data = zeros((image.shape[3], *image.shape[:3]))
         channel = -1
         for first, block in image.blocks():
             channel += first == 0

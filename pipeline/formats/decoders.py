@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.arrays import LONG
 from pipeline.core.scan import Array
-from pipeline.core.space import LONG
 from pipeline.formats.limits import STARTING
 from pipeline.formats.worker import KilledError, Worker
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from pipeline.core.space import ROOM, row_chunks, space
+from pipeline.core.arrays import ROOM, row_chunks, zeros
 from pipeline.imaging.surfaces import Box, Mask, boundary, bounding_box, nearest_distances
 
 #: Share of a lesion that must be covered for it to count as found.
@@ -28,7 +28,7 @@ def components(mask: Mask) -> tuple[NDArray[np.int32], int]:
     Returns:
         Component of each voxel (0 is outside), and how many there are.
     """
-    numbered = space(mask.shape, ROOM, np.int32)
+    numbered = zeros(mask.shape, ROOM, np.int32)
     count = ndimage.label(mask, np.ones((3,) * mask.ndim, bool), output=numbered)
     return numbered, int(count)
 
@@ -81,7 +81,7 @@ def fill_holes(mask: Mask) -> Mask:
         return mask.copy()
     # A hole is background, connected by faces, that meets no side of the box (in a picture, none of its four).
     flat = mask.ndim == 3 and mask.shape[2] == 1
-    numbered = space(mask[box].shape, ROOM, np.int32)
+    numbered = zeros(mask[box].shape, ROOM, np.int32)
     count = ndimage.label(~mask[box], output=numbered)
     hole = np.ones(count + 1, bool)
     hole[0] = False

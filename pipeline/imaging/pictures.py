@@ -14,9 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from pipeline.core.arrays import row_chunks
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Scan, permute, to_canonical
-from pipeline.core.space import row_chunks
 
 Plane = Literal["axial", "coronal", "sagittal"]
 

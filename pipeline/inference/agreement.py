@@ -13,10 +13,10 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.arrays import row_chunks
 from pipeline.core.labels import LabelMap
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array
-from pipeline.core.space import row_chunks
 
 AGREEMENT = "agreement.csv"  # beside out-of-fold predictions: scan_id, organ, between, dice
 #: Who agrees → organ → Dice: ``passes``, ``models``, ``folds``; each absent where there is but one.

@@ -13,9 +13,9 @@ from math import prod
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.arrays import CHUNK, ROOM, zeros
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array, Scan
-from pipeline.core.space import CHUNK, ROOM, space
 from pipeline.imaging.normalisation import full_scale_of, normalise
 from pipeline.imaging.preprocessing import Prepared, prepare, prepared_shape
 from pipeline.imaging.resampling import axis_weights, resample, resampled_grid
@@ -49,7 +49,7 @@ def prepare_within(scan: Scan, plan: Plan, room: int = ROOM) -> Prepared:
         return prepare(scan, plan)
     # A few voxels go through the ordinary way, which refuses what does not fit the model.
     prepare(replace(scan, voxels=scan.voxels[:, :2, :2, :2]), plan)
-    image = space((channels, *shape), room)
+    image = zeros((channels, *shape), room)
     for rows in chunks(image, scan.voxels.shape):
         image[:, rows] = np.nan_to_num(_resample_rows(scan.voxels, shape, rows), posinf=0.0, neginf=0.0)
     grid = resampled_grid(scan.grid, shape)

@@ -13,17 +13,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.arrays import ROOM, zeros
 from pipeline.core.labels import LabelMap
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array, Scan
-from pipeline.core.space import ROOM, space
 from pipeline.imaging.preprocessing import Prepared, decide, prepared_shape
 from pipeline.inference.agreement import Agreement, Passes, between_members, mean_dice
 from pipeline.inference.backends import gpu_present, gpu_usable, installed, open_network
 from pipeline.inference.champion import BackendName, Champion, Precision, member_plan, read_champion
 from pipeline.inference.large import chunks, prepare_within, restore_rows
 from pipeline.inference.postprocessing import OrganSteps, clean_labels
-from pipeline.inference.sliding_window import Forward, slabs
+from pipeline.inference.sliding_window import Forward, slide
 
 LARGE = 1 << 26  # bytes of a scan that nothing else should be in memory beside
 
@@ -144,18 +144,18 @@ class Predictor:
         prepared, case.prepared = case.prepared or self.prepare(scan), None
         if len(self.members) == 1:
             plan, forward = self.members[0]
-            case.probabilities, passes = self.slide(forward, prepared[plan.recipe_hash()], plan)
+            case.probabilities, passes = self._slide(forward, prepared[plan.recipe_hash()], plan)
             case.agreement = {"passes": passes} if passes else {}
             return
-        total = space((self.plan.out_channels, *scan.shape), self.room)
+        total = zeros((self.plan.out_channels, *scan.shape), self.room)
         votes: list[tuple[str, LabelMap]] = []
         turned = []
         for plan, forward in self.members:
-            own, passes = self.slide(forward, prepared[plan.recipe_hash()], plan)
+            own, passes = self._slide(forward, prepared[plan.recipe_hash()], plan)
             turned += [passes] if passes else []
             kind = LabelMap.dtype_for(len(plan.organs), plan.overlapping)
             # All votes together take no more memory than one network's probabilities may.
-            vote = space(scan.shape, self.room // len(self.members), kind)
+            vote = zeros(scan.shape, self.room // len(self.members), kind)
             for rows in chunks(total):
                 part = restore_rows(own, scan.shape, rows, self.room)
                 total[:, rows] += part / np.float32(len(self.members))
@@ -188,7 +188,7 @@ class Predictor:
         shape = (self.plan.out_channels, *scan.shape)
         if answer.shape == shape:
             return answer
-        total = space(shape, self.room)
+        total = zeros(shape, self.room)
         for rows in chunks(total):
             total[:, rows] = restore_rows(answer, scan.shape, rows, self.room)
         return total
@@ -197,15 +197,11 @@ class Predictor:
         organs = tuple(self.plan.organs)
         return LabelMap(data, scan.affine, organs, self.plan.overlapping, frozenset(organs))
 
-    def slide(self, forward: Forward, prepared: Prepared, plan: Plan) -> tuple[Array, dict[str, float]]:
+    def _slide(self, forward: Forward, prepared: Prepared, plan: Plan) -> tuple[Array, dict[str, float]]:
         """Probabilities ``(K, X', Y', Z')`` of one network on its plan's grid, and the agreement of its passes."""
-        result = space((plan.out_channels, *prepared.grid.shape), self.room)
         passes = Passes(plan)
-        walk = slabs(forward, prepared.image, plan, mirror=self.mirror, batch=self.batch, passes=passes)
-        for axis, start, slab in walk:
-            place = [slice(None)] * 4
-            place[1 + axis] = slice(start, start + slab.shape[1 + axis])
-            result[tuple(place)] = slab
+        image = prepared.image
+        result = slide(forward, image, plan, mirror=self.mirror, batch=self.batch, passes=passes, room=self.room)
         return result, passes.dice()
 
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from pipeline.core.arrays import ROOM, zeros
 from pipeline.core.errors import InputError
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 Forward = Callable[[Array], Array]
 
 SIGMA = 0.125  # of the patch, as in nnU-Net and MONAI
-FLOOR = 1e-3  # least weight of a voxel in a window, so that corners seen once are not divided by almost nothing
+LEAST_WEIGHT = 1e-3  # least weight of a voxel in a window, so that corners seen once are not divided by almost nothing
 
 
 def window_starts(size: int, patch: int, overlap: float) -> list[int]:
@@ -49,7 +50,7 @@ def gaussian_weights(patch: Sequence[int]) -> Array:
     for size in patch:
         apart = np.arange(size, dtype=np.float32) - np.float32((size - 1) / 2)
         weights = weights[..., None] * np.exp(-(apart**2) / np.float32(2 * (SIGMA * size) ** 2))
-    return np.maximum(weights, max(float(weights.min()), FLOOR)).astype(np.float32)
+    return np.maximum(weights, max(float(weights.min()), LEAST_WEIGHT)).astype(np.float32)
 
 
 def flip_sets(plan: Plan) -> list[tuple[tuple[int, ...], bool]]:
@@ -103,22 +104,33 @@ def mirrored(forward: Forward, plan: Plan, passes: Passes | None = None, weights
     return mean if len(flips) > 1 else forward
 
 
-def slide(forward: Forward, image: Array, plan: Plan, *, mirror: bool = False, batch: int = 4) -> Array:
+def slide(
+    forward: Forward,
+    image: Array,
+    plan: Plan,
+    *,
+    mirror: bool = False,
+    batch: int = 4,
+    passes: Passes | None = None,
+    room: int = ROOM,
+) -> Array:
     """Predict a whole image.
 
     Args:
         forward: Batch ``(B, C, *patch)`` float32 → probabilities ``(B, K, *patch)``.
-        image: ``(C, X, Y, Z)`` float32 on the plan's grid. A picture has ``Z == 1``; two-dimensional networks see
-            volumes slice by slice across ``plan.slice_axis``.
+        image: ``(C, X, Y, Z)`` float32 on the plan's grid; it may be memory-mapped. A picture has ``Z == 1``;
+            two-dimensional networks see volumes slice by slice across ``plan.slice_axis``.
         plan: Patch, overlap, mirror axes and organs.
         mirror: Average over mirrored windows too.
         batch: Windows a call of ``forward``.
+        passes: Where given, compares each window with its mirror images.
+        room: Bytes beyond which the result lies in a file.
 
     Returns:
         ``(K, X, Y, Z)`` float32 probabilities: an organ each, behind the background where organs are exclusive.
     """
-    result = np.empty((plan.out_channels, *image.shape[1:]), np.float32)
-    for axis, start, slab in slabs(forward, image, plan, mirror=mirror, batch=batch):
+    result = zeros((plan.out_channels, *image.shape[1:]), room)
+    for axis, start, slab in slabs(forward, image, plan, mirror=mirror, batch=batch, passes=passes):
         place = [slice(None)] * 4
         place[1 + axis] = slice(start, start + slab.shape[1 + axis])
         result[tuple(place)] = slab
@@ -136,8 +148,7 @@ def slabs(
 ) -> Iterator[tuple[int, int, Array]]:
     """Predict an image slab by slab, in memory that depends on the patch and two sides of the image, not on the third.
 
-    Arguments are those of :func:`slide`; ``image`` may be memory-mapped. ``passes``, where given, compares each window
-    with its mirror images.
+    Arguments are those of :func:`slide`.
 
     Yields:
         ``(axis, start, probabilities)``: the array axis that slabs follow each other along, the slab's first voxel on

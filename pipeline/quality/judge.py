@@ -16,11 +16,11 @@ from typing import Literal
 
 import numpy as np
 
+from pipeline.core.arrays import CHUNK, row_chunks
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_json
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Scan
-from pipeline.core.space import CHUNK, row_chunks
 from pipeline.inference.champion import QUALITY
 from pipeline.inference.postprocessing import voxel_size
 from pipeline.inference.predictor import Prediction

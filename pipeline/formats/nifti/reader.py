@@ -13,9 +13,9 @@ import numpy as np
 from nibabel.spatialimages import HeaderDataError
 from numpy.typing import NDArray
 
+from pipeline.core.arrays import LONG, row_chunks, zeros
 from pipeline.core.errors import InputError
 from pipeline.core.scan import Array, Grid, Modality, Scan
-from pipeline.core.space import LONG, row_chunks, space
 from pipeline.core.study import Ingest
 from pipeline.formats.exact import exact_dtype
 from pipeline.formats.limits import check_compressed, check_size
@@ -110,7 +110,7 @@ def _read_exactly(stream: BinaryIO, count: int) -> bytearray | NDArray[np.uint8]
             whole[at : at + len(part)] = np.frombuffer(part, np.uint8)
         at += len(part)
         if whole is None and LONG <= at < count:
-            whole = space((count,), 0, np.uint8)
+            whole = zeros((count,), 0, np.uint8)
             whole[:at] = held
             del held[:]
     return held if whole is None else whole
@@ -142,7 +142,7 @@ def _scaled(header: Any, data: Array) -> Array:
 def _converted(data: Array, kind: np.dtype[Any], convert: Callable[[Array], Array]) -> Array:
     """``convert(data)`` as another dtype, part by part, in the order of the file."""
     turned = data.T
-    result = space(turned.shape, LONG, kind)
+    result = zeros(turned.shape, LONG, kind)
     for rows in row_chunks(turned):
         result[rows] = convert(turned[rows])
     return result.T

@@ -15,9 +15,9 @@ import numpy as np
 from isal import igzip
 from numpy.typing import NDArray
 
+from pipeline.core.arrays import CHUNK, laid_out, row_chunks
 from pipeline.core.files import whole_file
 from pipeline.core.scan import Array
-from pipeline.core.space import CHUNK, laid_out, row_chunks
 
 _HEADER = 348
 #: NIfTI-1 data type codes (nifti1.h).

@@ -16,10 +16,10 @@ LONG = 1 << 28  # bytes of a scan's own voxels that stay in memory; what is made
 CHUNK = 1 << 26  # bytes that are worked on at once
 SMALL = 1 << 22  # bytes that are copied at once, in whatever order they lie
 LINES = 64  # entries along the last axis that are turned together, so that they stay in the processor's caches
-APART = 8  # entries between the lines of the buffer, because lines a power of two apart share their place in a cache
+PADDING = 8  # entries between the lines of the buffer: lines a power of two apart would share their place in a cache
 
 
-def space(shape: tuple[int, ...], room: int = ROOM, dtype: DTypeLike = np.float32) -> NDArray[Any]:
+def zeros(shape: tuple[int, ...], room: int = ROOM, dtype: DTypeLike = np.float32) -> NDArray[Any]:
     """Zeros in memory, or in a file without a name that the system drops when nobody uses it any more.
 
     Args:
@@ -55,7 +55,7 @@ def laid_out(array: NDArray[Any], room: int = LONG) -> NDArray[Any]:
     """
     if array.flags.c_contiguous or (array.nbytes <= SMALL and array.nbytes <= room):
         return np.ascontiguousarray(array)
-    copy = space(array.shape, room, array.dtype)
+    copy = zeros(array.shape, room, array.dtype)
     for lead in np.ndindex(array.shape[:-3]):
         _turn(copy[lead], array[lead])
     return copy
@@ -71,7 +71,7 @@ def _turn(target: NDArray[Any], source: NDArray[Any]) -> None:
         target[...] = source
         return
     across = 1 - along
-    buffer = np.empty((LINES, source.shape[along] + APART), source.dtype)
+    buffer = np.empty((LINES, source.shape[along] + PADDING), source.dtype)
     for row in range(source.shape[across]):
         at = (slice(None),) * across + (row,)
         for start in range(0, source.shape[2], LINES):

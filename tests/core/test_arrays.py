@@ -14,10 +14,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from pipeline.core import space as module
+from pipeline.core import arrays as module
+from pipeline.core.arrays import laid_out, row_chunks, zeros
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Grid, Scan, permute
-from pipeline.core.space import laid_out, row_chunks, space
 from pipeline.core.study import Ingest
 from pipeline.export import readers
 from pipeline.export.checks import expected
@@ -33,7 +33,7 @@ by_row = partial(row_chunks, room=1)
 
 def test_what_is_long_lies_in_a_file_without_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module.tempfile, "tempdir", str(tmp_path))
-    short, long = space((4, 5), 80, np.float32), space((4, 5), 79, np.float32)
+    short, long = zeros((4, 5), 80, np.float32), zeros((4, 5), 79, np.float32)
     assert not isinstance(short, np.memmap)
     assert isinstance(long, np.memmap)
     assert not long.any()
@@ -46,7 +46,7 @@ def test_a_full_disk_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(os, "posix_fallocate", full)
     with pytest.raises(OSError, match="No space"):
-        space((8,), 0)
+        zeros((8,), 0)
 
 
 @given(
