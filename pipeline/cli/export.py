@@ -65,7 +65,8 @@ def export_files(
     if failed:
         raise InputError(str(failed[0]["reason"]), where=str(scan), remedy="Do not use the files written.")
     agree = sum(row["status"] == "ok" for row in rows)
-    print(f"{out}: {', '.join(study.export.formats)}; {agree} of {len(rows)} checks agree")
+    unchecked = "".join(f", {count} were not checked" for count in [len(rows) - agree] if count)
+    print(f"{out}: {', '.join(study.export.formats)}; {agree} checks agree{unchecked}")
     return 0
 
 

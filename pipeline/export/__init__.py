@@ -93,7 +93,7 @@ def _sum_up(out: Path, rows: list[Row], say: Say) -> None:
         say(f"{row['scan_id']}, {row['format']}: {row['reason']}")
     say(f"{sum(row['status'] == 'ok' for row in rows)} checks agree")
     if unchecked := sum(row["status"] == "not checked" for row in rows):
-        say(f"{unchecked} could not be checked: checks.csv says why")
+        say(f"{unchecked} were not checked: checks.csv says why")
     if failed:
         say(f"{len(failed)} of {len(rows)} checks differ from what was predicted; these files lie in {out / 'failed'}")
     if failed and len(failed) == len(rows):
@@ -106,11 +106,10 @@ def _sum_up(out: Path, rows: list[Row], say: Say) -> None:
 
 def _set_aside(out: Path, rows: list[Row]) -> None:
     """Move a scan's own files that failed to ``failed/``, so that nobody takes them for results."""
-    folders: dict[str, str] = {"stl": "surfaces", "ply": "surfaces"}
     for form, scan_id in sorted(
         {(str(row["format"]), str(row["scan_id"])) for row in rows if row["status"] == "failed"}
     ):
-        folder = out / folders.get(form, form)
+        folder = out / form
         for name in (scan_id, *(f"{scan_id}{ending}" for ending in ENDINGS)):
             if (folder / name).exists():
                 target = out / "failed" / folder.name / name

@@ -1,4 +1,8 @@
-"""Readers that check the exports. None shares code with the writer of its format."""
+"""Readers that check the exports. None shares code with the writer of its format.
+
+NIfTI is read from the bytes of the file, by blocks, in one pass. SimpleITK, which could do that as fast, refuses grids
+whose axes are not at right angles ("ITK only supports orthonormal direction cosines"), and scans may have such grids.
+"""
 
 from __future__ import annotations
 

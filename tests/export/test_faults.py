@@ -19,9 +19,7 @@ from pipeline.core.study import Study
 from pipeline.export import forms, shared
 from pipeline.formats import nnunet as nnunet_raw
 from pipeline.formats import rle
-from pipeline.formats import surfaces as surface_files
 from pipeline.formats.dicom import seg_writer as dicom_seg_writer
-from pipeline.formats.store import read_labels
 from tests.predict.studies import ORGANS
 
 Make = Callable[..., tuple[Study, StudyPaths]]
@@ -112,23 +110,6 @@ class Plant:
 
         self._replaced(forms, "spotlight", draw)
 
-    def _surfaces(self) -> None:
-        """The files of one organ hold what they would hold with the fault."""
-        from pipeline.imaging.meshes import surface
-
-        def write(right: Any, path: Path, mesh: Any, *given: Any) -> Any:
-            if path.parent.name == BAD:
-                labels = self.labels(self.source)
-                mask = labels.mask(path.stem)
-                if not mask.any():
-                    mask = np.zeros_like(mask)
-                    mask[0, 0, 0] = True
-                mesh = surface(mask, labels.affine @ np.diag([1.1 if self.fault == "spacing" else 1, 1, 1, 1]))
-            return right(path, mesh, *given)
-
-        self._replaced(surface_files, "write_stl", write)
-        self._replaced(surface_files, "write_ply", write)
-
     def _rle(self) -> None:
         def write(right: Any, path: Path, items: Any, dialect: str, **named: Any) -> Any:
             def given() -> Any:
@@ -184,18 +165,6 @@ def test_a_fault_in_a_file_of_one_scan(
     assert any(line.startswith(f"{BAD}, {form}:") for line in said)
     assert names(paths.exports / "failed" / form) == {BAD}
     assert names(paths.exports / form) == {"s4", "s6"}
-
-
-@pytest.mark.parametrize("fault", [*FAULTS, "spacing"])
-def test_a_fault_in_surfaces(predicted: Make, monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
-    study, paths = predicted(formats=["surfaces"])
-    plant = Plant(monkeypatch, fault)
-    plant.source = read_labels(paths.predictions("test", "champion") / f"{BAD}.nii.gz")
-    plant.into("surfaces")
-    failed, _ = run(study, paths)
-    assert {scan_id for scan_id, _ in failed} == {BAD}
-    assert names(paths.exports / "failed" / "surfaces") == {BAD}
-    assert names(paths.exports / "surfaces") == {"s4", "s6"}
 
 
 def organ_study(predicted: Make, dialect: str, flat: bool) -> tuple[Study, StudyPaths]:
@@ -347,4 +316,4 @@ def test_what_could_not_be_read_back_does_not_count_as_agreeing(tmp_path: Path) 
     said: list[str] = []
     rows = [{"scan_id": "a", "format": "overlays", "status": status} for status in ("ok", "not checked")]
     _sum_up(tmp_path, rows, said.append)
-    assert said == ["1 checks agree", "1 could not be checked: checks.csv says why"]
+    assert said == ["1 checks agree", "1 were not checked: checks.csv says why"]

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.export.checks import Tolerance, compare, expected
-from pipeline.export.mesh_readers import enclosed, read_surfaces
 from pipeline.formats.surfaces import write_ply, write_stl
 from pipeline.imaging.meshes import Mesh, surface
+from tests.export.mesh_readers import enclosed, read_surfaces
 
 #: An oblique, mirrored grid far from the origin.
 OBLIQUE = np.array([[-0.4, 0.1, 0.0, 310.0], [0.05, 0.7, 0.3, -420.0], [0.0, -0.2, 1.9, 155.0], [0, 0, 0, 1]])

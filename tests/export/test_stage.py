@@ -20,7 +20,9 @@ from pipeline.core.files import read_table
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.export import forms
+from pipeline.export.checks import Tolerance, compare, expected
 from pipeline.formats.store import read_labels, read_scan
+from tests.export.mesh_readers import read_surfaces
 
 Make = Callable[..., tuple[Study, StudyPaths]]
 
@@ -35,9 +37,15 @@ def statuses(paths: StudyPaths) -> dict[str, set[str]]:
 def test_volumes_in_every_format(predicted: Make) -> None:
     study, paths = predicted()
     export.run(study, paths)
-    assert statuses(paths) == {form: {"ok"} for form in (
-        "nifti", "rle", "dicom_seg", "overlays", "contact_sheets", "spotlight", "stl", "ply", "coco", "nnunet",
-    )}  # fmt: skip
+    checked = ("nifti", "rle", "dicom_seg", "overlays", "contact_sheets", "spotlight", "coco", "nnunet")
+    assert statuses(paths) == {form: {"ok"} for form in checked} | {"surfaces": {"not checked"}}
+    for name in ("s4", "s5", "s6"):
+        labels = read_labels(paths.predictions("test", "champion") / f"{name}.nii.gz")
+        source = expected(labels)
+        for form in ("stl", "ply"):
+            files = {organ: paths.exports / "surfaces" / name / f"{organ}.{form}" for organ in labels.organs}
+            rows = compare(name, form, source, read_surfaces(files, labels), labels, Tolerance())
+            assert {row["status"] for row in rows} == {"ok"}
     sides = {row["organ"]: row["side"] for row in read_table(paths.exports / "checks.csv") if row["organ"]}
     assert sides == {"left": "L", "right": "R"}
     for name in ("s4", "s5", "s6"):
