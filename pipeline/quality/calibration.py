@@ -209,7 +209,9 @@ def _gather(
         truth = read_labels(paths.mask(row["shard"], row["scan_id"]))
         coarse = coarse_picture(scan)
         figures = organ_figures(truth, scan.unit, pairs)
-        one = Known(row["scan_id"], row["patient_id"], coarse, scan_figures(scan, coarse), figures, truth.annotated)
+        # Likeness and handedness by the scan itself; by the other patients' scans once all are known.
+        own_figures = scan_figures(scan, coarse, coarse)
+        one = Known(row["scan_id"], row["patient_id"], coarse, own_figures, figures, truth.annotated)
         own = predicted.get(row["scan_id"])
         if own is not None:
             raw = evidence.chosen(own, models, thresholds)

@@ -119,13 +119,13 @@ def _sample(values: Array) -> Array:
     return np.nan_to_num(flat[:: max(flat.size // 200_000, 1)].astype(np.float32))
 
 
-def scan_figures(scan: Scan, coarse: Array, sides: Array | None = None) -> dict[str, float]:
+def scan_figures(scan: Scan, coarse: Array, sides: Array) -> dict[str, float]:
     """Figures of the scan itself, on canonical axes.
 
     Args:
         scan: The scan.
         coarse: Mean coarse picture of other scans, of :func:`coarse_picture`'s shape.
-        sides: Weights of that shape that tell a scan from its mirror image; without them the mean picture does.
+        sides: Weights of that shape that tell a scan from its mirror image (:mod:`pipeline.quality.sides`).
     """
     small = coarse_picture(scan)
     sample = _sample(scan.voxels[0])
@@ -135,7 +135,7 @@ def scan_figures(scan: Scan, coarse: Array, sides: Array | None = None) -> dict[
     axes = 2 if scan.is_flat else 3
     return {
         "likeness": correlation(small, coarse),
-        "handedness": handedness(small, coarse) if sides is None else float((small * sides).sum()),
+        "handedness": float((small * sides).sum()),
         "darks": float((q10 - low) / width),
         "middles": float((q50 - low) / width),
         "brights": float((q90 - low) / width),
@@ -150,11 +150,6 @@ def correlation(one: Array, other: Array) -> float:
     a, b = one - one.mean(), other - other.mean()
     norm = float(np.sqrt((a * a).sum() * (b * b).sum()))
     return float((a * b).sum()) / norm if norm > 0 else 0.0
-
-
-def handedness(one: Array, other: Array) -> float:
-    """Correlation of what is not symmetric in two coarse pictures: its sign changes where one of them is mirrored."""
-    return correlation(one - one[::-1], other - other[::-1])
 
 
 def organ_figures(labels: LabelMap, unit: str, pairs: Sequence[tuple[str, str]]) -> dict[str, dict[str, float]]:
@@ -243,7 +238,7 @@ class Judge:
         coarse = np.array(reference.coarse, np.float32).reshape(COARSE, COARSE, -1)
         if (coarse.shape[2] == 1) != scan.is_flat:
             raise ValueError("the scan is not of the kind that the reference was made of")
-        sides = np.array(reference.sides, np.float32).reshape(coarse.shape) if reference.sides else None
+        sides = np.array(reference.sides, np.float32).reshape(coarse.shape)
         own = scan_figures(scan, coarse, sides)
         masks = organ_figures(prediction.labels, scan.unit, reference.mirror_pairs)
         verdicts = {}

@@ -69,7 +69,7 @@ class QualityReference(BaseModel):
     Attributes:
         scan: Figures of the scan itself.
         coarse: Mean coarse picture of the development scans, flattened.
-        sides: Weights that tell a coarse picture from its mirror image, flattened; without them the mean picture does.
+        sides: Weights that tell a coarse picture from its mirror image, flattened.
         organs: Organ → what is expected of it.
         limit: Dice below which a segmentation needs correction.
         alarm: How far below the limit, in standard errors, a predicted Dice must lie for a person to look.
@@ -80,7 +80,7 @@ class QualityReference(BaseModel):
 
     scan: dict[str, Interval]
     coarse: list[float]
-    sides: list[float] = []
+    sides: list[float]
     organs: dict[str, OrganReference]
     mirror_pairs: list[tuple[str, str]] = []
     limit: float = 0.0

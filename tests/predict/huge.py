@@ -93,6 +93,7 @@ def write_champion(folder: Path, members: int = 1, *, clean: bool = True, **plan
     reference = {
         "scan": dict.fromkeys(scan, usual),
         "coarse": [0.0] * 511 + [1.0],
+        "sides": [0.0] * 512,
         "organs": dict.fromkeys(ORGANS, organ),
         "limit": 0.7,
     }

@@ -60,7 +60,7 @@ def known_scan(number: int) -> tuple[Scan, LabelMap, Known]:
     coarse = coarse_picture(scan)
     dice = dict.fromkeys(ORGANS, 0.95)
     one = Known(
-        f"s{number}", f"p{number}", coarse, scan_figures(scan, coarse), figures, frozenset(ORGANS),
+        f"s{number}", f"p{number}", coarse, scan_figures(scan, coarse, coarse), figures, frozenset(ORGANS),
         found=figures, certainty={"left": 0.97, "right": 0.96}, dice=dice,
     )  # fmt: skip
     return scan, labels, one
@@ -377,7 +377,7 @@ def real_known(folder: Path, count: int) -> list[tuple[Scan, LabelMap, Known]]:
         labels = LabelMap.from_masks(shown, FRONTAL_AFFINE, organs, overlapping=True)
         coarse, figures = coarse_picture(scan), organ_figures(labels, "px", [organs[:2]])
         one = Known(
-            path.stem, path.stem, coarse, scan_figures(scan, coarse), figures, frozenset(organs),
+            path.stem, path.stem, coarse, scan_figures(scan, coarse, coarse), figures, frozenset(organs),
             found=figures, certainty=dict.fromkeys(organs, 0.97), dice=dict.fromkeys(organs, 0.95),
         )  # fmt: skip
         items.append((scan, labels, one))
