@@ -144,14 +144,14 @@ class Predictor:
         prepared, case.prepared = case.prepared or self.prepare(scan), None
         if len(self.members) == 1:
             plan, forward = self.members[0]
-            case.probabilities, passes = self._slide(forward, prepared[plan.recipe_hash()], plan)
+            case.probabilities, passes = self.run_network(forward, prepared[plan.recipe_hash()], plan)
             case.agreement = {"passes": passes} if passes else {}
             return
         total = zeros((self.plan.out_channels, *scan.shape), self.room)
         votes: list[tuple[str, LabelMap]] = []
         turned = []
         for plan, forward in self.members:
-            own, passes = self._slide(forward, prepared[plan.recipe_hash()], plan)
+            own, passes = self.run_network(forward, prepared[plan.recipe_hash()], plan)
             turned += [passes] if passes else []
             kind = LabelMap.dtype_for(len(plan.organs), plan.overlapping)
             # All votes together take no more memory than one network's probabilities may.
@@ -197,7 +197,7 @@ class Predictor:
         organs = tuple(self.plan.organs)
         return LabelMap(data, scan.affine, organs, self.plan.overlapping, frozenset(organs))
 
-    def _slide(self, forward: Forward, prepared: Prepared, plan: Plan) -> tuple[Array, dict[str, float]]:
+    def run_network(self, forward: Forward, prepared: Prepared, plan: Plan) -> tuple[Array, dict[str, float]]:
         """Probabilities ``(K, X', Y', Z')`` of one network on its plan's grid, and the agreement of its passes."""
         passes = Passes(plan)
         image = prepared.image
