@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 
@@ -32,19 +33,30 @@ app.add_typer(manifest.app, name="manifest", help="Draft, check and mend manifes
 
 def main() -> None:
     """Run the command line; bad input ends with exit code 2, what may pass with 75, our own faults with 1."""
-    from pipeline.core.errors import EXIT_INTERNAL, UserError
+    from pipeline.core.errors import EXIT_INTERNAL, UserError, for_the_user
 
     # Waiting threads that spin take the processor from the jobs beside them: a training that shared its cores took
     # three to five times as long. Read when PyTorch is loaded.
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+    for stream in (sys.stdout, sys.stderr):
+        # A terminal that knows no "·" or "×" shows a "?" in its place.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
     try:
         app()
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _end_quietly()
     except UserError as error:
         print(f"organseg: {error}", file=sys.stderr)
         sys.exit(error.exit_code)
     except Exception as error:
         if os.environ.get("ORGANSEG_DEBUG"):
             raise
+        known = for_the_user(error)
+        if known is not None:
+            print(f"organseg: {known}", file=sys.stderr)
+            sys.exit(known.exit_code)
         frame = error.__traceback__
         while frame is not None and frame.tb_next is not None:
             frame = frame.tb_next
@@ -55,3 +67,10 @@ def main() -> None:
             file=sys.stderr,
         )
         sys.exit(EXIT_INTERNAL)
+
+
+def _end_quietly() -> None:
+    """End as a program does whose reader has gone, such as ``organseg runs | head -1``: by SIGPIPE's exit code."""
+    # What Python still holds for the closed stream must not be tried again when it ends.
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    sys.exit(128 + 13)

@@ -74,13 +74,13 @@ def pseudonymise(
     import secrets
 
     from pipeline.core.errors import InputError
-    from pipeline.core.files import read_table, write_bytes, write_table
+    from pipeline.core.files import check_regular, read_table, write_bytes, write_table
 
     if not key_file.exists():
         write_bytes(key_file, secrets.token_bytes(32))
         key_file.chmod(0o600)
         print(f"{key_file}: made a new key; keep it apart from the data, and keep it")
-    key = key_file.read_bytes()
+    key = check_regular(key_file).read_bytes()
     if len(key) < 16:
         raise InputError("the key is shorter than 16 bytes", where=str(key_file), remedy="Remove it; one is made.")
     rows = read_table(manifest)

@@ -99,7 +99,7 @@ def describe_scan(path: Path) -> None:
     """Print size, spacing, orientation and grey values of the scans in a file or folder, and what was passed over.
 
     Raises:
-        InputError: Nothing is there.
+        InputError: Nothing is there, or no scan that can be read.
     """
     from pipeline.core.errors import InputError
     from pipeline.core.study import Ingest
@@ -108,7 +108,7 @@ def describe_scan(path: Path) -> None:
 
     if not path.exists():
         raise InputError("the file does not exist", where=str(path))
-    console = Console()
+    console, read = Console(), 0
     for found in read_scans(path, None, Ingest()):
         table = Table("", "", title=f"{found.source.name}: {found.kind}", show_header=False)
         if found.read is None:
@@ -119,6 +119,7 @@ def describe_scan(path: Path) -> None:
             except InputError as error:
                 table.add_row("cannot be read", error.what)
             else:
+                read += 1
                 measured = measure_scan(scan)
                 table.add_row("lengths", f"{scan.unit}, from {scan.spacing_source}")
                 for key, value in {**measured, **scan.notes}.items():
@@ -126,3 +127,5 @@ def describe_scan(path: Path) -> None:
                 for finding in scan_findings(scan, measured):
                     table.add_row("finding", str(finding))
         console.print(table)
+    if not read:
+        raise InputError("holds no scan that can be read", where=str(path))

@@ -56,7 +56,7 @@ def predict_files(
     with guarded(options.seconds, options.memory_gib):
         opened = open_model(model, threads=threads, backend=backend, say=tell)
         champion = opened.champion
-        found = inputs.scans_in(scans, champion.modality, champion.ingest)
+        found = inputs.scans_in(scans, champion.modality, champion.ingest, tell)
         job = Job(champion.as_study(formats), champion.name, champion.study, out)
         write = prediction_writer(job, opened.predictor.steps, probabilities=probabilities)
         if kept := clear(out / FOLDER):

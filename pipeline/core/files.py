@@ -10,6 +10,7 @@ import math
 import os
 import platform
 import secrets
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -133,12 +134,45 @@ def read_yaml(path: str | Path) -> Any:
     return _read_as("YAML", yaml.safe_load, path)
 
 
-def _read_as(form: str, parse: Callable[[str], Any], path: str | Path) -> Any:
+class OddFileError(InputError):
+    """A pipe, socket or device where a file was expected."""
+
+
+def check_regular(path: str | Path) -> Path:
+    """A file's path, where there is a file to be read to its end: pipes, sockets and devices may have none.
+
+    Raises:
+        InputError: Nothing is there, or a folder, or it cannot be looked at.
+        OddFileError: There is something else.
+    """
+    path = Path(path)
     try:
-        return parse(Path(path).read_text(encoding="utf-8"))
+        mode = path.stat().st_mode
     except FileNotFoundError:
         raise InputError("the file does not exist", where=str(path)) from None
-    except (UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError) as error:
+    except OSError as error:
+        raise InputError(f"cannot be opened ({error.strerror})", where=str(path)) from None
+    if not stat.S_ISREG(mode):
+        kind = next((words for test, words in _KINDS if test(mode)), "no ordinary file")
+        raise (InputError if stat.S_ISDIR(mode) else OddFileError)(f"is {kind}, not a file", where=str(path))
+    return path
+
+
+_KINDS = (
+    (stat.S_ISDIR, "a folder"),
+    (stat.S_ISFIFO, "a pipe"),
+    (stat.S_ISSOCK, "a socket"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+)
+
+
+def _read_as(form: str, parse: Callable[[str], Any], path: str | Path) -> Any:
+    try:
+        return parse(check_regular(path).read_text(encoding="utf-8"))
+    except RecursionError:
+        raise InputError(f"is nested too deeply for {form}", where=str(path)) from None
+    except (UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError, ValueError) as error:
         raise InputError(f"is not readable as {form} ({error})", where=str(path)) from None
 
 
@@ -165,7 +199,7 @@ def read_table(path: str | Path) -> list[Cells]:
     Raises:
         InputError: The file is absent, is not UTF-8, has no header or a row with more cells than the header.
     """
-    path = Path(path)
+    path = check_regular(path)
     try:
         with open(path, encoding="utf-8-sig", newline="") as handle:
             reader = csv.DictReader(handle)
@@ -182,10 +216,6 @@ def read_table(path: str | Path) -> list[Cells]:
                     )
                 rows.append({name: value or "" for name, value in row.items()})
             return rows
-    except FileNotFoundError:
-        raise InputError("the file does not exist", where=str(path)) from None
-    except IsADirectoryError:
-        raise InputError("is a folder, not a table", where=str(path)) from None
     except UnicodeDecodeError as error:
         raise InputError(f"is not UTF-8 text ({error.reason})", where=str(path), remedy="Save it as UTF-8.") from None
     except csv.Error as error:
@@ -220,8 +250,5 @@ def sha256_of(path: str | Path) -> str:
         for file in sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith(".")):
             outer.update(f"{file.relative_to(path).as_posix()}\0{sha256_of(file)}\n".encode())
         return outer.hexdigest()
-    try:
-        with open(path, "rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
-    except FileNotFoundError:
-        raise InputError("the file does not exist", where=str(path)) from None
+    with open(check_regular(path), "rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()

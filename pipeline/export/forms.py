@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, raise_passing
 from pipeline.core.files import write_bytes
 from pipeline.core.labels import LabelMap
 from pipeline.core.names import below
@@ -64,6 +64,7 @@ def export_scan(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Ro
             except InputError as error:
                 rows.append(failed_row(scan_id, form, error.what))
             except Exception as error:  # whatever a writer makes of an odd scan, the other scans and forms go on
+                raise_passing(error)
                 rows.append(failed_row(scan_id, form, f"{type(error).__name__} while writing"))
     return rows
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, raise_passing
 from pipeline.core.files import read_table
 from pipeline.core.names import below
 from pipeline.core.paths import StudyPaths
@@ -84,6 +84,7 @@ def _tried(step: Callable[[], None]) -> str:
     except InputError as error:
         return error.what
     except Exception as error:  # whatever a writer makes of an odd scan
+        raise_passing(error)
         return f"{type(error).__name__} while writing"
     return ""
 

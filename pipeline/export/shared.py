@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, raise_passing
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
@@ -79,6 +79,7 @@ def _attempt(study: Study, out: Path, form: str, each: Each, without: frozenset[
         write_masks(path, ((name, stored, unit) for name, _, stored, unit in items()), dialect, organs=organs)
         file = CocoFile(path) if form == "coco" else RunTable(path, dialect, organs)
     except Exception as error:  # nothing stands of a file that cannot be written or opened; the other forms go on
+        raise_passing(error)
         reason = error.what if isinstance(error, InputError) else f"{type(error).__name__} while writing"
         return [failed_row(name, form, reason) for name, *_ in items()]
     rows: list[Row] = []
@@ -90,6 +91,7 @@ def _attempt(study: Study, out: Path, form: str, each: Each, without: frozenset[
                 rows.append(failed_row(name, form, error.what))
                 continue
             except Exception as error:  # whatever a wrong file makes of a reader
+                raise_passing(error)
                 rows.append(failed_row(name, form, f"{type(error).__name__} while reading it back"))
                 continue
             rows += compare(name, form, expected(labels), read, stored, Tolerance())

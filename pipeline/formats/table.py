@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.errors import InputError
+from pipeline.core.files import OddFileError, check_regular
 from pipeline.core.scan import Modality, Scan
 from pipeline.core.study import Ingest
 from pipeline.formats.found import UNOPENED, Found
@@ -27,6 +28,10 @@ _OTHER = {
     b"7z\xbc\xaf": "a 7z archive",
     b"RIFF": "a RIFF file",
 }
+#: Endings of image files' names.
+IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
+#: What a file that should be an image is when it was cut short or not written.
+_BROKEN = {"empty", "a gzip file that holds no NIfTI", "a file of unknown kind"}
 #: A MetaImage header is lines of ``Key = value``.
 _METAIMAGE = re.compile(rb"\s*[A-Za-z_]+ *=")
 _VR = {
@@ -45,6 +50,7 @@ def sniff(path: Path) -> str:
     Raises:
         InputError: It cannot be opened.
     """
+    check_regular(path)
     try:
         with open(path, "rb") as stream:
             head = stream.read(4096)
@@ -134,6 +140,8 @@ def read_scans(path: Path, modality: Modality | None, options: Ingest) -> list[F
 def list_files(path: Path) -> list[Path]:
     """A file itself; of a folder all files at any depth, in order, without hidden ones.
 
+    What is no ordinary file, such as a pipe, is among them, to be named as passed over.
+
     Raises:
         InputError: Nothing is there.
     """
@@ -141,7 +149,7 @@ def list_files(path: Path) -> list[Path]:
         raise InputError("the file does not exist", where=str(path))
     if not path.is_dir():
         return [path]
-    return sorted(p for p in path.rglob("*") if p.is_file() and not p.name.startswith("."))
+    return sorted(p for p in path.rglob("*") if not p.is_dir() and not p.name.startswith("."))
 
 
 def find_scans(files: Sequence[Path], modality: Modality | None, options: Ingest) -> list[Found]:
@@ -151,6 +159,9 @@ def find_scans(files: Sequence[Path], modality: Modality | None, options: Ingest
     for file in files:
         try:
             kind = sniff(file)
+        except OddFileError as error:
+            found.append(Found(file, "no ordinary file", reason=error.what, code="not_an_image"))
+            continue
         except InputError as error:
             found.append(Found(file, UNOPENED, reason=error.what, code="refused"))
             continue
@@ -220,7 +231,9 @@ def _size(scan: Scan) -> str:
 
 def _not_an_image(file: Path, kind: str) -> Found:
     words = {"text": "a text file", "empty": "an empty file", "parquet": "a Parquet table"}.get(kind, kind)
-    return Found(file, words, reason=f"is {words}, not an image", code="not_an_image")
+    # Whose name says that it is an image, and whose content does not, is broken: it was cut short, or never written.
+    broken = file.name.lower().endswith(IMAGE_ENDINGS) and kind in _BROKEN
+    return Found(file, words, reason=f"is {words}, not an image", code="refused" if broken else "not_an_image")
 
 
 def _nifti(file: Path, modality: Modality | None, options: Ingest) -> Scan:

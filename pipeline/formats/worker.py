@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection
 from types import TracebackType
 from typing import Any, Literal, Self
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, TryAgainError, for_the_user
 from pipeline.formats.limits import GRACE, limit_memory
 
 #: Two forks at once would inherit each other's pipes, and neither would see the other's end.
@@ -74,6 +74,7 @@ class Worker:
         Raises:
             KilledError: The call crashed, or took too long or too much memory.
             InputError: The function raised it.
+            TryAgainError: The system refused what may do another time, such as a full disk.
         """
         pipe = self._running()
         limit = self.seconds if seconds is None else seconds
@@ -95,7 +96,8 @@ class Worker:
                 f"reading took more than {self.memory_gib:g} GiB of memory",
                 remedy="If that is right, raise ingest.memory_gib.",
             )
-        raise InputError(answer["what"], where=answer["where"], remedy=answer["remedy"])
+        error = TryAgainError if answer["kind"] == "again" else InputError
+        raise error(answer["what"], where=answer["where"], remedy=answer["remedy"])
 
     def start(self) -> None:
         """Start the process, before the first call needs it."""
@@ -194,5 +196,9 @@ def _answer(function: str, arguments: dict[str, Any]) -> bytes:
     except Exception as error:
         if os.environ.get("ORGANSEG_DEBUG"):
             raise
+        known = for_the_user(error)
+        if isinstance(known, TryAgainError):
+            said = {"kind": "again", "what": known.what, "where": known.where, "remedy": known.remedy}
+            return json.dumps(said).encode()
         said = {"kind": "input", "what": f"cannot be read ({type(error).__name__})", "where": None, "remedy": None}
     return json.dumps(said).encode()

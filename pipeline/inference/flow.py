@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import Generic, TypeVar
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, raise_passing
 from pipeline.core.scan import Scan
 from pipeline.inference.backends import usable_threads
 from pipeline.inference.predictor import Case, Prediction, Predictor
@@ -77,6 +77,7 @@ def predict_scans(
         try:
             yield
         except Exception as error:
+            raise_passing(error)
             outcome.reason = explain(error)
         outcome.seconds += perf_counter() - start
 

@@ -14,11 +14,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.arrays import ROOM, zeros
+from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
 from pipeline.core.names import within
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array, Scan
 from pipeline.imaging.preprocessing import Prepared, decide, prepared_shape
+from pipeline.imaging.validity import fault_of
 from pipeline.inference.agreement import Agreement, Passes, between_members, mean_dice
 from pipeline.inference.backends import gpu_present, gpu_usable, installed, open_network
 from pipeline.inference.champion import (
@@ -131,9 +133,11 @@ class Predictor:
         """First of the three steps of :meth:`predict`, each of which may run in another thread: all but the networks.
 
         Raises:
-            InputError: The scan is not of the kind that the networks were trained on.
+            InputError: The scan is not of the kind that the networks were trained on, or its voxels are useless.
         """
         scan = scan.canonical()
+        if (fault := fault_of(scan)) is not None:
+            raise InputError(fault[1])
         case = Case(scan, self.is_large(scan))
         if not case.large:
             case.prepared = self.prepare(scan)

@@ -74,7 +74,7 @@ def ingest_alone(
         say: Takes a line for each scan.
 
     Raises:
-        InputError: A path does not exist.
+        InputError: A path does not exist, or there is no file at all.
     """
     options = options or Ingest()
     names = (f"scan_{number:04d}" for number in itertools.count(1))
@@ -88,6 +88,8 @@ def ingest_alone(
     finally:
         for reader in readers:
             reader.worker.close()
+    if not outcomes:
+        raise InputError("holds no file", where=", ".join(map(str, scans)))
     good = [item.cells for item in outcomes if item.read]
     bad = [item.cells for item in outcomes if not item.read]
     write_table(out / "scans.csv", good, ["scan_id", *IMAGE_COLUMNS, "findings"])

@@ -11,8 +11,8 @@ from pathlib import Path
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_json
 from pipeline.core.names import within
+from pipeline.formats.table import IMAGE_ENDINGS
 
-IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 MASK_WORDS = {"mask", "masks", "label", "labels", "seg", "segs", "segmentation", "segmentations", "annotations", "gt"}
 MASK_WORDS |= {"labelstr", "labelsts", "masks_raw", "groundtruth"}
 IMAGE_WORDS = {"image", "images", "img", "imgs", "scan", "scans", "raw", "imagestr", "imagests", "png"}

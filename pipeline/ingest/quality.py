@@ -14,6 +14,7 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
 from pipeline.core.units import voxel_amount
+from pipeline.imaging.validity import fault_of
 
 #: Voxels at the largest or smallest value are saturated if there are more of them than this share; what is below
 #: stands in the table as it is.
@@ -56,13 +57,8 @@ def check_voxels(scan: Scan, study: Study) -> None:
     Raises:
         RejectedError: A channel holds NaN or infinity, or is constant, or there are too few or too many channels.
     """
-    for number, channel in enumerate(scan.voxels, 1):
-        which = f"channel {number} " if scan.voxels.shape[0] > 1 else "the image "
-        if channel.dtype.kind == "f" and not np.isfinite(channel).all():
-            count = int((~np.isfinite(channel)).sum())
-            raise RejectedError("not_finite", f"{which}holds {count:,} values that are NaN or infinite")
-        if channel.min() == channel.max():
-            raise RejectedError("constant", f"{which}holds one value, {float(channel.min()):g}, everywhere")
+    if (fault := fault_of(scan)) is not None:
+        raise RejectedError(*fault)
     wanted = len(study.ingest.channels)
     if wanted and scan.voxels.shape[0] != wanted:
         raise RejectedError(

@@ -11,6 +11,7 @@ from pathlib import Path
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_table
 from pipeline.core.names import SCAN_ID, within
+from pipeline.core.say import Say, quiet
 from pipeline.core.scan import Modality, Scan
 from pipeline.core.study import Ingest
 from pipeline.formats.found import PASSED_OVER, UNOPENED
@@ -36,23 +37,26 @@ class Input:
     read: Callable[[], Scan]
 
 
-def scans_in(paths: Sequence[Path], modality: Modality, reading: Reading) -> list[Input]:
-    """As :func:`find_inputs`.
+def scans_in(paths: Sequence[Path], modality: Modality, reading: Reading, say: Say = quiet) -> list[Input]:
+    """As :func:`find_inputs`, all of them.
 
     Raises:
         InputError: A path does not exist, a manifest cannot be read, or there is no scan.
     """
-    inputs = list(find_inputs(paths, modality, reading))
+    inputs = list(find_inputs(paths, modality, reading, say))
     if not inputs:
         raise InputError("holds no scan", where=", ".join(map(str, paths)))
     return inputs
 
 
-def find_inputs(paths: Sequence[Path], modality: Modality, reading: Reading | None = None) -> Iterator[Input]:
+def find_inputs(
+    paths: Sequence[Path], modality: Modality, reading: Reading | None = None, say: Say = quiet
+) -> Iterator[Input]:
     """Every scan in files, folders and manifests, under names that are told apart and say nothing of a patient.
 
     A picture or volume keeps its file's name; DICOM objects, whose files may be named after patients, are numbered.
-    They are read as ``reading`` says, which a model knows of the scans that it was trained on.
+    They are read as ``reading`` says, which a model knows of the scans that it was trained on. Each file that is passed
+    over is told to ``say`` with the reason; the name may identify a patient, so that is for the terminal only.
 
     Raises:
         InputError: A path does not exist, or a manifest cannot be read.
@@ -61,7 +65,7 @@ def find_inputs(paths: Sequence[Path], modality: Modality, reading: Reading | No
     options = options_for(reading or Reading())
     for path in paths:
         find = _from_manifest if path.suffix.lower() == ".csv" else _from_files
-        for one in find(path, modality, options):
+        for one in find(path, modality, options, say):
             name, number = one.name, 2
             while name in taken:
                 name, number = f"{one.name}-{number}", number + 1
@@ -69,7 +73,7 @@ def find_inputs(paths: Sequence[Path], modality: Modality, reading: Reading | No
             yield Input(name, one.source, one.read)
 
 
-def _from_manifest(path: Path, modality: Modality, options: Ingest) -> Iterator[Input]:
+def _from_manifest(path: Path, modality: Modality, options: Ingest, say: Say) -> Iterator[Input]:
     rows = read_table(path)
     for column in ("scan_id", "image"):
         if rows and column not in rows[0]:
@@ -88,7 +92,7 @@ def _from_manifest(path: Path, modality: Modality, options: Ingest) -> Iterator[
         yield Input(row["scan_id"], row["image"], read)
 
 
-def _from_files(path: Path, modality: Modality, options: Ingest) -> Iterator[Input]:
+def _from_files(path: Path, modality: Modality, options: Ingest, say: Say) -> Iterator[Input]:
     for item in read_scans(path, modality, options):
         stem = re.sub(r"(\.nii)?(\.gz)?$", "", item.source.name, flags=re.IGNORECASE)
         stem = stem if stem != item.source.name else item.source.stem
@@ -97,7 +101,9 @@ def _from_files(path: Path, modality: Modality, options: Ingest) -> Iterator[Inp
         name = "scan" if not safe or item.kind.startswith(("DICOM", UNOPENED)) else safe
         if item.read is not None:
             yield Input(name, str(item.source), item.read)
-        elif path.is_file() or item.code not in PASSED_OVER:
+        elif path.is_dir() and item.code in PASSED_OVER:
+            say(f"passed over: {item.source}: {item.reason}")
+        else:
             reason = item.reason
 
             def refuse(reason: str = reason) -> Scan:

@@ -111,6 +111,8 @@ def _around(path: Path) -> Iterator[str]:
 
 #: Given by the person at the command line, whose own files these are; and what looks at a path without opening it.
 GIVEN = {
+    # The other half of a pair, beside the half that was given.
+    "formats/nifti/reader.py: path.with_name(name)",
     "predict/model.py: Path(model)",
     "ingest/one.py: Path(name)",
     "ingest/reasons.py: Path(name)",

@@ -163,8 +163,7 @@ def test_what_a_folder_holds_and_cannot_be_read_is_a_row(chosen_volumes: Made, i
     assert predict_files([inputs], str(paths.champion), tmp_path / "out") == 3
     rows = read_table(tmp_path / "out" / "predictions.csv")
     failed = {row["scan_id"]: row["findings"] for row in rows if row["status"] == "failed"}
-    assert set(failed) == {"scan"}
-    assert failed["scan"]
+    assert set(failed.values()) == {"the file does not exist", "1 slice is missing (after slice 8 of 17)"}
     assert {row["scan_id"] for row in rows if row["status"] == "ok"} == {"case-four"}
 
 
@@ -198,3 +197,44 @@ def test_a_scan_may_take_the_memory_that_is_there(
     monkeypatch.setattr(module.os, "sysconf", {"SC_PHYS_PAGES": int(gib * 2**18) + 1, "SC_PAGE_SIZE": 4096}.get)
     _, paths = chosen_volumes
     assert predict_files([inputs / "case four.nii.gz"], str(paths.champion), tmp_path / "out") == code
+
+
+def test_every_file_of_a_folder_is_accounted_for(
+    chosen_volumes: Made, inputs: Path, tmp_path: Path, capsys: pytest.CaptureFixture
+) -> None:
+    """Empty and cut files are failed rows; what is no image, a pipe among them, is named with its reason."""
+    import os
+
+    _, paths = chosen_volumes
+    whole = (inputs / "case four.nii.gz").read_bytes()
+    (inputs / "empty.nii.gz").write_bytes(b"")
+    (inputs / "cut.nii.gz").write_bytes(whole[:40])
+    (inputs / "notes.txt").write_text("not an image")
+    os.mkfifo(inputs / "pipe.nii.gz")
+    assert predict_files([inputs], str(paths.champion), tmp_path / "out") == 3
+    rows = read_table(tmp_path / "out" / "predictions.csv")
+    assert {row["scan_id"] for row in rows if row["status"] == "failed"} == {"empty", "cut"}
+    said = capsys.readouterr().out
+    assert f"passed over: {inputs / 'notes.txt'}: is a text file, not an image" in said
+    assert f"passed over: {inputs / 'pipe.nii.gz'}: is a pipe, not a file" in said
+
+
+@pytest.mark.parametrize("what", ["nan", "infinite", "constant", "overflow by its slope"])
+def test_voxels_that_ingest_refuses_are_refused(chosen_volumes: Made, inputs: Path, tmp_path: Path, what: str) -> None:
+    _, paths = chosen_volumes
+    image = nib.load(inputs / "case four.nii.gz")
+    data = np.asarray(image.dataobj).astype(np.float32)
+    if what == "constant":
+        data[:] = 7
+    elif what == "overflow by its slope":
+        data = data.astype(np.int16)
+    else:
+        data[3, 3, 3] = np.nan if what == "nan" else np.inf
+    changed = nib.Nifti1Image(data, image.affine)
+    if what == "overflow by its slope":
+        changed.header.set_slope_inter(3e38, 0)
+    path = tmp_path / "changed.nii.gz"
+    nib.save(changed, path)
+    assert predict_files([path], str(paths.champion), tmp_path / "out") == 3
+    (row,) = read_table(tmp_path / "out" / "predictions.csv")
+    assert ("everywhere" if what == "constant" else "NaN or infinite") in row["findings"]
