@@ -243,7 +243,7 @@ def test_a_window_cuts_off_both_ends_and_is_normalised_again() -> None:
     same, _ = augmenter({"window": 1.0})(level, torch.zeros(1, 8, 8), seeds(0, level))
     torch.testing.assert_close(same, level)
     with pytest.raises(InputError, match="window_range"):
-        AugmentationSpec(window_range=(0.1, 0.5))
+        augmentation_spec({"window_range": (0.1, 0.5)})
 
 
 @given(st.integers(4, 9), st.integers(3, 20), st.integers(3, 12))
