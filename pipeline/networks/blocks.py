@@ -54,6 +54,36 @@ def crop_to(x: Tensor, spatial: Sequence[int]) -> Tensor:
     return x
 
 
+class PaddedNetwork(nn.Module):
+    """A library's network with padding to what it needs, and its outputs as logits or a list of logits.
+
+    Args:
+        network: Takes ``(B, C, *spatial)``.
+        dims: 2 or 3.
+        multiple: Sides that the network can take.
+
+    Attributes:
+        min_multiple: ``multiple``, one an axis.
+    """
+
+    def __init__(self, network: nn.Module, dims: int, multiple: int) -> None:
+        super().__init__()
+        self.network = network
+        self.min_multiple = (multiple,) * dims
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        """``(B, C, *spatial)`` → logits ``(B, K, *spatial)``; a list, full size first, if there are several."""
+        spatial = x.shape[2:]
+        y = self.network(pad_to_multiple(x, self.min_multiple))
+        if isinstance(y, Tensor) and y.ndim == x.ndim + 1:
+            # MONAI's DynUNet stacks its auxiliary outputs at full size.
+            y = list(y.unbind(1))
+        if isinstance(y, list | tuple):
+            outputs = [crop_to(one, spatial) for one in y if isinstance(one, Tensor) and one.ndim == x.ndim]
+            return outputs if self.training and len(outputs) > 1 else outputs[0]
+        return crop_to(y, spatial)
+
+
 class NormAct(nn.Module):
     """Normalisation followed by a leaky ReLU.
 
