@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -12,10 +12,10 @@ import numpy as np
 from pipeline.core.errors import InputError
 from pipeline.core.files import Cells
 from pipeline.core.labels import LabelMap
+from pipeline.core.say import Say, quiet
 from pipeline.core.scan import Grid
 from pipeline.core.units import LengthUnit
 from pipeline.evaluate.rows import measured_rows, missing_rows, table_columns
-from pipeline.evaluate.shard import silent
 from pipeline.evaluate.sources import UNNAMED, ScanMasks, Source, open_source
 from pipeline.evaluate.tables import Bootstrap, Record, defined, metric_names, summarise, with_means
 from pipeline.metrics.empty import Convention, rule_text
@@ -89,7 +89,7 @@ def compare(
     tolerances: tuple[float, ...] = (1.0, 2.0),
     dialect: str | None = None,
     bootstrap: Bootstrap | None = None,
-    say: Callable[[str], None] = silent,
+    say: Say = quiet,
 ) -> Comparison:
     """Measure the masks of two files or two folders.
 

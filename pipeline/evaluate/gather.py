@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import Cells, number, read_table, write_json, write_table
 from pipeline.core.paths import StudyPaths
+from pipeline.core.say import Say, quiet
 from pipeline.core.splits import Assignment, Part
 from pipeline.core.study import Study
 from pipeline.evaluate.rows import BASELINE, MEAN, study_columns, written
-from pipeline.evaluate.shard import extra_columns, known_splits, measured_scans, models_of, silent
+from pipeline.evaluate.shard import extra_columns, known_splits, measured_scans, models_of
 from pipeline.evaluate.tables import (
     HEADLINE,
     TABLES,
@@ -55,7 +56,7 @@ DEFINITIONS = {
 }
 
 
-def gather(study: Study, paths: StudyPaths, part: Part, say: Callable[[str], None] = silent) -> dict[str, Any]:
+def gather(study: Study, paths: StudyPaths, part: Part, say: Say = quiet) -> dict[str, Any]:
     """Bring the shards of a part together under ``metrics/<part>/``.
 
     Writes ``per_scan.csv``, ``summary.csv``, ``summary.json``, ``paired.csv``, ``volumes.csv`` (Bland–Altman),

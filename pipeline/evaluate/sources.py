@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -52,21 +52,6 @@ class ScanMasks:
     def placed(self) -> bool:
         """Whether the file says where the voxels lie."""
         return self.unit == "mm"
-
-
-class Source(Protocol):
-    """One side of a comparison: scans by name."""
-
-    path: Path
-
-    def names(self) -> list[str]:
-        """Scans in order."""
-
-    def read(self, name: str, organs: Mapping[int, str], like: ScanMasks | None) -> ScanMasks:
-        """Read one scan's masks; ``organs`` names values, ``like`` is the other side, where that was read first."""
-
-    def needs_other(self, name: str) -> bool:
-        """Whether the scan can only be read on the grid of the other side."""
 
 
 def open_source(path: Path, dialect: str | None = None) -> Source:
@@ -131,11 +116,11 @@ class Files:
         return list(self._files)
 
     def needs_other(self, name: str) -> bool:
-        """DICOM segmentations hold the slices that have organs, and not the grid."""
+        """Whether it is read on the grid of the other side: a DICOM segmentation holds the slices with organs alone."""
         return any(sniff(file) == "dicom" for file in self._files[name].values())
 
     def read(self, name: str, organs: Mapping[int, str], like: ScanMasks | None) -> ScanMasks:
-        """Read one scan's masks.
+        """Read one scan's masks; ``organs`` names values, ``like`` is the other side, where that was read first.
 
         Raises:
             InputError: A file is not readable as masks, or the files of a scan differ in shape.
@@ -295,3 +280,7 @@ class RunLengths:
         if entry.affine is None:
             return Grid((x, y, z), FRONTAL_AFFINE.copy()), "px"
         return Grid((x, y, z), entry.affine), "mm" if entry.unit == "mm" else "px"
+
+
+#: One side of a comparison: scans by name.
+Source = Files | RunLengths

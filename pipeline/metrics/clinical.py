@@ -5,21 +5,19 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.core.labels import LabelMap
-from pipeline.imaging.surfaces import Mask
+from pipeline.imaging.surfaces import Floats, Mask, bounding_box
+from pipeline.metrics.overlap import NAN
 
-Floats = NDArray[np.float64]
-NAN = float("nan")
 #: Organs that the cardiothoracic ratio is measured on.
 HEART, LUNGS = "heart", ("left_lung", "right_lung")
 
 
 def width(mask: Mask, axis: int) -> int:
     """Extent of a mask along one axis, from its first to its last voxel, in voxels; 0 where it is empty."""
-    hit = np.flatnonzero(mask.any(axis=tuple(i for i in range(mask.ndim) if i != axis)))
-    return int(hit[-1] - hit[0] + 1) if len(hit) else 0
+    box = bounding_box(mask)
+    return box[axis].stop - box[axis].start if box else 0
 
 
 def cardiothoracic_ratio(labels: LabelMap) -> float:

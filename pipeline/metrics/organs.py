@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,39 +84,11 @@ class MetricSettings:
     lesion_overlap: float = LESION_OVERLAP
 
 
-def organ_metrics(
-    prediction: Mask, reference: Mask, spacing: Sequence[float], settings: MetricSettings | None = None
-) -> OrganMetrics:
-    """Measure one organ.
-
-    Args:
-        prediction: ``(X, Y, Z)`` boolean, ``Z == 1`` for a picture; or ``(X, Y)``.
-        reference: Same shape.
-        spacing: mm (or pixels) along each axis.
-        settings: What to measure.
-
-    Raises:
-        ValueError: The shapes differ.
-    """
-    if prediction.shape != reference.shape:
-        raise ValueError(f"prediction is {prediction.shape}, reference {reference.shape}")
-    box = union_box(bounding_box(prediction), bounding_box(reference))
-    box = box or tuple(slice(0, 1) for _ in prediction.shape)
-    return _measure(
-        prediction[box], reference[box], None, spacing, prediction.size, _flat(prediction), settings or MetricSettings()
-    )
-
-
-def _flat(array: NDArray[Any]) -> bool:
-    return array.ndim == 2 or array.shape[2] == 1
-
-
 def compare_labels(
     prediction: LabelMap,
     reference: LabelMap,
     spacing: Sequence[float],
     settings: MetricSettings | Mapping[str, MetricSettings] | None = None,
-    organs: Collection[str] | None = None,
 ) -> dict[str, OrganMetrics]:
     """Measure every organ of a label map that is annotated in the reference.
 
@@ -128,7 +99,6 @@ def compare_labels(
         reference: The truth, on the same grid.
         spacing: mm (or pixels) along each axis.
         settings: What to measure, for all organs or for each.
-        organs: Only these.
 
     Raises:
         ValueError: Shapes, organs or kinds differ.
@@ -142,7 +112,7 @@ def compare_labels(
     predicted, truth = predicted[outer], truth[outer]
     measured = {}
     for index, organ in enumerate(reference.organs):
-        if organ not in reference.annotated or (organs is not None and organ not in organs):
+        if organ not in reference.annotated:
             continue
         chosen = (
             settings.get(organ, MetricSettings()) if isinstance(settings, Mapping) else settings or MetricSettings()
@@ -150,7 +120,7 @@ def compare_labels(
         masks = [_mask(data, index, reference.overlapping) for data in (predicted, truth)]
         box = union_box(*(bounding_box(mask) for mask in masks)) or tuple(slice(0, 1) for _ in range(3))
         swapped = _swapped(predicted[box], truth[box], index, reference.overlapping) if chosen.causes else None
-        flat = _flat(reference.data)
+        flat = reference.data.shape[2] == 1
         measured[organ] = _measure(masks[0][box], masks[1][box], swapped, spacing, total, flat, chosen)
     return measured
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import read_json, sha256_of, write_json, write_table
 from pipeline.core.paths import StudyPaths
 from pipeline.core.plan import Plan
+from pipeline.core.say import Say, quiet
 from pipeline.core.scan import Array
 from pipeline.core.study import Study
 from pipeline.inference.champion import (
@@ -41,9 +42,7 @@ from pipeline.select.choice import RULE, choose_models, choose_steps
 SAMPLES = 3  # scans that backends are compared on
 
 
-def run(
-    study: Study, paths: StudyPaths, *, threads: int | None = None, say: Callable[[str], None] = lambda line: None
-) -> None:
+def run(study: Study, paths: StudyPaths, *, threads: int | None = None, say: Say = quiet) -> None:
     """Choose the champion and write ``champion/`` and ``champion.yaml``.
 
     A study that names a ``model`` and trains nothing takes that champion over.
@@ -177,7 +176,7 @@ def _pack(
     evidence: Evidence,
     members: Sequence[Member],
     threads: int | None,
-    say: Callable[[str], None],
+    say: Say,
 ) -> tuple[list[Member], Backend]:
     """Copy each member's weights and facts, export it to ONNX, and choose the backend that is to run them."""
     import torch

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.core.say import Say
 from pipeline.core.scan import Array
 from pipeline.inference.backends import installed, open_network
 from pipeline.inference.champion import BackendName
@@ -67,9 +68,7 @@ def compare(
     return {name: (apart[name], seconds[name]) for name in forwards}
 
 
-def choose(
-    measured: Mapping[str, Mapping[BackendName, tuple[float, float]]], say: Callable[[str], None]
-) -> BackendName:
+def choose(measured: Mapping[str, Mapping[BackendName, tuple[float, float]]], say: Say) -> BackendName:
     """The fastest backend that agrees with PyTorch on every member, else PyTorch.
 
     Args:
