@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pipeline.core.arrays import row_chunks
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Scan, permute, to_canonical
+from pipeline.imaging.surfaces import bounding_box
 
 Plane = Literal["axial", "coronal", "sagittal"]
 
@@ -178,7 +179,7 @@ def overlay(
             drawn.append(organ)
         if labels is not None and organ in labels.organs:
             inside = view.mask(labels, organ)
-            box = _box(inside)
+            box = bounding_box(inside) or np.s_[:0, :0]
             _paint(picture[box], inside[box], rgb(color), fill, width)
     if reference is not None:
         rows, columns = np.indices(picture.shape[:2])
@@ -192,14 +193,6 @@ def overlay(
     if reference is not None:
         entries.append(("reference (dashes)", "#ffffff"))
     return framed(image, title, entries if legend else [])
-
-
-def _box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """The rows and columns that a mask takes."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return slice(0), slice(0)
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _paint(

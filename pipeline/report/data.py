@@ -49,26 +49,6 @@ class Figures:
     facts: dict[str, Any]
 
     @property
-    def patients(self) -> int:
-        """Patients measured."""
-        return int(self.facts["n_patients"])
-
-    @property
-    def scans(self) -> int:
-        """Scans measured."""
-        return int(self.facts["n_scans"])
-
-    @property
-    def note(self) -> str:
-        """What few patients mean for the figures; empty where there are enough."""
-        return str(self.facts.get("note") or "")
-
-    @property
-    def other_sites(self) -> list[str]:
-        """Sites that no model was developed on."""
-        return list(self.facts.get("other_sites") or [])
-
-    @property
     def baseline(self) -> str:
         """Name of the model that is the baseline."""
         return str(self.facts["baseline"])

@@ -20,7 +20,7 @@ _MOST_SITES = 6
 def shown(gathered: Gathered) -> dict[str, Any]:
     """All that a reader in a hurry wants to know."""
     modality, test = gathered.study.modality, gathered.test
-    scans = len({row["scan_id"] for row in gathered.predictions}) or (test.scans if test else 0)
+    scans = len({row["scan_id"] for row in gathered.predictions}) or (test.facts["n_scans"] if test else 0)
     hero = hero_view(gathered)
     return {
         "noun": "picture" if gathered.is_flat and modality in {"mri", "ct"} else SCANS[modality],

@@ -237,7 +237,7 @@ def _subgroups(figures: Figures) -> dict[str, Any] | None:
     for subgroup, group in dict.fromkeys((row["subgroup"], row["group"]) for row in rows):
         found = [by_key.get((subgroup, group, organ)) for organ in organs]
         patients = max((row["n_patients"] for row in found if row), default=0)
-        other = " (another site)" if group in figures.other_sites else ""
+        other = " (another site)" if group in figures.facts["other_sites"] else ""
         name = f"{words(subgroup)}: {group or 'not given'}{other}"
         cells.append([name, str(patients), *(interval_text(row) for row in found)])
     return {"organs": [words(organ) for organ in organs], "rows": cells}

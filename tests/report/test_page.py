@@ -154,7 +154,7 @@ def test_every_patient_is_a_point_that_names_its_scans(page: str, finished: tupl
     points = studies.specs(page)["spread-test-0"]
     rows = [row for data in points["datasets"].values() for row in data if "scans" in row]
     champion = [row for row in rows if row["model"] == "champion"]
-    assert len(champion) == gathered.test.patients
+    assert len(champion) == gathered.test.facts["n_patients"]
     named = {scan for row in champion for scan in row["scans"].split(", ")}
     assert named == {row["scan_id"] for row in gathered.test.rows}
 
