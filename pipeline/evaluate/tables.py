@@ -21,7 +21,7 @@ from pipeline.evaluate.rows import (
     written,
 )
 from pipeline.metrics.clinical import HEART, agreement
-from pipeline.metrics.empty import CASE_WORDS, CONVENTIONS, NO_PREDICTION, Case, Convention, at_empty
+from pipeline.metrics.empty import CASE_WORDS, CONVENTIONS, NO_PREDICTION, Convention, EmptyCase, at_empty
 from pipeline.metrics.statistics import bland_altman, compare_paired, describe, holm, patient_means
 
 #: Figures in a unit of length, or that depend on one through their tolerance: never averaged over two units.
@@ -256,7 +256,7 @@ def under_conventions(rows: Sequence[Cells], bootstrap: Bootstrap) -> list[Recor
 def _ruled(case: str, convention: Convention, names: Sequence[str]) -> Cells:
     if case in {"both", NO_PREDICTION}:
         return {}
-    values = at_empty(convention, cast(Case, case))
+    values = at_empty(convention, cast(EmptyCase, case))
     return {name: written(values[name]) for name in names}
 
 

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from pipeline.core.errors import InputError
 
-Case = Literal["both", "empty_reference", "empty_prediction", "both_empty"]
+EmptyCase = Literal["both", "empty_reference", "empty_prediction", "both_empty"]
 Convention = Literal["organseg", "nnunet", "monai", "smp", "metrics-reloaded", "surface-distance"]
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 
@@ -32,7 +32,7 @@ def _row(
 
 
 #: Convention → case → figures. What a package does not compute is as its formula has it, undefined where that is 0/0.
-_VALUES: dict[Convention, dict[Case, dict[str, float]]] = {
+_VALUES: dict[Convention, dict[EmptyCase, dict[str, float]]] = {
     "organseg": {
         "both_empty": _row(_NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN),
         "empty_reference": _row(0, 0, 0, _NAN, 0, _NAN, _NAN),
@@ -115,7 +115,7 @@ def check_convention(name: str) -> Convention:
     )
 
 
-def at_empty(convention: Convention, case: Case) -> dict[str, float]:
+def at_empty(convention: Convention, case: EmptyCase) -> dict[str, float]:
     """Dice, IoU, precision, recall, surface Dice, HD95 and ASSD where at least one mask is empty."""
     return _VALUES[convention][case]
 

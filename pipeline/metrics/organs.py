@@ -12,7 +12,7 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.units import LengthUnit, SizeUnit, size_unit, voxel_amount
 from pipeline.imaging.components import LESION_OVERLAP, Lesions, LossCauses, loss_causes, match_lesions
 from pipeline.imaging.surfaces import Floats, Mask, bounding_box, surface_distances, union_box
-from pipeline.metrics.empty import Case, Convention, at_empty
+from pipeline.metrics.empty import Convention, EmptyCase, at_empty
 from pipeline.metrics.overlap import NAN, Overlap, overlap, ratio
 
 
@@ -41,7 +41,7 @@ class OrganMetrics:
         lesions: Lesion-wise detection, where asked for.
     """
 
-    case: Case
+    case: EmptyCase
     counts: Overlap
     dice: float
     iou: float
@@ -199,7 +199,7 @@ def _measure(
 
 
 def _surface_figures(
-    prediction: Mask, reference: Mask, spacing: Sequence[float], case: Case, settings: MetricSettings
+    prediction: Mask, reference: Mask, spacing: Sequence[float], case: EmptyCase, settings: MetricSettings
 ) -> tuple[dict[str, float], dict[float, float]]:
     """HD95 and ASSD, and surface Dice at each tolerance."""
     if case == "both":

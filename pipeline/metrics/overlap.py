@@ -25,7 +25,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.imaging.surfaces import Mask
-from pipeline.metrics.empty import Case
+from pipeline.metrics.empty import EmptyCase
 
 NAN = float("nan")
 #: Thresholds of the mean IoU of a probability map: 0.50, 0.55 … 0.95.
@@ -59,7 +59,7 @@ class Overlap:
         return self.true_positive + self.false_negative
 
     @property
-    def case(self) -> Case:
+    def case(self) -> EmptyCase:
         """Which of the two masks is empty."""
         if self.predicted and self.reference:
             return "both"

@@ -24,13 +24,13 @@ from pipeline.inference.model_files import WEIGHTS, build_for
 from pipeline.tracking import follow
 from pipeline.train import device as machine
 from pipeline.train.checkpoint import JOURNAL, read_settings, write_settings
-from pipeline.train.data import Batches, Case, load_cases
+from pipeline.train.data import Batches, PreparedScan, load_scans
 from pipeline.train.engine import Engine, Settings, drawn_network
 from pipeline.train.loop import SCANS_ON_THE_WAY, Loop, Status, Stop, Stopped
 from pipeline.train.results import versions, write_results
 from pipeline.train.schedule import validation_steps
 from pipeline.train.transfer import earlier_model, start_from
-from pipeline.train.validation import score_case, segment_case, spread
+from pipeline.train.validation import score_scan, segment_scan, spread
 
 __all__ = ["Status", "Stopped", "run"]
 
@@ -106,8 +106,8 @@ def run(
         where = stack.enter_context(machine.chosen_device(world, device, say))
         began = time.perf_counter()  # waiting for a card is no part of the budget
         stop = stack.enter_context(Stop())
-        training = load_cases(task.prepared, task.training, task.plan, where)
-        validation = load_cases(task.prepared, task.validation, task.plan, torch.device("cpu"))
+        training = load_scans(task.prepared, task.training, task.plan, where)
+        validation = load_scans(task.prepared, task.validation, task.plan, torch.device("cpu"))
         batches = Batches(training, task.plan, where, rank=world.rank, world=world.size)
 
         def make(settings: Settings, alone: bool = False) -> Engine:
@@ -213,7 +213,7 @@ def _engine(task: Task, batches: Batches, settings: Settings, world: machine.Wor
 def _settle(
     task: Task,
     make: Callable[..., Engine],
-    validation: list[Case],
+    validation: list[PreparedScan],
     world: machine.World,
     where: torch.device,
     began: float,
@@ -239,13 +239,13 @@ def _settle(
     return machine.agreed(settings, world)
 
 
-def _validation_seconds(engine: Engine, cases: list[Case]) -> float:
+def _validation_seconds(engine: Engine, scans: list[PreparedScan]) -> float:
     """Seconds to validate one scan, warm."""
     for _ in range(2):
         start = time.perf_counter()
-        for case in cases:
-            found = segment_case(engine.mean, case, engine.plan, engine.device, engine.settings.precision)
-            score_case(found, case, engine.plan)
+        for scan in scans:
+            found = segment_scan(engine.mean, scan, engine.plan, engine.device, engine.settings.precision)
+            score_scan(found, scan, engine.plan)
     return time.perf_counter() - start
 
 
