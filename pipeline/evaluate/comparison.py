@@ -171,16 +171,14 @@ def _measured(
 ) -> list[Cells]:
     _check_grids(prediction, reference)
     prediction, reference = _renamed(prediction, reference)
-    order = list(organs.values()) if organs else []
-    names = list(dict.fromkeys([*order, *sorted({*reference.organs, *prediction.organs}, key=_by_number)]))
-    names = [name for name in names if not organs or name in organs.values()] or [UNNAMED]
+    found = sorted({*reference.organs, *prediction.organs}, key=_by_number)
+    names = list(dict.fromkeys(organs.values())) or found or [UNNAMED]
     placed = reference if reference.placed else prediction
     mm, unit = _spacing(placed.grid, placed.unit, spacing)
-    maps = [_label_map(side, names, reference.grid) for side in (prediction, reference)]
-    if maps[0].overlapping != maps[1].overlapping:
-        maps = [_label_map(side, names, reference.grid, overlapping=True) for side in (prediction, reference)]
+    overlapping = not (prediction.exclusive and reference.exclusive)
+    first, second = (_label_map(side, names, reference.grid, overlapping) for side in (prediction, reference))
     settings = MetricSettings(tolerances=tolerances, unit=unit, convention=convention)
-    return measured_rows(head, maps[0], maps[1], mm, dict.fromkeys(names, settings))
+    return measured_rows(head, first, second, mm, dict.fromkeys(names, settings))
 
 
 def _by_number(name: str) -> tuple[bool, int, str]:
@@ -235,13 +233,6 @@ def _spacing(grid: Grid, unit: LengthUnit, given: Spacing | None) -> tuple[Spaci
     return (*given, 1.0)[:3], "mm"
 
 
-def _label_map(side: ScanMasks, names: Sequence[str], grid: Grid, *, overlapping: bool | None = None) -> LabelMap:
+def _label_map(side: ScanMasks, names: Sequence[str], grid: Grid, overlapping: bool) -> LabelMap:
     masks = {name: side.organs.get(name, np.zeros(grid.shape, bool)) for name in names}
-    return LabelMap.from_masks(
-        masks,
-        grid.affine,
-        names,
-        overlapping=not side.exclusive if overlapping is None else overlapping,
-        annotated=frozenset(names),
-        ignore=side.ignore,
-    )
+    return LabelMap.from_masks(masks, grid.affine, names, overlapping=overlapping, ignore=side.ignore)

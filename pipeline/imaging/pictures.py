@@ -77,6 +77,15 @@ def busiest_slice(labels: Sequence[LabelMap | None], shape: tuple[int, int, int]
     return int(np.argmax(counts)) if found else shape[axis] // 2
 
 
+def _busiest(scan: Scan, labels: Sequence[LabelMap | None], plane: Plane) -> int | None:
+    """:func:`busiest_slice` of a scan with any axis order, in canonical order; ``None`` for a picture."""
+    if scan.is_flat:
+        return None
+    order = to_canonical(scan.grid)
+    turned = [one and replace(one, data=permute(one.data, *order)) for one in labels]
+    return busiest_slice(turned, scan.canonical(view=True).shape, plane)
+
+
 def outline(mask: NDArray[np.bool_], width: int = 1) -> NDArray[np.bool_]:
     """Voxels of a ``(rows, columns)`` mask that lie within ``width`` of its border, inside."""
     inner = mask
@@ -163,13 +172,7 @@ def overlay(
         title: A line above.
     """
     maps = [labels, reference]
-    if slice is None and not scan.is_flat:
-        order = to_canonical(scan.grid)
-        turned = [
-            m and LabelMap(permute(m.data, *order), scan.affine, m.organs, m.overlapping, m.annotated) for m in maps
-        ]
-        slice = busiest_slice(turned, scan.canonical().shape, plane)
-    view = View(scan, plane, slice, size)
+    view = View(scan, plane, _busiest(scan, maps, plane) if slice is None else slice, size)
     picture = view.picture.copy()
     width = max(1, size // 256)
     drawn = []
@@ -210,12 +213,7 @@ def spotlight(scan: Scan, labels: LabelMap, colors: Mapping[str, str], *, size: 
 
     Volumes are shown as the axial slice with most of the organs.
     """
-    at = None
-    if not scan.is_flat:
-        turned = permute(labels.data, *to_canonical(scan.grid))
-        canonical = LabelMap(turned, scan.affine, labels.organs, labels.overlapping, labels.annotated)
-        at = busiest_slice([canonical], canonical.grid.shape, "axial")
-    view = View(scan, "axial", at, size)
+    view = View(scan, "axial", _busiest(scan, [labels], "axial"), size)
     colour = view.picture.astype(np.float32)
     luminance = colour @ np.array([0.299, 0.587, 0.114], np.float32)
     picture = np.repeat(luminance[..., None], 3, -1) * 0.6

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -118,16 +118,13 @@ def run(
         if world.leads and kept is None:
             write_settings(folder, settings)
         engine = make(settings)
-        journal = stack.enter_context(_journal(study, paths, task, folder / JOURNAL, say)) if world.leads else None
+        journal: Journal | None = None
+        if world.leads:
+            # It is delivered to MLflow while it is written.
+            journal = stack.enter_context(Journal(folder / JOURNAL))
+            stack.enter_context(follow(study, paths, model, fold, folder / JOURNAL, say))
         loop = Loop(engine, validation, folder, journal, study.colors(), world, say, progress)
         _go(loop, stop, study, paths, task, where, granted)
-
-
-@contextmanager
-def _journal(study: Study, paths: StudyPaths, task: Task, path: Path, say: Say) -> Iterator[Journal]:
-    """The training's journal, which is delivered to MLflow while it is written."""
-    with Journal(path) as journal, follow(study, paths, task.plan.model, task.fold, path, say):
-        yield journal
 
 
 def _wanted(task: Task, kept: Settings | None, compiled: bool, deterministic: bool, say: Say) -> Settings:
