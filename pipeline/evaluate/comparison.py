@@ -12,7 +12,6 @@ import numpy as np
 from pipeline.core.errors import InputError
 from pipeline.core.files import Cells
 from pipeline.core.labels import LabelMap
-from pipeline.core.say import Say, quiet
 from pipeline.core.scan import Grid
 from pipeline.core.units import LengthUnit
 from pipeline.evaluate.rows import measured_rows, missing_rows, table_columns
@@ -88,8 +87,6 @@ def compare(
     convention: Convention = "organseg",
     tolerances: tuple[float, ...] = (1.0, 2.0),
     dialect: str | None = None,
-    bootstrap: Bootstrap | None = None,
-    say: Say = quiet,
 ) -> Comparison:
     """Measure the masks of two files or two folders.
 
@@ -104,8 +101,6 @@ def compare(
         convention: Rule for empty masks.
         tolerances: Of surface Dice.
         dialect: Dialect of files of run lengths that do not name their own.
-        bootstrap: How patients are drawn for the intervals.
-        say: Takes a line of progress.
 
     Raises:
         InputError: Nothing is there, or nothing matches.
@@ -115,7 +110,7 @@ def compare(
     pairs = _matched(*sides)
     rows: list[Cells] = []
     failed: dict[str, str] = {}
-    for position, (ours, theirs) in enumerate(pairs, 1):
+    for ours, theirs in pairs:
         head = {"scan_id": theirs, "patient_id": theirs, "model": PREDICTION}
         try:
             if ours is None:
@@ -128,9 +123,8 @@ def compare(
             failed[theirs] = str(error)
             settings = {name: MetricSettings() for name in organs.values()}
             rows += missing_rows(head, organs.values(), settings, flat=False)
-        say(f"{position}/{len(pairs)} scans measured")
     metrics = metric_names(rows, tolerances)
-    summary = summarise(with_means(rows, metrics), metrics, bootstrap or Bootstrap())
+    summary = summarise(with_means(rows, metrics), metrics, Bootstrap())
     unmatched = sorted(set(sides[0].names()) - set(sides[1].names())) if len(pairs) > 1 else []
     return Comparison(convention, tolerances, rows, summary, failed, unmatched)
 

@@ -99,25 +99,25 @@ def _folder(path: Path) -> Files:
     return Files(path, files)
 
 
+@dataclass(frozen=True)
 class Files:
     """Masks in files, one or several a scan.
 
-    Args:
+    Attributes:
         path: What the user named.
         files: Scan → organ → file; an organ without a name means all organs of the file.
     """
 
-    def __init__(self, path: Path, files: Mapping[str, Mapping[str, Path]]) -> None:
-        self.path = path
-        self._files = files
+    path: Path
+    files: Mapping[str, Mapping[str, Path]]
 
     def names(self) -> list[str]:
         """Scans in order."""
-        return list(self._files)
+        return list(self.files)
 
     def needs_other(self, name: str) -> bool:
         """Whether it is read on the grid of the other side: a DICOM segmentation holds the slices with organs alone."""
-        return any(sniff(file) == "dicom" for file in self._files[name].values())
+        return any(sniff(file) == "dicom" for file in self.files[name].values())
 
     def read(self, name: str, organs: Mapping[int, str], like: ScanMasks | None) -> ScanMasks:
         """Read one scan's masks; ``organs`` names values, ``like`` is the other side, where that was read first.
@@ -126,7 +126,7 @@ class Files:
             InputError: A file is not readable as masks, or the files of a scan differ in shape.
         """
         parts: dict[str, ScanMasks] = {}
-        for organ, file in self._files[name].items():
+        for organ, file in self.files[name].items():
             try:
                 parts[organ] = _read_file(file, {} if organ else organs, like)
             except InputError as error:

@@ -40,6 +40,8 @@ PAIRED_COLUMNS = (
 VOLUME_COLUMNS = ("model", "organ", "unit", "n_scans", "n_patients", "bias", "low", "high", "lower", "upper")
 CONVENTION_COLUMNS = ("convention", "model", "organ", "metric", "unit", "n_patients", "n_scans", "mean", "low", "high")
 RATIO_COLUMNS = ("measured", "against", "n_scans", "mean_absolute_error", "bias", "correlation")
+#: The manifest's column of cardiothoracic ratios that a person measured.
+BY_HAND = "ctr"
 #: Files under ``metrics/<part>/`` and their columns; ``summary.csv`` holds the subgroups too.
 TABLES = {
     "summary": SUMMARY_COLUMNS,
@@ -202,20 +204,18 @@ def agreement_of_sizes(rows: Sequence[Cells], bootstrap: Bootstrap) -> list[Reco
     return table
 
 
-def agreement_of_ratios(rows: Sequence[Cells], by_hand: str = "ctr") -> list[Record]:
-    """Cardiothoracic ratios of the reference masks and of each model's, against those measured by hand and each other.
+def agreement_of_ratios(rows: Sequence[Cells]) -> list[Record]:
+    """Cardiothoracic ratios of the reference masks and of each model's, against each other and those measured by hand.
 
-    Args:
-        rows: Rows of single scans; the heart's hold the ratios.
-        by_hand: The manifest's column of ratios measured by hand, where there is one.
+    The rows of the heart hold the ratios; the manifest's column ``ctr``, where there is one, those measured by hand.
     """
     hearts = [row for row in rows if row["organ"] == HEART]
     models = list(dict.fromkeys(row["model"] for row in hearts))
     table = []
-    if hearts and by_hand in hearts[0]:
+    if hearts and BY_HAND in hearts[0]:
         # Every model's rows repeat the reference's ratio.
-        table.append(_ratio(hearts, models[0], "ctr_ref", by_hand, "reference masks", "measured by hand"))
-        table += [_ratio(hearts, model, "ctr_pred", by_hand, model, "measured by hand") for model in models]
+        table.append(_ratio(hearts, models[0], "ctr_ref", BY_HAND, "reference masks", "measured by hand"))
+        table += [_ratio(hearts, model, "ctr_pred", BY_HAND, model, "measured by hand") for model in models]
     table += [_ratio(hearts, model, "ctr_pred", "ctr_ref", model, "reference masks") for model in models]
     return table
 
@@ -223,13 +223,7 @@ def agreement_of_ratios(rows: Sequence[Cells], by_hand: str = "ctr") -> list[Rec
 def _ratio(rows: Sequence[Cells], model: str, column: str, other: str, measured: str, against: str) -> Record:
     own = [row for row in rows if row["model"] == model]
     pairs = np.array([[number(row.get(column, "")), number(row.get(other, ""))] for row in own])
-    result = agreement(pairs[:, 0], pairs[:, 1])
-    return {
-        "measured": measured,
-        "against": against,
-        "n_scans": result.n,
-        **{k: v for k, v in asdict(result).items() if k != "n"},
-    }
+    return {"measured": measured, "against": against, **agreement(pairs[:, 0], pairs[:, 1])}
 
 
 def under_conventions(rows: Sequence[Cells], bootstrap: Bootstrap) -> list[Record]:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.labels import LabelMap
 from pipeline.core.units import LengthUnit, SizeUnit, size_unit, voxel_amount
-from pipeline.imaging.components import LESION_OVERLAP, Lesions, LossCauses, loss_causes, match_lesions
-from pipeline.imaging.surfaces import Floats, Mask, bounding_box, surface_distances, union_box
+from pipeline.imaging.components import Lesions, LossCauses, loss_causes, match_lesions
+from pipeline.imaging.surfaces import Box, Floats, Mask, bounding_box, surface_distances, union_box
 from pipeline.metrics.empty import Convention, EmptyCase, at_empty
 from pipeline.metrics.overlap import NAN, Overlap, overlap, ratio
 
@@ -69,19 +70,15 @@ class MetricSettings:
         tolerances: Of surface Dice, in ``unit``.
         unit: ``mm``, or ``px`` where the spacing is unknown (the spacing then is 1 along each axis).
         convention: Rule for empty masks.
-        surfaces: Measure surface distances.
         causes: Say why Dice was lost.
         lesions: Count components as lesions.
-        lesion_overlap: Share of a lesion that must be covered for it to count as found.
     """
 
     tolerances: tuple[float, ...] = (1.0, 2.0)
     unit: LengthUnit = "mm"
     convention: Convention = "organseg"
-    surfaces: bool = True
     causes: bool = True
     lesions: bool = False
-    lesion_overlap: float = LESION_OVERLAP
 
 
 def compare_labels(
@@ -108,7 +105,8 @@ def compare_labels(
     if prediction.data.shape != reference.data.shape:
         raise ValueError(f"prediction is {prediction.data.shape}, reference {reference.data.shape}")
     predicted, truth, total = _without_ignored(prediction, reference)
-    outer = union_box(bounding_box(predicted), bounding_box(truth)) or tuple(slice(0, 1) for _ in range(3))
+    flat = reference.data.shape[2] == 1
+    outer = _box(predicted, truth)
     predicted, truth = predicted[outer], truth[outer]
     measured = {}
     for index, organ in enumerate(reference.organs):
@@ -118,11 +116,15 @@ def compare_labels(
             settings.get(organ, MetricSettings()) if isinstance(settings, Mapping) else settings or MetricSettings()
         )
         masks = [_mask(data, index, reference.overlapping) for data in (predicted, truth)]
-        box = union_box(*(bounding_box(mask) for mask in masks)) or tuple(slice(0, 1) for _ in range(3))
+        box = _box(*masks)
         swapped = _swapped(predicted[box], truth[box], index, reference.overlapping) if chosen.causes else None
-        flat = reference.data.shape[2] == 1
         measured[organ] = _measure(masks[0][box], masks[1][box], swapped, spacing, total, flat, chosen)
     return measured
+
+
+def _box(first: NDArray[Any], second: NDArray[Any]) -> Box:
+    """Smallest box that holds what is not zero in either; one voxel where there is nothing."""
+    return union_box(bounding_box(first), bounding_box(second)) or (slice(0, 1),) * 3
 
 
 def _without_ignored(
@@ -194,7 +196,7 @@ def _measure(
         unit=settings.unit,
         volume_unit=size_unit(settings.unit, flat=flat),
         causes=causes,
-        lesions=match_lesions(prediction, reference, settings.lesion_overlap) if settings.lesions else None,
+        lesions=match_lesions(prediction, reference) if settings.lesions else None,
     )
 
 
@@ -203,14 +205,11 @@ def _surface_figures(
 ) -> tuple[dict[str, float], dict[float, float]]:
     """HD95 and ASSD, and surface Dice at each tolerance."""
     if case == "both":
-        if not settings.surfaces:
-            return {"hd95": NAN, "assd": NAN}, dict.fromkeys(settings.tolerances, NAN)
         found = surface_distances(prediction, reference, spacing)
         nsd = {tolerance: found.surface_dice(tolerance) for tolerance in settings.tolerances}
         return {"hd95": found.hausdorff(95), "assd": found.average()}, nsd
     ruled = at_empty(settings.convention, case)
-    at_tolerances = dict.fromkeys(settings.tolerances, ruled["nsd"] if settings.surfaces else NAN)
-    return {"hd95": ruled["hd95"], "assd": ruled["assd"]}, at_tolerances
+    return {"hd95": ruled["hd95"], "assd": ruled["assd"]}, dict.fromkeys(settings.tolerances, ruled["nsd"])
 
 
 def _centroid(mask: Mask) -> Floats:

@@ -150,12 +150,12 @@ def initialise(module: nn.Module, slope: float = 0.0) -> None:
             nn.init.zeros_(layer.bias)
 
 
-def require_positive(values: Sequence[int], what: str, least: int = 2) -> Ints:
-    """Integers of at least 1, ``least`` of them.
+def require_positive(values: Sequence[int], what: str) -> Ints:
+    """Integers of at least 1, two of them or more.
 
     Raises:
         InputError: They are fewer, or not positive integers.
     """
-    if isinstance(values, int | str) or len(values) < least or any(not isinstance(v, int) or v < 1 for v in values):
-        raise InputError(f"{what} must be at least {least} positive integers, not {values!r}", where="network")
+    if isinstance(values, int | str) or len(values) < 2 or any(not isinstance(v, int) or v < 1 for v in values):
+        raise InputError(f"{what} must be at least two positive integers, not {values!r}", where="network")
     return tuple(values)

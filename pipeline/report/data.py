@@ -74,23 +74,23 @@ class Figures:
         """The summary's row, of the first unit where there are several."""
         return next(iter(self.summary(model, organ, metric)), None)
 
-    def scan_means(self, model: str, metric: str = "dice") -> dict[str, float]:
-        """Scan → mean over its organs, undefined ones left out; scans without any defined figure are left out."""
+    def scan_means(self, model: str) -> dict[str, float]:
+        """Scan → mean Dice over its organs, undefined ones left out; scans without any defined figure are left out."""
         found: dict[str, list[float]] = defaultdict(list)
         for row in self.rows:
             if row["model"] == model:
-                found[row["scan_id"]].append(number(row.get(metric)))
+                found[row["scan_id"]].append(number(row.get("dice")))
         means = {scan: mean_of(values) for scan, values in found.items()}
         return {scan: value for scan, value in means.items() if math.isfinite(value)}
 
-    def patient_points(self, model: str, metric: str = "dice") -> list[dict[str, Any]]:
-        """One point an organ and patient: the mean over the patient's scans, and which scans these are.
+    def patient_points(self, model: str) -> list[dict[str, Any]]:
+        """One point an organ and patient: the mean Dice over the patient's scans, and which scans these are.
 
         Patients are named by their scans: no other name of theirs leaves ingestion.
         """
         found: dict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
         for row in self.rows:
-            value = number(row.get(metric))
+            value = number(row.get("dice"))
             if row["model"] == model and math.isfinite(value):
                 found[row["organ"], row["patient_id"]].append((row["scan_id"], value))
         return [

@@ -101,10 +101,10 @@ def simplified(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return points
 
 
-def data_uri(image: Image.Image, quality: int = QUALITY) -> str:
+def data_uri(image: Image.Image) -> str:
     """A picture as a data URI in WebP."""
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=quality, method=4)
+    image.save(buffer, "WEBP", quality=QUALITY, method=4)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 

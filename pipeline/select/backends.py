@@ -73,7 +73,7 @@ def choose(measured: Mapping[str, Mapping[BackendName, tuple[float, float]]], sa
 
     Args:
         measured: Member → what :func:`compare` found.
-        say: Told of the times, and of backends that do not agree.
+        say: Takes lines about the times, and about backends that do not agree.
     """
     chosen: BackendName | None = None
     shortest = 0.0

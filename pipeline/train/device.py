@@ -96,7 +96,7 @@ def chosen_device(world: World, device: str | None = None, say: Say = quiet) -> 
     Args:
         world: The processes of this training.
         device: ``cpu``, ``cuda:1`` …
-        say: Told once if there is waiting to do.
+        say: Takes a line if a free card must be waited for.
 
     Raises:
         InputError: There is no such device.
@@ -170,12 +170,12 @@ def _cpu_flags() -> set[str]:
     return set()
 
 
-def step_seconds(engine: Engine, steps: int = MEASURED) -> float:
+def step_seconds(engine: Engine) -> float:
     """Median time of a step, measured on the real thing and undone."""
     before: dict[str, Tensor] = {name: value.detach().clone() for name, value in engine.state().items()}
     times = []
     try:
-        for step in range(steps + 1):
+        for step in range(MEASURED + 1):
             _wait(engine.device)
             start = time.perf_counter()
             engine.step(step)

@@ -23,7 +23,7 @@ SIDE = 224
 SCAN_SIDE = 256
 
 
-def draw_augmented(engine: Engine, plan: Plan, colors: Mapping[str, str], path: Path, most: int = MOST) -> None:
+def draw_augmented(engine: Engine, plan: Plan, colors: Mapping[str, str], path: Path) -> None:
     """Write a sheet of the first augmented samples that training sees, each with its organs' outlines.
 
     Args:
@@ -31,14 +31,13 @@ def draw_augmented(engine: Engine, plan: Plan, colors: Mapping[str, str], path: 
         plan: The plan.
         colors: Organ → ``#rrggbb``.
         path: PNG file.
-        most: Samples to show.
     """
     tiles: list[tuple[str, Image.Image]] = []
-    for step in range(-(-most // plan.batch)):
+    for step in range(-(-MOST // plan.batch)):
         batch = engine.batch(step)
         images, labels = batch.images.float().cpu().numpy(), batch.labels.cpu().numpy()
         for scan_id, image, label in zip(batch.scans, images, labels, strict=True):
-            if len(tiles) < most:
+            if len(tiles) < MOST:
                 tiles.append((scan_id, _tile(image, label, plan, colors)))
     with whole_file(path) as part:
         contact_sheet(tiles, columns=4, size=SIDE).save(part, optimize=True)

@@ -81,10 +81,11 @@ class Stop:
             signal.signal(signal.SIGTERM, self._before)
 
 
+@dataclass
 class Loop:
     """Runs a training from its checkpoint to its last step.
 
-    Args:
+    Attributes:
         engine: The state and its step.
         validation: Scans of the validation fold.
         folder: Folder of the checkpoint.
@@ -93,26 +94,25 @@ class Loop:
         world: The processes of the training.
         say: Takes plain lines.
         progress: Takes a status every few steps.
+        at: Where the training stands.
+        dice: Organ → Dice at the last validation.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        validation: Sequence[PreparedScan],
-        folder: Path,
-        journal: Journal | None,
-        colors: Mapping[str, str],
-        world: World,
-        say: Say,
-        progress: Callable[[Status], None],
-    ) -> None:
-        self.engine, self.validation, self.folder, self.journal = engine, validation, folder, journal
-        self.colors, self.world, self.say, self.progress = colors, world, say, progress
-        self.pictured = {scan.scan_id for scan in spread(spread(validation, SCANS_ON_THE_WAY), PICTURED)}
-        self.steps = engine.settings.steps
+    engine: Engine
+    validation: Sequence[PreparedScan]
+    folder: Path
+    journal: Journal | None
+    colors: Mapping[str, str]
+    world: World
+    say: Say
+    progress: Callable[[Status], None]
+    at: Progress = field(default_factory=Progress)
+    dice: dict[str, float | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.pictured = {scan.scan_id for scan in spread(spread(self.validation, SCANS_ON_THE_WAY), PICTURED)}
+        self.steps = self.engine.settings.steps
         self.every = max(min(20, self.steps // 50), 1)
-        self.at = Progress()
-        self.dice: dict[str, float | None] = {}
         self._saved = 0.0
 
     def resume(self) -> int:
