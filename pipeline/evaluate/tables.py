@@ -94,7 +94,7 @@ def with_means(rows: Sequence[Cells], metrics: Sequence[str]) -> list[Cells]:
 def summarise(
     rows: Sequence[Cells], metrics: Sequence[str], bootstrap: Bootstrap, subgroup: str = "", group: str = ""
 ) -> list[Record]:
-    """One row a model, organ, figure and unit; figures in pixels and in millimetres are never averaged together."""
+    """One row for each model, organ, figure and unit; pixels and millimetres are never averaged together."""
     gathered: dict[tuple[str, str], list[Cells]] = defaultdict(list)
     for row in rows:
         gathered[row["model"], row["organ"]].append(row)
@@ -234,7 +234,7 @@ def under_conventions(rows: Sequence[Cells], bootstrap: Bootstrap) -> list[Recor
         bootstrap: How the bootstrap is drawn.
 
     Returns:
-        One row a convention, model, organ and figure; none where no mask is empty, because all rules then agree.
+        One row for each convention, model, organ and figure; none where no mask is empty, because all rules then agree.
     """
     if all(row["case"] in {"both", NO_PREDICTION} for row in rows):
         return []

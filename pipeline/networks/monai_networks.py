@@ -38,7 +38,7 @@ def build(*, spatial_dims: int, in_channels: int, out_channels: int, member: str
     Args:
         spatial_dims: 2 or 3.
         in_channels: Channels of the image.
-        out_channels: Logits a voxel.
+        out_channels: Logits per voxel.
         member: Class name in ``monai.networks.nets``.
         options: Arguments of the class, and ``multiple``: sides that it can take without padding.
 

@@ -165,7 +165,7 @@ def build(spec: Mapping[str, Any], *, spatial_dims: int, in_channels: int, out_c
         spec: ``{"name": ..., option: value, ...}``; options left out take the defaults of the entry.
         spatial_dims: 2 or 3.
         in_channels: Channels of the image, at least 1.
-        out_channels: Logits a voxel: organs plus background where exclusive, organs where overlapping.
+        out_channels: Logits per voxel: organs plus background where exclusive, organs where overlapping.
 
     Returns:
         A module: ``(B, in_channels, *spatial)`` float → logits ``(B, out_channels, *spatial)`` for any spatial size. In

@@ -26,7 +26,7 @@ class TernausNet(nn.Module):
         depth: 11 or 16.
         spatial_dims: 2; the registry lets no other through.
         in_channels: Channels of the image.
-        out_channels: Logits a pixel.
+        out_channels: Logits per pixel.
         weights: Of the encoder: ``imagenet``, ``none`` or a file.
         batch_norm: Take the VGG with batch norm.
         upsampling: ``deconv``, ``nearest`` or ``bilinear``.

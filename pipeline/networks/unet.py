@@ -91,12 +91,12 @@ class UNet(nn.Module):
     Args:
         spatial_dims: 2 or 3.
         in_channels: Channels of the image.
-        out_channels: Logits a voxel.
+        out_channels: Logits per voxel.
         features: Features of each level, from the full resolution down.
         strides: Stride on entering each level, an integer or one an axis; by default 1, then 2 for every level below.
         kernel_sizes: Kernel of each level, odd, an integer or one an axis; by default 3.
-        encoder_convs: Convolutions a level on the way down.
-        decoder_convs: Convolutions a level on the way up.
+        encoder_convs: Convolutions per level on the way down.
+        decoder_convs: Convolutions per level on the way up.
         residual: Add each stage's input to its output.
         skip: ``concat`` the skips, or ``add`` them (cheaper).
         norm: ``instance``, ``batch``, ``group`` or ``none``.

@@ -58,7 +58,7 @@ class ClassicUNet(nn.Module):
     Args:
         spatial_dims: 2 or 3.
         in_channels: Channels of the image.
-        out_channels: Logits a voxel.
+        out_channels: Logits per voxel.
         features: Features of each level, from the full resolution down; the last is the bottleneck.
         batch_norm: Batch norm after each convolution.
         dropout: Probability of dropping a channel of the bottleneck.

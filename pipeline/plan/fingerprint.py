@@ -139,7 +139,7 @@ def _organ(found: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
 
 
 def _intensity(samples: Sequence[Array]) -> list[dict[str, float]]:
-    """Intensity inside organs, a channel each, every scan weighing the same up to its sample."""
+    """Intensity inside organs, for each channel; every scan weighs the same up to its sample."""
     pooled = np.concatenate(samples, axis=1)
     if pooled.shape[1] == 0:
         raise InputError(

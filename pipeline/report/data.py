@@ -67,7 +67,7 @@ class Figures:
         return found
 
     def summary(self, model: str, organ: str, metric: str) -> list[dict[str, Any]]:
-        """Rows of the summary: one a unit, or none."""
+        """Rows of the summary: one for each unit, or none."""
         return self._index.get((model, organ, metric), [])
 
     def of(self, model: str, organ: str, metric: str = "dice") -> dict[str, Any] | None:
@@ -84,7 +84,7 @@ class Figures:
         return {scan: value for scan, value in means.items() if math.isfinite(value)}
 
     def patient_points(self, model: str) -> list[dict[str, Any]]:
-        """One point an organ and patient: the mean Dice over the patient's scans, and which scans these are.
+        """One point for each organ and patient: the mean Dice over the patient's scans, and which scans these are.
 
         Patients are named by their scans: no other name of theirs leaves ingestion.
         """
@@ -143,7 +143,7 @@ class Gathered:
         splits: Patient → assignment; empty where nothing was split.
         fingerprint: ``fingerprint.json``; empty where nothing was planned.
         plans: Model → plan.
-        trainings: One a model and fold.
+        trainings: One for each model and fold.
         champion: What was chosen.
         quality_figures: How well the quality verdicts found bad segmentations, out of fold.
         test: Figures of the test patients.

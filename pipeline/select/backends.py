@@ -16,8 +16,8 @@ from pipeline.inference.sliding_window import Forward
 
 #: Largest difference of a probability from PyTorch's in fp32.
 TOLERANCE = 1e-3
-#: How much faster another backend must be, and the seconds a window that it must save: ONNX Runtime starts soonest, and
-#: neither a near tie nor a network that takes no time may fall one way today and the other way tomorrow.
+#: The first candidate, ONNX Runtime, starts soonest. Another backend replaces it if it is this many times as fast and
+#: saves this many seconds a window, so that a near tie does not give one choice today and another tomorrow.
 WORTH, SAVED = 1.25, 0.005
 #: Calls of each backend that are timed, and the seconds after which no further ones are.
 ROUNDS, ENOUGH_SECONDS = 5, 5.0

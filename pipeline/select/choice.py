@@ -117,7 +117,7 @@ def _with_threshold(organ: str, now: OrganSteps) -> dict[str, OrganSteps]:
 
 
 def _best(options: Mapping[str, Mapping[str, float]], without: str | None = None) -> str:
-    """The option with the highest mean over the patients, or over the others than one."""
+    """The option with the highest mean over the patients, one of them left out where asked."""
     return max(options, key=lambda name: float(np.mean([v for p, v in options[name].items() if p != without] or [0.0])))
 
 

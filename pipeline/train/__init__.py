@@ -263,7 +263,7 @@ def _start(task: Task, settings: Settings, where: torch.device, threads: int, re
 
 
 def task_facts(task: Task, settings: Settings) -> Mapping[str, Any]:
-    """Facts about a training that a model carries with it; none of them tells the time or the machine."""
+    """Facts about a training that a model carries with it; none of them depends on the time or the machine."""
     return {
         "plan": task.plan,
         "fold": task.fold,

@@ -1,4 +1,4 @@
-"""The machine that a training meets: device, threads, precision by measurement, memory, time of a step."""
+"""The machine that a training runs on: device, threads, precision by measurement, memory, time of a step."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ T = TypeVar("T")
 
 
 def agreed(value: T, world: World) -> T:
-    """What the leading process thinks, whatever this one does."""
+    """The value of the leading process, in all processes."""
     if world.size == 1:
         return value
     values: list[T] = [value]
@@ -171,7 +171,7 @@ def _cpu_flags() -> set[str]:
 
 
 def step_seconds(engine: Engine) -> float:
-    """Median time of a step, measured on the real thing and undone."""
+    """Median time of a step; steps are taken for it and then undone."""
     before: dict[str, Tensor] = {name: value.detach().clone() for name, value in engine.state().items()}
     times = []
     try:

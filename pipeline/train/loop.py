@@ -62,7 +62,7 @@ class Stopped(SystemExit):
 
 
 class Stop:
-    """Notices SIGTERM while it is entered; elsewhere than in the main thread there is nothing to notice."""
+    """Notices SIGTERM while it is entered, in the main thread: Python tells no other thread of signals."""
 
     def __init__(self) -> None:
         self.asked = False

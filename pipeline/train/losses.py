@@ -237,7 +237,7 @@ def _nearest(target: Tensor, spatial: Sequence[int]) -> Tensor:
 
 
 def _all_true(flags: Tensor) -> bool:
-    # Asking a GPU would wait for it; masking by ones costs less.
+    # A GPU would have to finish its work to answer; multiplying by ones costs less.
     return flags.device.type == "cpu" and bool(flags.all())
 
 
