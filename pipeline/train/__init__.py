@@ -118,12 +118,7 @@ def run(
         if world.leads and kept is None:
             write_settings(folder, settings)
         engine = make(settings)
-        journal: Journal | None = None
-        if world.leads:
-            # It is delivered to MLflow while it is written.
-            journal = stack.enter_context(Journal(folder / JOURNAL))
-            stack.enter_context(follow(study, paths, model, fold, folder / JOURNAL, say))
-        loop = Loop(engine, validation, folder, journal, study.colors(), world, say, progress)
+        loop = Loop(engine, validation, folder, study.colors(), world, say, progress)
         _go(loop, stop, study, paths, task, where, granted)
 
 
@@ -139,21 +134,23 @@ def _wanted(task: Task, kept: Settings | None, compiled: bool, deterministic: bo
 
 def _go(loop: Loop, stop: Stop, study: Study, paths: StudyPaths, task: Task, where: torch.device, granted: int) -> None:
     """Take the steps that are left, and write what came of them; processes that do not lead write nothing."""
-    settings, journal, say = loop.engine.settings, loop.journal, loop.say
+    settings, say, path = loop.engine.settings, loop.say, loop.folder / JOURNAL
     name = f"{task.plan.model}, fold {task.fold}"
     resumed = loop.resume()
     say(
         f"{name}: {len(task.training)} scans to train on, {len(task.validation)} to validate, on {where}, "
         f"{granted} threads, {settings.precision}, step {resumed} of {settings.steps}"
     )
-    if journal is None:
+    if not loop.world.leads:
         loop.run(stop)
         return
-    journal.write("start", **_start(task, settings, where, granted, resumed))
-    loop.run(stop)
-    journal.write("end", step=settings.steps, seconds=round(loop.at.seconds, 1), reason="finished")
-    facts = {**task_facts(task, settings), "ingest": Reading.of(study.ingest).model_dump(mode="json")}
-    write_results(paths.model(task.plan.model, task.fold), facts, loop.engine, study.colors(), loop.folder)
+    # The journal is delivered to MLflow while it is written.
+    with Journal(path) as loop.journal, follow(study, paths, task.plan.model, task.fold, path, say):
+        loop.journal.write("start", **_start(task, settings, where, granted, resumed))
+        loop.run(stop)
+        loop.journal.write("end", step=settings.steps, seconds=round(loop.at.seconds, 1), reason="finished")
+        facts = {**task_facts(task, settings), "ingest": Reading.of(study.ingest).model_dump(mode="json")}
+        write_results(paths.model(task.plan.model, task.fold), facts, loop.engine, study.colors(), loop.folder)
     say(f"{name}: {settings.steps} steps in {loop.at.seconds:.0f} s")
 
 

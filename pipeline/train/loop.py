@@ -89,11 +89,11 @@ class Loop:
         engine: The state and its step.
         validation: Scans of the validation fold.
         folder: Folder of the checkpoint.
-        journal: Where events go; ``None`` in processes that do not lead.
         colors: Organ → ``#rrggbb``, for pictures.
         world: The processes of the training.
         say: Takes plain lines.
         progress: Takes a status every few steps.
+        journal: Where events go; ``None`` in processes that do not lead.
         at: Where the training stands.
         dice: Organ → Dice at the last validation.
     """
@@ -101,11 +101,11 @@ class Loop:
     engine: Engine
     validation: Sequence[PreparedScan]
     folder: Path
-    journal: Journal | None
     colors: Mapping[str, str]
     world: World
     say: Say
     progress: Callable[[Status], None]
+    journal: Journal | None = None
     at: Progress = field(default_factory=Progress)
     dice: dict[str, float | None] = field(default_factory=dict)
 
