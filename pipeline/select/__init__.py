@@ -220,14 +220,9 @@ def sample_windows(evidence: Evidence, plan: Plan) -> list[Array]:
 
 def _middle(image: Array, patch: Sequence[int]) -> Array:
     """The middle ``patch`` of ``(C, …)``, with zeros where the image is smaller."""
-    for axis, wanted in enumerate(patch, 1):
-        size = image.shape[axis]
-        if size >= wanted:
-            start = (size - wanted) // 2
-            image = np.take(image, range(start, start + wanted), axis=axis)
-        else:
-            before = (wanted - size) // 2
-            pad = [(0, 0)] * image.ndim
-            pad[axis] = (before, wanted - size - before)
-            image = np.pad(image, pad)
-    return image
+    sides = list(zip(image.shape[1:], patch, strict=True))
+    first = [max(size - wanted, 0) // 2 for size, wanted in sides]
+    before = [max(wanted - size, 0) // 2 for size, wanted in sides]
+    cut = image[(slice(None), *(slice(start, start + wanted) for start, wanted in zip(first, patch, strict=True)))]
+    after = [max(wanted - size, 0) - less for (size, wanted), less in zip(sides, before, strict=True)]
+    return np.pad(cut, [(0, 0), *zip(before, after, strict=True)])
