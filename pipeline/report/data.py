@@ -39,12 +39,10 @@ class Figures:
     """What was measured on one part.
 
     Attributes:
-        part: ``test`` or ``oof``.
         rows: ``per_scan.csv``.
         facts: ``summary.json``.
     """
 
-    part: Part
     rows: list[Cells]
     facts: dict[str, Any]
 
@@ -141,7 +139,6 @@ class Gathered:
         scans: ``scans.csv``.
         rejected: ``rejected.csv``.
         splits: Patient → assignment; empty where nothing was split.
-        fingerprint: ``fingerprint.json``; empty where nothing was planned.
         plans: Model → plan.
         trainings: One for each model and fold.
         champion: What was chosen.
@@ -158,7 +155,6 @@ class Gathered:
     scans: list[Cells]
     rejected: list[Cells]
     splits: dict[str, Assignment]
-    fingerprint: dict[str, Any]
     plans: dict[str, Plan]
     trainings: list[Training]
     champion: Champion | None
@@ -225,7 +221,6 @@ def gather(study: Study, paths: StudyPaths) -> Gathered:
         scans=read_table(paths.scans_csv),
         rejected=_table(paths.rejected_csv),
         splits=read_splits(paths.splits) if paths.splits.is_file() else {},
-        fingerprint=read_json(paths.fingerprint) if paths.fingerprint.is_file() else {},
         plans={m: read_plan(paths.plan(m)) for m in study.models if not study.model and paths.plan(m).is_file()},
         trainings=_trainings(study, paths),
         champion=read_champion(paths.champion_yaml) if paths.champion_yaml.is_file() else None,
@@ -248,7 +243,7 @@ def _figures(paths: StudyPaths, part: Part) -> Figures | None:
     if not (folder / "summary.json").is_file():
         return None
     rows = _table(folder / "per_scan.csv")
-    return Figures(part, rows, read_json(folder / "summary.json")) if rows else None
+    return Figures(rows, read_json(folder / "summary.json")) if rows else None
 
 
 def _trainings(study: Study, paths: StudyPaths) -> list[Training]:

@@ -42,7 +42,6 @@ class Status:
         steps: Steps of the whole training.
         loss: Mean loss lately.
         images_per_s: Patches a second lately.
-        seconds_left: Estimate of the time that is left.
         dice: Organ → Dice at the last validation.
     """
 
@@ -50,7 +49,6 @@ class Status:
     steps: int
     loss: float
     images_per_s: float
-    seconds_left: float
     dice: dict[str, float | None] = field(default_factory=dict)
 
 
@@ -211,7 +209,7 @@ class Loop:
         left = (self.steps - done) * lately / count
         learning_rate = self.engine.optimiser.param_groups[0]["lr"]
         self._write("step", step=done, loss=round(loss, 6), learning_rate=learning_rate, images_per_s=round(rate, 2))
-        self.progress(Status(done, self.steps, loss, rate, left, self.dice))
+        self.progress(Status(done, self.steps, loss, rate, self.dice))
         if done % max(self.steps // 20 // self.every * self.every, self.every) == 0:
             self.say(f"step {done} of {self.steps}: loss {loss:.4f}, {rate:.1f} images/s, {left:.0f} s left")
 

@@ -270,7 +270,7 @@ def test_lengths_in_pixels_and_in_mm_stand_in_rows_of_their_own(finished: tuple[
         rows += [{**row, "unit": unit, "volume_unit": other} for row in gathered.test.rows]
         summary += [{**row, "unit": unit} for row in gathered.test.facts["summary"] if row["metric"] in {"hd95", "nsd"}]
     summary += [row for row in gathered.test.facts["summary"] if row["metric"] not in {"hd95", "nsd"}]
-    mixed = Figures("test", rows, {**gathered.test.facts, "summary": summary})
+    mixed = Figures(rows, {**gathered.test.facts, "summary": summary})
     table = section("test", replace(gathered, test=mixed))
     assert "liver, mm" in table
     assert "liver, px" in table
