@@ -192,23 +192,20 @@ def _check_grids(prediction: ScanMasks, reference: ScanMasks) -> None:
 
 def _renamed(prediction: ScanMasks, reference: ScanMasks) -> tuple[ScanMasks, ScanMasks]:
     """Give a single organ on both sides one name: 1 here and 255 there is the same organ."""
-    names = list(prediction.organs), list(reference.organs)
-    if len(names[0]) <= 1 and len(names[1]) <= 1 and len({*names[0], *names[1]}) == 2:
-        plain = [name for side in names for name in side if not name.isdecimal() and name != UNNAMED]
+    ours, theirs = list(prediction.organs), list(reference.organs)
+    if len(ours) == len(theirs) == 1 and ours != theirs:
+        plain = [name for name in (*ours, *theirs) if not name.isdecimal() and name != UNNAMED]
         if len(plain) < 2:
             shared = plain[0] if plain else UNNAMED
             prediction, reference = (
-                replace(side, organs=dict(zip([shared], side.organs.values(), strict=False)))
+                replace(side, organs=dict.fromkeys([shared], next(iter(side.organs.values()))))
                 for side in (prediction, reference)
             )
     elif (
-        not set(names[0]) & set(names[1])
-        and names[0]
-        and names[1]
-        and any(n.isdecimal() for n in names[0]) != any(n.isdecimal() for n in names[1])
+        ours and theirs and not {*ours} & {*theirs} and any(map(str.isdecimal, ours)) != any(map(str.isdecimal, theirs))
     ):
         raise InputError(
-            f"the prediction's organs are {', '.join(names[0])} and the reference's {', '.join(names[1])}",
+            f"the prediction's organs are {', '.join(ours)} and the reference's {', '.join(theirs)}",
             remedy="Name the values, as in --organs 1=liver,2=spleen.",
         )
     return prediction, reference
