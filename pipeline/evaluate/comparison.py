@@ -197,18 +197,18 @@ def _renamed(prediction: ScanMasks, reference: ScanMasks) -> tuple[ScanMasks, Sc
         plain = [name for name in (*ours, *theirs) if not name.isdecimal() and name != UNNAMED]
         if len(plain) < 2:
             shared = plain[0] if plain else UNNAMED
-            prediction, reference = (
-                replace(side, organs=dict.fromkeys([shared], next(iter(side.organs.values()))))
-                for side in (prediction, reference)
-            )
-    elif (
-        ours and theirs and not {*ours} & {*theirs} and any(map(str.isdecimal, ours)) != any(map(str.isdecimal, theirs))
-    ):
+            prediction = replace(prediction, organs={shared: prediction.organs[ours[0]]})
+            reference = replace(reference, organs={shared: reference.organs[theirs[0]]})
+    elif ours and theirs and set(ours).isdisjoint(theirs) and _numbered(ours) != _numbered(theirs):
         raise InputError(
             f"the prediction's organs are {', '.join(ours)} and the reference's {', '.join(theirs)}",
             remedy="Name the values, as in --organs 1=liver,2=spleen.",
         )
     return prediction, reference
+
+
+def _numbered(names: Sequence[str]) -> bool:
+    return any(name.isdecimal() for name in names)
 
 
 def _spacing(grid: Grid, unit: LengthUnit, given: Spacing | None) -> tuple[Spacing, LengthUnit]:
