@@ -146,7 +146,7 @@ def _go(loop: Loop, stop: Stop, study: Study, paths: StudyPaths, task: Task, whe
         return
     # The journal is delivered to MLflow while it is written.
     with Journal(path) as loop.journal, follow(study, paths, task.plan.model, task.fold, path, say):
-        loop.journal.write("start", **_start(task, settings, where, granted, resumed))
+        loop.journal.write("start", **_start(task, loop.engine, granted, resumed))
         loop.run(stop)
         loop.journal.write("end", step=settings.steps, seconds=round(loop.at.seconds, 1), reason="finished")
         facts = {**task_facts(task, settings), "ingest": Reading.of(study.ingest).model_dump(mode="json")}
@@ -221,7 +221,7 @@ def _settle(
     settings = replace(wanted, steps=steps, micro_batch=patches)
     settings, seconds = machine.settle(plan, make, settings, where, say, world)
     if plan.minutes is not None and seconds is not None:
-        each = _validation_seconds(make(settings), validation[:1]) if validation else 0.0
+        each = _validation_seconds(make(settings), validation[0]) if validation else 0.0
         # Validation times are of all scans at the end, and of a few on the way.
         most = len(validation) + 7 * len(spread(validation, SCANS_ON_THE_WAY))
         steps = machine.steps_in(plan.minutes, time.perf_counter() - began, seconds, each * most / world.size)
@@ -233,17 +233,17 @@ def _settle(
     return machine.agreed(settings, world)
 
 
-def _validation_seconds(engine: Engine, scans: list[PreparedScan]) -> float:
-    """Seconds to validate one scan, warm."""
+def _validation_seconds(engine: Engine, scan: PreparedScan) -> float:
+    """Seconds to validate one scan, after a first time that warms up."""
     for _ in range(2):
         start = time.perf_counter()
-        for scan in scans:
-            found = segment_scan(engine.mean, scan, engine.plan, engine.device, engine.settings.precision)
-            score_scan(found, scan, engine.plan)
+        found = segment_scan(engine.mean, scan, engine.plan, engine.device, engine.settings.precision)
+        score_scan(found, scan, engine.plan)
     return time.perf_counter() - start
 
 
-def _start(task: Task, settings: Settings, where: torch.device, threads: int, resumed: int) -> dict[str, Any]:
+def _start(task: Task, engine: Engine, threads: int, resumed: int) -> dict[str, Any]:
+    where, settings = engine.device, engine.settings
     return {
         "model": task.plan.model,
         "fold": task.fold,
@@ -253,7 +253,7 @@ def _start(task: Task, settings: Settings, where: torch.device, threads: int, re
         "threads": threads,
         "steps": settings.steps,
         "precision": settings.precision,
-        "parameters": sum(p.numel() for p in build_for(task.plan).parameters()),
+        "parameters": sum(p.numel() for p in engine.network.parameters()),
         "versions": versions(),
         "resumed_at": resumed,
     }
