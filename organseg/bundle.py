@@ -57,11 +57,13 @@ class BundleRun:
                 would bury any other error in its own.
         """
         from pipeline.cli.outcomes import Table
+        from pipeline.inference.predictor import files_read
         from pipeline.predict.files import predict_files, write_tables
         from pipeline.predict.inputs import scans_in
 
         champion = self.model.champion
         try:
+            champion.verify(self.model.folder, files_read(champion, self.model.folder, "torch"))
             inputs = scans_in([self.images], champion.modality, champion.ingest)
         except InputError as error:
             print(f"organseg: {error}", file=sys.stderr)

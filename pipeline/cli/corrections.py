@@ -9,7 +9,8 @@ from pathlib import Path
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_table, sha256_of, whole_file, write_table
-from pipeline.core.manifest import SCAN_ID, load_manifest, manifest_path
+from pipeline.core.manifest import load_manifest, manifest_path
+from pipeline.core.names import SCAN_ID, checked_name
 from pipeline.core.study import Study, data_root, load_study
 from pipeline.formats.correction import IMAGES, MASKS
 from pipeline.ingest.drafts import IMAGE_ENDINGS, stem
@@ -56,7 +57,7 @@ def add_masks(name: str, folder: Path, version: str | None) -> list[str]:
     rows = read_table(path)
     known = {row["scan_id"]: row for row in rows}
     found = find_corrected(folder)
-    root, place = data_root(study), f"corrected/{version or name}"
+    root, place = data_root(study), f"corrected/{checked_name(version or name, 'the name of a version')}"
     new = [scan for scan in found if scan not in known]
     _check(found, known, study, folder, root)
     for scan, one in found.items():

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pipeline.core.errors import InputError
 from pipeline.core.manifest import Manifest
+from pipeline.core.names import within
 from pipeline.core.study import Study
 
 #: Bytes under ``results`` for each byte of source: the ingested scan, the preprocessed one (float, uncompressed), the
@@ -25,7 +26,7 @@ def estimate(study: Study, manifest: Manifest, data: Path) -> int:
         InputError: The disk has less free than the estimate.
     """
     rows = manifest.rows[:: max(1, len(manifest.rows) // SAMPLE)][:SAMPLE]
-    sizes = [sum(_size(data / name) for name in row.images) for row in rows]
+    sizes = [sum(_size(within(data, name)) for name in row.images) for row in rows]
     source = sum(sizes) / max(len(sizes), 1) * len(manifest.rows)
     trained = 0 if study.model else len(study.models) * study.split.folds
     need = int(source * PER_SOURCE_BYTE + trained * PER_MODEL)

@@ -21,9 +21,9 @@ from pathlib import Path
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_table
+from pipeline.core.names import SCAN_ID, within
 from pipeline.core.study import Study
 
-SCAN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
 KNOWN = ("scan_id", "patient_id", "image", "mask", "image_sha256", "mask_sha256", "not_annotated", "split", "fold")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -160,10 +160,8 @@ def parse_row(line: int, cells: dict[str, str], masks: dict[str, str], extra: Se
     if not images:
         raise InputError("the image cell is empty")
     for path in (*images, cells.get("mask", ""), *(cells[c] for c in masks)):
-        if Path(path).is_absolute() or ".." in Path(path).parts:
-            raise InputError(
-                "a path is absolute or leaves the data root", remedy="Give paths relative to the data root."
-            )
+        if path:
+            within(Path(), path, called="the data root")
     organ_masks = {organ: cells[column] for column, organ in masks.items() if cells[column]}
     mask = cells.get("mask") or None
     if mask and organ_masks:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from pipeline.core.names import below
+
 
 @dataclass(frozen=True)
 class StudyPaths:
@@ -21,7 +23,7 @@ class StudyPaths:
     @property
     def results(self) -> Path:
         """Everything that came of the study."""
-        return self.root / "results" / self.study
+        return below(self.root, "results", self.study)
 
     def shard_manifest(self, shard: int) -> Path:
         """Rows of the manifest that fall into a shard."""
@@ -33,11 +35,11 @@ class StudyPaths:
 
     def scan(self, shard: int | str, scan_id: str) -> Path:
         """An ingested scan."""
-        return self.results / "scans" / str(shard) / f"{scan_id}.nii.gz"
+        return below(self.results, "scans", str(shard), f"{scan_id}.nii.gz")
 
     def mask(self, shard: int | str, scan_id: str) -> Path:
         """An ingested label map."""
-        return self.results / "masks" / str(shard) / f"{scan_id}.nii.gz"
+        return below(self.results, "masks", str(shard), f"{scan_id}.nii.gz")
 
     @property
     def scans_csv(self) -> Path:
@@ -66,7 +68,7 @@ class StudyPaths:
 
     def plan(self, model: str) -> Path:
         """A model's plan."""
-        return self.results / "plans" / f"{model}.yaml"
+        return below(self.results, "plans", f"{model}.yaml")
 
     def lock(self, *work: object) -> Path:
         """The lock of one piece of work, named by its parts."""
@@ -78,11 +80,11 @@ class StudyPaths:
 
     def preprocessed_for(self, model: str) -> Path:
         """Names the recipe folder that a model reads, once it is complete."""
-        return self.results / "preprocessed" / f"{model}.json"
+        return below(self.results, "preprocessed", f"{model}.json")
 
     def model(self, model: str, fold: int) -> Path:
         """A trained model of one fold."""
-        return self.results / "models" / model / f"fold{fold}"
+        return below(self.results, "models", model, f"fold{fold}")
 
     def checkpoints(self, key: str) -> Path:
         """Checkpoints of a training, by a hash of its inputs, outside what the workflow removes before a rerun."""
@@ -92,7 +94,7 @@ class StudyPaths:
         """Predicted label maps: ``part`` is ``oof`` or ``test``; the champion has a folder of its own."""
         if model == "champion":
             return self.results / "predictions" / "champion"
-        return self.results / "predictions" / part / model
+        return below(self.results, "predictions", part, model)
 
     def metrics(self, part: str) -> Path:
         """Figures of ``oof`` or ``test`` predictions."""

@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import digest_of, read_yaml, write_yaml
+from pipeline.core.names import Name, OrganName
 from pipeline.core.study import explain
 
 
@@ -17,10 +18,10 @@ class Plan(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
 
-    model: str
+    model: Name
     """Name of the model in the study."""
     modality: str
-    organs: list[str]
+    organs: list[OrganName]
     overlapping: bool
     """Sigmoid and a channel an organ, rather than softmax over background and organs."""
     mirror_pairs: list[tuple[str, str]] = []

@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.core.errors import InputError
 from pipeline.core.files import digest_of, format_table, read_table, write_if_changed
 from pipeline.core.manifest import Manifest, Row
+from pipeline.core.names import within
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 
@@ -78,7 +79,7 @@ def _state(row: Row, data: Path, settings: str) -> str:
     """Hash of the settings and of the sizes and modification times of a row's files; absent files count as such."""
     outer = hashlib.sha256(settings.encode())
     for name in row.files():
-        path = data / name
+        path = within(data, name)
         members = sorted(p for p in path.rglob("*") if p.is_file()) if path.is_dir() else [path]
         for file in members:
             try:

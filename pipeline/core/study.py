@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 import os
-import re
 from pathlib import Path
 from typing import Any, Literal, Self
 
@@ -12,10 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import digest_of, read_yaml
+from pipeline.core.names import Name, OrganName, checked_name
 from pipeline.core.paths import shipped
 from pipeline.core.scan import Modality
-
-NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 
 
 class Section(BaseModel):
@@ -185,7 +183,7 @@ class Study(Section):
     """A few sentences for the report: what the scans are and where they come from."""
     modality: Modality
     """``xray``, ``mri``, ``ct`` or ``photo``."""
-    organs: dict[str, Organ]
+    organs: dict[OrganName, Organ]
     """The organs by name, in order. A plain list of names will do."""
     overlapping: bool = False
     """Whether a voxel may belong to several organs, as in radiographs (a channel an organ, sigmoid)."""
@@ -198,7 +196,7 @@ class Study(Section):
     ingest: Ingest = Ingest()
     split: Split = Split()
     budget: Budget = Budget(steps=1000)
-    models: dict[str, ModelConfig] = {"unet": ModelConfig()}
+    models: dict[Name, ModelConfig] = {"unet": ModelConfig()}
     """Models to train, by name."""
     model: str | None = None
     """A trained model to apply, without training: a ``champion`` folder or ``models:/name@alias``."""
@@ -230,8 +228,8 @@ class Study(Section):
         if not self.organs:
             raise ValueError("organs: name at least one")
         for name in self.models:
-            if not NAME.fullmatch(name) or name in {"champion", "mean_shape"}:
-                raise ValueError(f"models: {name!r} cannot be a model's name (letters, digits, '_', '-', '.')")
+            if name in {"champion", "mean_shape"}:
+                raise ValueError(f"models: {name!r} cannot be a model's name: it is that of something else")
         for name, organ in self.organs.items():
             if organ.mirror is not None and organ.mirror not in self.organs:
                 raise ValueError(f"organs: {name} mirrors {organ.mirror!r}, which is not an organ of the study")
@@ -293,9 +291,7 @@ def load_study(name: str, root: Path | None = None) -> Study:
         InputError: The file is absent, is not YAML, or a value in it is wrong; unknown keys come with the nearest
             right one.
     """
-    path = study_path(name, root)
-    if not NAME.fullmatch(name):
-        raise InputError(f"{name!r} cannot be a study's name", remedy="Use letters, digits, '_', '-' and '.'.")
+    path = study_path(checked_name(name, "a study's name"), root)
     if not path.is_file():
         known = sorted({p.stem for p in [*path.parent.glob("*.yaml"), *(shipped() / "configs").glob("demo_*.yaml")]})
         near = difflib.get_close_matches(name, known, 1)

@@ -9,6 +9,7 @@ from pathlib import Path
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_table, write_table
 from pipeline.core.labels import LabelMap
+from pipeline.core.names import below
 from pipeline.core.paths import StudyPaths
 from pipeline.core.say import Say, quiet
 from pipeline.core.scan import Scan
@@ -51,7 +52,7 @@ def run(study: Study, paths: StudyPaths, *, say: Say = quiet) -> None:
 
     def both(name: str) -> tuple[Scan, LabelMap]:
         scan = read_scan(paths.scan(places[name], name))
-        return scan, read_labels(found / f"{name}.nii.gz")
+        return scan, read_labels(below(found, f"{name}.nii.gz"))
 
     def each() -> Iterator[tuple[str, Scan, LabelMap]]:
         for name in names:
@@ -67,7 +68,7 @@ def run(study: Study, paths: StudyPaths, *, say: Say = quiet) -> None:
         names.append(name)
         rows += export_scan(job, name, scan, labels)
         if probabilities.FORM in study.export.formats:
-            kept = found / probabilities.FORM / f"{name}.nii.gz"
+            kept = below(found, probabilities.FORM, f"{name}.nii.gz")
             try:
                 rows += probabilities.export_probabilities(out, kept, name, scan, labels, champion.postprocessing)
             except InputError as error:
@@ -111,7 +112,7 @@ def _set_aside(out: Path, rows: list[Row]) -> None:
     ):
         folder = out / form
         for name in (scan_id, *(f"{scan_id}{ending}" for ending in ENDINGS)):
-            if (folder / name).exists():
-                target = out / "failed" / folder.name / name
+            wrong, target = below(folder, name), below(out, "failed", folder.name, name)
+            if wrong.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)
-                shutil.move(folder / name, target)
+                shutil.move(wrong, target)

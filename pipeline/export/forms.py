@@ -12,6 +12,7 @@ from PIL import Image
 from pipeline.core.errors import InputError
 from pipeline.core.files import write_bytes
 from pipeline.core.labels import LabelMap
+from pipeline.core.names import below
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
 from pipeline.export import checks, readers
@@ -92,7 +93,7 @@ def _dicom_seg(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row
 
     codes = {organ: about.snomed for organ, about in job.study.organs.items() if about.snomed}
     path = write_seg(
-        job.out / "dicom_seg" / scan_id,
+        below(job.out, "dicom_seg", scan_id),
         scan_id,
         scan,
         labels,
@@ -117,7 +118,7 @@ def _surfaces(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]
     for organ in labels.organs:
         mesh = surface(labels.mask(organ), labels.affine)
         if mesh is not None:
-            path = job.out / "surfaces" / scan_id / f"{organ}.stl"
+            path = below(job.out, "surfaces", scan_id, f"{organ}.stl")
             write_stl(path, mesh)
             write_ply(path.with_suffix(".ply"), mesh, rgb(colors[organ]))
             written.append(organ)
@@ -127,7 +128,7 @@ def _surfaces(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]
 def _overlays(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
     from pipeline.export.picture_readers import DRAWN, GREY, read_overlay
 
-    path, colors = job.out / "overlays" / f"{scan_id}.png", job.study.colors()
+    path, colors = below(job.out, "overlays", f"{scan_id}.png"), job.study.colors()
     write_png(path, overlay(scan, labels, None, colors, size=PICTURE, title=scan_id))
     source, read = read_overlay(path, labels, colors, size=PICTURE, head=HEAD)
     rows = checks.compare(scan_id, "overlays", source, read, labels, DRAWN)
@@ -137,7 +138,7 @@ def _overlays(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]
 def _spotlight(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
     from pipeline.export.picture_readers import DRAWN, GREY, read_spotlight
 
-    path, colors = job.out / "spotlight" / f"{scan_id}.png", job.study.colors()
+    path, colors = below(job.out, "spotlight", f"{scan_id}.png"), job.study.colors()
     write_png(path, spotlight(scan, labels, colors, size=PICTURE))
     photo = scan.modality == "photo" and scan.voxels.shape[0] >= 3
     source, read = read_spotlight(path, labels, colors, size=PICTURE, photo=photo)

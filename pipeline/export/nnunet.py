@@ -9,6 +9,7 @@ import numpy as np
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_table
+from pipeline.core.names import below
 from pipeline.core.paths import StudyPaths
 from pipeline.core.say import Say
 from pipeline.core.scan import Scan
@@ -34,7 +35,7 @@ def write_nnunet(study: Study, paths: StudyPaths, out: Path, say: Say) -> list[R
     """
     splits = read_splits(paths.splits) if paths.splits.is_file() else {}
     name = "".join(letter if letter.isalnum() else "_" for letter in paths.study)
-    folder = NnunetFolder(out / FORM / f"Dataset001_{name}", study.organ_names(), study.overlapping)
+    folder = NnunetFolder(below(out, FORM, f"Dataset001_{name}"), study.organ_names(), study.overlapping)
     scans = read_table(paths.scans_csv)
     wrong: dict[str, str] = {}
     for row in scans:

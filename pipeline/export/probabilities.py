@@ -12,6 +12,7 @@ import numpy as np
 from pipeline.core.errors import InputError
 from pipeline.core.files import whole_file
 from pipeline.core.labels import LabelMap
+from pipeline.core.names import below
 from pipeline.core.scan import Array, Scan
 from pipeline.export.checks import Row, Tolerance, compare, expected
 from pipeline.export.forms import Job, export_scan
@@ -44,7 +45,7 @@ def export_probabilities(
     """
     if not kept.is_file():
         raise InputError("predict kept no probabilities of it", remedy="Run predict with the champion again.")
-    path = out / FORM / f"{scan_id}.nii.gz"
+    path = below(out, FORM, f"{scan_id}.nii.gz")
     with whole_file(path) as part:
         try:
             os.link(kept, part)
@@ -72,7 +73,7 @@ def prediction_writer(
         labels, maps = prediction.labels, prediction.probabilities
         rows = export_scan(job, scan_id, scan, labels)
         if probabilities:
-            path = job.out / FORM / f"{scan_id}.nii.gz"
+            path = below(job.out, FORM, f"{scan_id}.nii.gz")
             write_probabilities(path, scan, maps, overlapping=labels.overlapping)
             rows += check_probabilities(path, scan_id, scan, labels, steps, maps)
         failed = [row for row in rows if row["status"] == "failed"]

@@ -17,6 +17,7 @@ import numpy as np
 from pipeline.core.arrays import zeros
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
+from pipeline.core.names import below
 from pipeline.core.scan import Array, Grid, Scan
 from pipeline.export.checks import ABSENT, Measured
 
@@ -140,7 +141,9 @@ def on_grid(values: Array, affine: Array, grid: Grid) -> Array:
 def read_nnunet_organs(folder: Path, scan_id: str) -> dict[str, Measured]:
     """Organs of one labelled scan of an nnU-Net raw folder, by what ``dataset.json`` says of the values."""
     names = json.loads((folder / "dataset.json").read_text(encoding="utf-8"))["labels"]
-    path = next(p for p in (folder / f"labels{part}" / f"{scan_id}.nii.gz" for part in ("Tr", "Ts")) if p.is_file())
+    path = next(
+        p for p in (below(folder, f"labels{part}", f"{scan_id}.nii.gz") for part in ("Tr", "Ts")) if p.is_file()
+    )
     organs = {name: values for name, values in names.items() if name not in {"background", "ignore"}}
     with gzip.open(path) as stream:
         image = _Nifti(stream)

@@ -15,6 +15,7 @@ from PIL import Image
 
 from pipeline.core.files import whole_file
 from pipeline.core.labels import LabelMap
+from pipeline.core.names import below
 from pipeline.core.scan import Scan
 from pipeline.formats.nifti.labels import stored_grid, write_label_files
 from pipeline.formats.nifti.writer import write_nifti
@@ -62,7 +63,7 @@ def put_aside(folder: Path, name: str, scan: Scan, labels: LabelMap, values: Map
     whole = uncropped(scan)
     picture = _as_picture(whole)
     if picture is not None:
-        with whole_file(folder / IMAGES / f"{name}.png") as part:
+        with whole_file(below(folder, IMAGES, f"{name}.png")) as part:
             picture.save(part, "PNG")
     else:
         several = whole.voxels.shape[0] > 1

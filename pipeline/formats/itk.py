@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from pipeline.core.errors import InputError
+from pipeline.core.names import below
 from pipeline.core.scan import LPS_TO_RAS, Array, Modality, Scan
 from pipeline.core.study import Ingest
 from pipeline.formats.decoders import Decoded, decode
 from pipeline.formats.exact import smallest_exact
 from pipeline.formats.limits import check_size
+
+#: Bytes that a header may take.
+LONGEST_HEADER = 1 << 16
+#: ``Key = value`` of MetaImage; comments, ``field: value`` and ``key:=value`` of NRRD. No other control letters.
+_META_LINE = re.compile(rb"[ \t]*[^=:\x00-\x20]+[ \t]*=[^\x00-\x08\x0a-\x1f]*")
+_NRRD_LINE = re.compile(rb"#[^\x00-\x08\x0a-\x1f]*|[A-Za-z][^:\x00-\x1f]*:[ =\t][^\x00-\x08\x0a-\x1f]*")
 
 
 def read_itk(path: Path, modality: Modality, options: Ingest) -> Scan:
@@ -64,17 +72,52 @@ def _driver(path: Path) -> str:
 
 
 def _check_detached(path: Path) -> None:
-    """A header may name the file that holds its voxels; only one beside it is read."""
+    """Refuse a header that names voxels elsewhere than in itself or in a file beside it.
+
+    Only headers whose every line can be read in one way pass, so that ITK cannot find another name than is found here.
+
+    Raises:
+        InputError: The header has an odd line or no end, or names several files, or one that is not beside it.
+    """
+    name = _voxel_file(path)
+    if name is None:
+        return
+    if name.upper().startswith("LIST") or "%" in name:
+        raise InputError("the voxels are spread over several files", remedy="Save the volume as one file.")
+    try:
+        beside = below(path.parent, name)
+    except InputError:
+        beside = path
+    folder = path.parent.resolve()
+    if beside == path or beside.resolve().parent != folder or not beside.is_file():
+        raise InputError(
+            "the header names a file of voxels that does not lie beside it",
+            remedy="Put the two into one folder, or save the volume as one file.",
+        )
+
+
+def _voxel_file(path: Path) -> str | None:
+    """The file of voxels that a header names; ``None`` where they follow in the file itself."""
     with open(path, "rb") as stream:
-        head = stream.read(4096)
-    for line in head.split(b"\n\n")[0].splitlines():
-        key, _, value = line.decode("latin-1").replace("=", ":", 1).partition(":")
-        if key.strip().lower() in {"elementdatafile", "data file", "datafile"}:
-            name = value.strip()
-            if name.upper().startswith("LIST") or "%" in name:
-                raise InputError("the voxels are spread over several files", remedy="Save the volume as one file.")
-            if name.upper() != "LOCAL" and (Path(name).name != name or not path.with_name(name).is_file()):
-                raise InputError("the header names a file of voxels that does not lie beside it")
+        head = stream.read(LONGEST_HEADER)
+    nrrd = head.startswith(b"NRRD")
+    lines = head.split(b"\n")
+    for line in lines[nrrd:]:
+        text = line.removesuffix(b"\r")
+        if nrrd and not text:
+            return None
+        if not (_NRRD_LINE if nrrd else _META_LINE).fullmatch(text):
+            break
+        key, _, value = text.partition(b":" if nrrd else b"=")
+        if key.replace(b" ", b"").replace(b"\t", b"").lower() in {b"elementdatafile", b"datafile"}:
+            name = value.decode("utf-8", "replace").strip()
+            return None if not nrrd and name.upper() == "LOCAL" else name
+    else:
+        if nrrd and len(head) < LONGEST_HEADER:
+            raise InputError("the header ends before its voxels", remedy="Save the volume again.")
+    raise InputError(
+        "the header has a line that is none of this format, or does not end", remedy="Save the volume again."
+    )
 
 
 def _channels_first(data: Array, image: Any) -> Array:

@@ -14,6 +14,7 @@ import numpy as np
 
 from pipeline.core.files import write_json
 from pipeline.core.labels import LabelMap
+from pipeline.core.names import below
 from pipeline.core.scan import Array, Scan
 from pipeline.formats.nifti.labels import stored_grid
 from pipeline.formats.nifti.writer import write_nifti
@@ -48,12 +49,12 @@ class NnunetFolder:
         affine = stored_grid(scan).affine
         whole = uncropped(scan)
         for channel, voxels in enumerate(whole.voxels):
-            files.append(self.folder / f"images{kind}" / f"{scan_id}_{channel:04d}.nii.gz")
+            files.append(below(self.folder, f"images{kind}", f"{scan_id}_{channel:04d}.nii.gz"))
             write_nifti(files[-1], whole.to_stored(voxels), affine, scan.unit)
         self._channels = self._channels or scan.channels or tuple(str(i) for i in range(scan.voxels.shape[0]))
         if labels is not None:
             data = self._values(labels)
-            files.append(self.folder / f"labels{kind}" / f"{scan_id}.nii.gz")
+            files.append(below(self.folder, f"labels{kind}", f"{scan_id}.nii.gz"))
             write_nifti(files[-1], scan.to_stored(data), affine, scan.unit)
         if training:
             self._training.add(scan_id)

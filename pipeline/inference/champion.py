@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import importlib.metadata
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.core.errors import InputError
-from pipeline.core.files import read_json, read_yaml, write_yaml
+from pipeline.core.files import digest_of, read_json, read_yaml, sha256_of, write_yaml
+from pipeline.core.names import Name, OrganName, Place, within
 from pipeline.core.plan import Plan, parse_plan
 from pipeline.core.scan import Modality
 from pipeline.core.study import Ingest, Study, explain
@@ -20,6 +22,9 @@ MODEL = "model.json"
 WEIGHTS = "weights.safetensors"
 ONNX = "model.onnx"
 QUALITY = "quality.json"
+#: Of ``champion.yaml``; it rises when an older reader would misread a newer file.
+FORMAT = 1
+MODEL_FORMAT = 1  # of ``model.json``
 
 BackendName = Literal["onnxruntime", "openvino", "torch"]
 Precision = Literal["fp32", "bf16"]
@@ -34,14 +39,12 @@ class Part(BaseModel):
 class Member(Part):
     """One trained network."""
 
-    model: str
+    model: Name
     """The model of the study."""
     fold: int
     """The fold that it did not train on."""
-    folder: str
+    folder: Place
     """Its folder inside the champion's: weights, plan and ONNX file."""
-    weights: str = ""
-    """sha256 of its weights file."""
 
 
 class Backend(Part):
@@ -86,11 +89,11 @@ class Champion(Part):
 
     name: str
     """The models that predict together."""
-    study: str
+    study: Name
     modality: Modality
-    organs: list[str]
+    organs: list[OrganName]
     overlapping: bool
-    colors: dict[str, str]
+    colors: dict[OrganName, str]
     values: dict[str, int] = {}
     """Organ → its value in the study's masks; without, organs count from 1, as in a single fold's folder."""
     codes: dict[str, str] = {}
@@ -106,6 +109,55 @@ class Champion(Part):
     backend: Backend = Backend()
     evidence: dict[str, Any] = {}
     """Out-of-fold figures that the choice was made on."""
+    format: int = FORMAT
+    """Version of this description."""
+    files: dict[Place, str] = {}
+    """File in the champion's folder → its sha256."""
+    sealed_by: str = ""
+    """What made the list of files."""
+    seal: str = ""
+    """Digest of all else in the description, by which a later change of it is seen."""
+
+    def sealed(self, folder: Path) -> Champion:
+        """The same champion with the sha256 of every file in its folder, but of its description.
+
+        Args:
+            folder: The champion's folder, complete.
+        """
+        found = sorted(path for path in folder.rglob("*") if path.is_file() and path != folder / FILE)
+        files = {path.relative_to(folder).as_posix(): sha256_of(path) for path in found}
+        maker = f"organseg {importlib.metadata.version('organseg')}"
+        listed = self.model_copy(update={"files": files, "sealed_by": maker})
+        return listed.model_copy(update={"seal": listed._digest()})
+
+    def is_untouched(self) -> bool:
+        """Whether the description is as ``select`` wrote it. A seal is no signature: who wants to can make one."""
+        return self.seal == self._digest()
+
+    def _digest(self) -> str:
+        return digest_of(self.model_dump(mode="json", exclude={"seal"}), length=64)
+
+    def verify(self, folder: Path, names: Iterable[str]) -> None:
+        """Compare files with what ``select`` wrote.
+
+        Args:
+            folder: The champion's folder.
+            names: The files that are going to be read, relative to it.
+
+        Raises:
+            InputError: One is absent, is not listed, or is another than the listed one.
+        """
+        for name in names:
+            path = within(folder, name)
+            if not path.is_file():
+                raise InputError("the file does not exist", where=str(path), remedy="`organseg select` writes it.")
+            if self.files.get(name) != sha256_of(path):
+                said = "is another file than" if name in self.files else "is not among the files"
+                raise InputError(
+                    f"{said} that `organseg select` packed with this champion",
+                    where=str(path),
+                    remedy="Copy the champion's folder again from where it was made.",
+                )
 
     def thresholds(self) -> dict[str, float]:
         """Organ → least probability, where it is not the ordinary one."""
@@ -151,6 +203,7 @@ def read_champion(path: Path) -> Champion:
     if path.is_dir():
         path = path / FILE
     content = read_yaml(path)
+    check_format(content, FORMAT, path, "organseg select")
     try:
         return Champion.model_validate(content)
     except ValidationError as error:
@@ -161,13 +214,34 @@ def read_champion(path: Path) -> Champion:
         ) from None
 
 
+def check_format(content: object, known: int, path: Path, maker: str) -> None:
+    """Refuse a description of another version than this one reads.
+
+    Args:
+        content: What was read; a description without ``format`` is left to its own checks.
+        known: The version that is read here.
+        path: The file, for the message.
+        maker: The command that writes it.
+
+    Raises:
+        InputError: It has another version.
+    """
+    found = content.get("format", known) if isinstance(content, Mapping) else known
+    if found != known:
+        raise InputError(
+            f"has version {found!r} of its form, and this organseg reads version {known}",
+            where=str(path),
+            remedy=f"Take the organseg that wrote it, or run `{maker}` again.",
+        )
+
+
 def member_plan(folder: Path) -> Plan:
     """The plan of a trained network, read without loading the network.
 
     Raises:
         InputError: The folder holds no trained model.
     """
-    return parse_plan(_facts(folder)["plan"], str(folder / MODEL))
+    return parse_plan(model_facts(folder)["plan"], str(folder / MODEL))
 
 
 def member_reading(folder: Path) -> Reading:
@@ -176,13 +250,19 @@ def member_reading(folder: Path) -> Reading:
     Raises:
         InputError: The folder holds no trained model.
     """
-    facts = _facts(folder).get("facts")
+    facts = model_facts(folder).get("facts")
     return Reading.model_validate(facts.get("ingest", {}) if isinstance(facts, dict) else {})
 
 
-def _facts(folder: Path) -> dict[str, Any]:
+def model_facts(folder: Path) -> dict[str, Any]:
+    """What ``model.json`` of a trained network's folder says.
+
+    Raises:
+        InputError: It is absent, is not a model's, or has another version.
+    """
     path = folder / MODEL
     content = read_json(path)
     if not isinstance(content, dict) or not isinstance(content.get("plan"), dict):
         raise InputError("is not a trained model's", where=str(path), remedy="`organseg train` writes it.")
+    check_format(content, MODEL_FORMAT, path, "organseg train")
     return content

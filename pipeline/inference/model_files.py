@@ -13,13 +13,12 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from pipeline.core.errors import InputError
-from pipeline.core.files import read_json, whole_file, write_json
+from pipeline.core.files import whole_file, write_json
 from pipeline.core.plan import Plan, parse_plan
+from pipeline.inference.champion import MODEL, MODEL_FORMAT, WEIGHTS, model_facts
 from pipeline.networks import build
 
-WEIGHTS = "weights.safetensors"
-FACTS = "model.json"
-FORMAT = 1
+FACTS = MODEL
 
 
 def build_for(plan: Plan, *, pretrained: bool = False) -> nn.Module:
@@ -83,7 +82,7 @@ def save_model(folder: Path, network: nn.Module, plan: Plan, facts: Mapping[str,
     state = network.state_dict()
     save_tensors(folder / WEIGHTS, state)
     content = {
-        "format": FORMAT,
+        "format": MODEL_FORMAT,
         "weights": weights_digest(state),
         "facts": dict(facts),
         "plan": plan.model_dump(mode="json"),
@@ -104,16 +103,20 @@ def load_model(folder: Path, device: torch.device | str = "cpu") -> tuple[nn.Mod
     Raises:
         InputError: A file is absent or damaged, or the weights do not fit the plan.
     """
-    content = read_json(folder / FACTS)
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise InputError("is not a model of this version", where=str(folder / FACTS))
+    content = model_facts(folder)
     plan = parse_plan(content["plan"], str(folder / FACTS))
     network = build_for(plan)
     tensors, _ = load_tensors(folder / WEIGHTS)
+    if content.get("weights") != weights_digest(tensors):
+        raise InputError(
+            "the weights are not those that `organseg train` wrote with the model.json beside them",
+            where=str(folder / WEIGHTS),
+            remedy="Copy the folder again from where it was made, or train the model again.",
+        )
     try:
         network.load_state_dict(tensors)
     except RuntimeError:
         raise InputError(
             "the weights do not fit the plan beside them", where=str(folder), remedy="Train the model again."
         ) from None
-    return network.to(device).eval(), plan, dict(content["facts"])
+    return network.to(device).eval(), plan, dict(content.get("facts", {}))

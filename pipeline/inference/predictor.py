@@ -15,12 +15,23 @@ from numpy.typing import NDArray
 
 from pipeline.core.arrays import ROOM, zeros
 from pipeline.core.labels import LabelMap
+from pipeline.core.names import within
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array, Scan
 from pipeline.imaging.preprocessing import Prepared, decide, prepared_shape
 from pipeline.inference.agreement import Agreement, Passes, between_members, mean_dice
 from pipeline.inference.backends import gpu_present, gpu_usable, installed, open_network
-from pipeline.inference.champion import BackendName, Champion, Precision, member_plan, read_champion
+from pipeline.inference.champion import (
+    MODEL,
+    ONNX,
+    QUALITY,
+    WEIGHTS,
+    BackendName,
+    Champion,
+    Precision,
+    member_plan,
+    read_champion,
+)
 from pipeline.inference.large import chunks, prepare_within, restore_rows
 from pipeline.inference.postprocessing import OrganSteps, clean_labels
 from pipeline.inference.sliding_window import Forward, slide
@@ -144,14 +155,14 @@ class Predictor:
         prepared, case.prepared = case.prepared or self.prepare(scan), None
         if len(self.members) == 1:
             plan, forward = self.members[0]
-            case.probabilities, passes = self._slide(forward, prepared[plan.recipe_hash()], plan)
+            case.probabilities, passes = self.run_network(forward, prepared[plan.recipe_hash()], plan)
             case.agreement = {"passes": passes} if passes else {}
             return
         total = zeros((self.plan.out_channels, *scan.shape), self.room)
         votes: list[tuple[str, LabelMap]] = []
         turned = []
         for plan, forward in self.members:
-            own, passes = self._slide(forward, prepared[plan.recipe_hash()], plan)
+            own, passes = self.run_network(forward, prepared[plan.recipe_hash()], plan)
             turned += [passes] if passes else []
             kind = LabelMap.dtype_for(len(plan.organs), plan.overlapping)
             # All votes together take no more memory than one network's probabilities may.
@@ -197,7 +208,7 @@ class Predictor:
         organs = tuple(self.plan.organs)
         return LabelMap(data, scan.affine, organs, self.plan.overlapping, frozenset(organs))
 
-    def _slide(self, forward: Forward, prepared: Prepared, plan: Plan) -> tuple[Array, dict[str, float]]:
+    def run_network(self, forward: Forward, prepared: Prepared, plan: Plan) -> tuple[Array, dict[str, float]]:
         """Probabilities ``(K, X', Y', Z')`` of one network on its plan's grid, and the agreement of its passes."""
         passes = Passes(plan)
         image = prepared.image
@@ -256,9 +267,19 @@ def open_champion(
         # Both read the same file, and were within the tolerance of PyTorch.
         say(f"the model was evaluated with {name}, which is not installed here; onnxruntime takes its place")
         name, bits = "onnxruntime", "fp32"
-    folders = [folder / member.folder for member in champion.members]
+    if not champion.is_untouched():
+        say("champion.yaml is not as `organseg select` wrote it: whoever changed it answers for what it says")
+    champion.verify(folder, files_read(champion, folder, name))
+    folders = [within(folder, member.folder) for member in champion.members]
     members = [(member_plan(path), open_network(path, name, bits, threads)) for path in folders]
     return Predictor(members, mirror=champion.mirror, steps=champion.postprocessing), champion
+
+
+def files_read(champion: Champion, folder: Path, backend: BackendName) -> list[str]:
+    """The files of a champion's folder that predicting with it depends on, relative to the folder."""
+    network = WEIGHTS if backend == "torch" else ONNX
+    files = [f"{member.folder}/{file}" for member in champion.members for file in (MODEL, network)]
+    return files + [QUALITY] * (QUALITY in champion.files or (folder / QUALITY).is_file())
 
 
 def open_folds(folders: Sequence[Path], *, threads: int | None = None) -> Predictor:

@@ -14,6 +14,7 @@ from typing import Any
 from pipeline.core.columns import IMAGE_COLUMNS
 from pipeline.core.errors import InputError
 from pipeline.core.files import write_table
+from pipeline.core.names import below
 from pipeline.core.say import Say, quiet
 from pipeline.core.scan import Modality
 from pipeline.core.study import Ingest, Study
@@ -154,7 +155,9 @@ def _in_path(readers: Sequence[_Reader], path: Path, out: Path, names: Iterator[
         passed = item["code"] in PASSED_OVER and path.is_dir()
         scan_ids.append("" if passed else next(names))
         wanted.append(not item["reason"])
-    targets = [out / "scans" / f"{name}.nii.gz" if want else None for name, want in zip(scan_ids, wanted, strict=True)]
+    targets = [
+        below(out, "scans", f"{name}.nii.gz") if want else None for name, want in zip(scan_ids, wanted, strict=True)
+    ]
     answers = _convert_all(readers, targets)
     for item, scan_id, answer in zip(found, scan_ids, answers, strict=True):
         cells: dict[str, Any] = {"scan_id": scan_id, "kind": item["kind"], "files": item["files"]}

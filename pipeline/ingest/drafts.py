@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_json
+from pipeline.core.names import within
 
 IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
 MASK_WORDS = {"mask", "masks", "label", "labels", "seg", "segs", "segmentation", "segmentations", "annotations", "gt"}
@@ -106,7 +107,7 @@ def _nnunet(folder: Path, content: dict) -> Draft:  # type: ignore[type-arg]
         for case in cases:
             image = ";".join(f"{part}/{case}_{channel:04d}{ending}" for channel in range(channels))
             label = f"labels{part[-2:]}/{case}{ending}"
-            rows.append(_row(case, case, image, label if (folder / label).is_file() else ""))
+            rows.append(_row(case, case, image, label if within(folder, label).is_file() else ""))
     labels = ", ".join(f"{value} {name}" for name, value in content.get("labels", {}).items())
     return Draft("nnU-Net raw folder", rows, [f"Labels: {labels}.", "Each case counts as a patient of its own."])
 

@@ -9,6 +9,7 @@ from typing import Any
 from pipeline.core.errors import InputError
 from pipeline.core.files import sha256_of
 from pipeline.core.manifest import Row
+from pipeline.core.names import within
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
 from pipeline.formats.masks import read_masks
@@ -48,7 +49,7 @@ def _study(text: str) -> Study:
 def _ingest(row: Row, study: Study, data: Path, scan_file: Path, mask_file: Path) -> dict[str, Any]:
     _check_files(row, data)
     try:
-        scan = read_scan_file([data / name for name in row.images], study.modality, study.ingest)
+        scan = read_scan_file([within(data, name) for name in row.images], study.modality, study.ingest)
     except InputError as error:
         raise RejectedError("image", error.what, where=error.where, remedy=error.remedy) from None
     check_voxels(scan, study)
@@ -72,17 +73,20 @@ def _check_files(row: Row, data: Path) -> None:
         RejectedError: One is absent, or its checksum differs.
     """
     for name in row.files():
-        if not (data / name).exists():
+        if not within(data, name).exists():
             raise RejectedError(
-                "missing", "a file of this row does not exist", where=str(data / name), remedy="Correct the manifest."
+                "missing",
+                "a file of this row does not exist",
+                where=str(within(data, name)),
+                remedy="Correct the manifest.",
             )
     masks = [row.mask] if row.mask else list(row.organ_masks.values())
     for what, names, wanted in (("image", list(row.images), row.image_sha256), ("mask", masks, row.mask_sha256)):
-        if wanted and len(names) == 1 and sha256_of(data / names[0]) != wanted:
+        if wanted and len(names) == 1 and sha256_of(within(data, names[0])) != wanted:
             raise RejectedError(
                 "checksum",
                 f"the {what}'s checksum is not the one in the manifest",
-                where=str(data / names[0]),
+                where=str(within(data, names[0])),
                 remedy=f"Fetch the file again, or correct {what}_sha256.",
             )
 
@@ -90,7 +94,8 @@ def _check_files(row: Row, data: Path) -> None:
 def _masks(
     row: Row, study: Study, data: Path, scan: Scan, mask_file: Path
 ) -> tuple[dict[str, Any], list[Finding], dict[str, Any]]:
-    source = data / row.mask if row.mask else {organ: data / name for organ, name in row.organ_masks.items()}
+    organs = {organ: within(data, name) for organ, name in row.organ_masks.items()}
+    source = within(data, row.mask) if row.mask else organs
     notes: dict[str, Any] = {}
     try:
         labels = read_masks(

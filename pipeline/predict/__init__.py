@@ -12,6 +12,7 @@ import numpy as np
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_table, whole_file, write_table
+from pipeline.core.names import below
 from pipeline.core.paths import StudyPaths
 from pipeline.core.scan import Scan
 from pipeline.core.splits import Part, by_part, read_splits
@@ -161,10 +162,10 @@ class _Work:
         """Write what was found, judge it, and put aside what is doubtful."""
         name, written = row["scan_id"], _Written()
         if self.keep:
-            keep_probabilities(self.out / PROBABILITIES / f"{name}.npz", prediction)
+            keep_probabilities(below(self.out, PROBABILITIES, f"{name}.npz"), prediction)
             written.agreement = agreement_rows(name, prediction.agreement)
         if self.form:
-            path = self.out / PROBABILITIES / f"{name}.nii.gz"
+            path = below(self.out, PROBABILITIES, f"{name}.nii.gz")
             write_probabilities(path, scan, prediction.probabilities, overlapping=self.study.overlapping)
         if self.judge is not None:
             written.verdicts = quality_rows(name, self.judge(scan, prediction))
@@ -172,7 +173,7 @@ class _Work:
             if doubtful and row["labelled"] != "1":
                 put_aside(self.correction, name, scan, prediction.labels, self.study.values())
                 written.aside = True
-        write_labels(self.out / f"{name}.nii.gz", prediction.labels, scan.unit)
+        write_labels(below(self.out, f"{name}.nii.gz"), prediction.labels, scan.unit)
         return written
 
     def close(self) -> None:

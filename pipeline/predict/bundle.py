@@ -65,7 +65,7 @@ def bundle_predictor(
 class _Inferred(Predictor):
     """Its forward functions take whole images: MONAI slides."""
 
-    def slide(self, forward: Forward, ready: Prepared, plan: Plan) -> tuple[Array, dict[str, float]]:
+    def run_network(self, forward: Forward, ready: Prepared, plan: Plan) -> tuple[Array, dict[str, float]]:
         """Probabilities on the plan's grid; MONAI's inferer does not say how far mirrored windows agree."""
         return forward(ready.image), {}
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_table
-from pipeline.core.manifest import SCAN_ID
+from pipeline.core.names import SCAN_ID, within
 from pipeline.core.scan import Modality, Scan
 from pipeline.core.study import Ingest
 from pipeline.formats.found import PASSED_OVER, UNOPENED
@@ -79,8 +79,8 @@ def _from_manifest(path: Path, modality: Modality, options: Ingest) -> Iterator[
         if not SCAN_ID.fullmatch(row["scan_id"]):
             raise InputError(f"{row['scan_id']!r} cannot be a scan's name", where=f"{path}, line {line}")
         names = [name.strip() for name in row["image"].split(";")]
-        root = next((r for r in roots if all((r / name).exists() for name in names)), roots[0])
-        files = [root / name for name in names]
+        root = next((r for r in roots if all(within(r, name).exists() for name in names)), roots[0])
+        files = [within(root, name) for name in names]
 
         def read(files: list[Path] = files) -> Scan:
             return read_scan_file(files, modality, options)

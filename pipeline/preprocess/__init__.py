@@ -21,6 +21,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import digest_of, read_json, read_table, sha256_of, whole_file, write_json
 from pipeline.core.labels import LabelMap
 from pipeline.core.locks import hold
+from pipeline.core.names import below
 from pipeline.core.paths import StudyPaths
 from pipeline.core.plan import Plan, read_plan
 from pipeline.core.say import Say, quiet
@@ -101,14 +102,14 @@ def _prepare_one(row: Mapping[str, str], plan: Plan, paths: StudyPaths, folder: 
     scan_id, shard = row["scan_id"], row["shard"]
     scan_file, mask_file = paths.scan(shard, scan_id), paths.mask(shard, scan_id)
     source = digest_of([VERSION, sha256_of(scan_file), sha256_of(mask_file)], 32)
-    facts_file = folder / f"{scan_id}.json"
+    facts_file = below(folder, f"{scan_id}.json")
     if facts_file.is_file() and read_json(facts_file)["source"] == source:
         return source
     prepared = prepare(read_scan(scan_file), plan)
     labels = prepare_labels(read_labels(mask_file), plan, prepared)
-    _save(folder / f"{scan_id}.image.npy", prepared.image.astype(np.float16))
-    _save(folder / f"{scan_id}.labels.npy", labels.data)
-    _save(folder / f"{scan_id}.places.npy", _places(labels, source))
+    _save(below(folder, f"{scan_id}.image.npy"), prepared.image.astype(np.float16))
+    _save(below(folder, f"{scan_id}.labels.npy"), labels.data)
+    _save(below(folder, f"{scan_id}.places.npy"), _places(labels, source))
     facts: dict[str, Any] = {
         "source": source,
         "shape": list(prepared.grid.shape),

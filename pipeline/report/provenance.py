@@ -12,6 +12,7 @@ from typing import Any
 from pipeline import __version__
 from pipeline.core.files import digest_of
 from pipeline.core.manifest import manifest_path
+from pipeline.inference.champion import WEIGHTS
 from pipeline.report.data import Gathered
 from pipeline.report.text import DASH, duration
 
@@ -31,8 +32,10 @@ def shown(gathered: Gathered) -> dict[str, Any]:
         digests["manifest"] = digest_of(manifest.read_text(encoding="utf-8-sig"))
     digests["scans.csv"] = digest_of(gathered.scans)
     digests |= {f"plan of {name}": plan.digest() for name, plan in gathered.plans.items()}
-    for one in champion.members if champion else ():
-        digests[f"weights of {one.model}, fold {one.fold}"] = one.weights[:16] or DASH
+    if champion:
+        for one in champion.members:
+            weights = champion.files.get(f"{one.folder}/{WEIGHTS}", DASH)
+            digests[f"weights of {one.model}, fold {one.fold}"] = weights[:16]
     return {
         "digests": digests,
         "backend": champion and champion.backend,

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.errors import InputError
-from pipeline.core.files import read_json, sha256_of, write_json, write_table
+from pipeline.core.files import read_json, write_json, write_table
+from pipeline.core.names import within
 from pipeline.core.paths import StudyPaths
 from pipeline.core.plan import Plan
 from pipeline.core.say import Say, quiet
@@ -72,8 +73,8 @@ def run(study: Study, paths: StudyPaths, *, threads: int | None = None, say: Say
     steps, trials = choose_steps(study, evidence, models, say)
     members = [Member(model=m, fold=f, folder=f"members/{m}-fold{f}") for m in models for f in range(study.split.folds)]
     _start_folder(paths.champion)
-    members, backend = _pack(paths, evidence, members, threads, say)
-    plans = [member_plan(paths.champion / member.folder) for member in members]
+    backend = _pack(paths, evidence, members, threads, say)
+    plans = [member_plan(within(paths.champion, member.folder)) for member in members]
     champion = _described(
         study,
         " + ".join(models),
@@ -131,6 +132,7 @@ def _write(
         write_json(paths.champion / "fingerprint.json", fingerprint)
     write_card(paths.champion / "card.md", study, champion, plans, fingerprint, quality.figures)
     write_bundle(paths.champion, champion, plans, fingerprint)
+    champion = champion.sealed(paths.champion)
     champion.write(paths.champion / FILE)
     champion.write(paths.champion_yaml)
 
@@ -177,7 +179,7 @@ def _pack(
     members: Sequence[Member],
     threads: int | None,
     say: Say,
-) -> tuple[list[Member], Backend]:
+) -> Backend:
     """Copy each member's weights and facts, export it to ONNX, and choose the backend that is to run them."""
     import torch
 
@@ -185,10 +187,9 @@ def _pack(
     from pipeline.inference.sliding_window import torch_forward
     from pipeline.select.onnx_export import write_onnx
 
-    packed = []
     measured: dict[str, dict[BackendName, tuple[float, float]]] = {}
     for member in members:
-        source, target = paths.model(member.model, member.fold), paths.champion / member.folder
+        source, target = paths.model(member.model, member.fold), within(paths.champion, member.folder)
         target.mkdir(parents=True, exist_ok=True)
         for file in (WEIGHTS, MODEL):
             shutil.copyfile(source / file, target / file)
@@ -196,11 +197,10 @@ def _pack(
         write_onnx(target / ONNX, network, plan)
         windows = sample_windows(evidence, plan)
         measured[member.folder] = backends.compare(target, torch_forward(network, plan.overlapping), windows, threads)
-        packed.append(member.model_copy(update={"weights": sha256_of(target / WEIGHTS)}))
     name = backends.choose(measured, say)
     gpu: Any = "bf16" if torch.cuda.is_available() else None
     apart = {folder: 0.0 if name == "torch" else float(f"{one[name][0]:.2g}") for folder, one in measured.items()}
-    return packed, Backend(name=name, gpu=gpu, tolerance=backends.TOLERANCE, parity=apart)
+    return Backend(name=name, gpu=gpu, tolerance=backends.TOLERANCE, parity=apart)
 
 
 def sample_windows(evidence: Evidence, plan: Plan) -> list[Array]:

@@ -16,6 +16,7 @@ from torch import Tensor
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_json
 from pipeline.core.labels import LabelMap
+from pipeline.core.names import below
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array
 from pipeline.train.seeds import ORDER_STREAM, WINDOW_STREAM
@@ -83,7 +84,7 @@ def load_scans(folder: Path, scan_ids: Sequence[str], plan: Plan, device: torch.
     Raises:
         InputError: A scan is missing in the folder.
     """
-    files = [folder / f"{scan_id}.image.npy" for scan_id in scan_ids]
+    files = [below(folder, f"{scan_id}.image.npy") for scan_id in scan_ids]
     try:
         total = sum(file.stat().st_size for file in files) * 1.5
     except FileNotFoundError:
@@ -91,16 +92,16 @@ def load_scans(folder: Path, scan_ids: Sequence[str], plan: Plan, device: torch.
     held = total < HELD_SHARE * _free_memory(device)
     scans = []
     for scan_id, file in zip(scan_ids, files, strict=True):
-        facts = read_json(folder / f"{scan_id}.json")
+        facts = read_json(below(folder, f"{scan_id}.json"))
         # Copy-on-write: torch wants memory that it may write to, and nothing writes.
-        image, labels = (np.load(path, mmap_mode="c") for path in (file, folder / f"{scan_id}.labels.npy"))
+        image, labels = (np.load(path, mmap_mode="c") for path in (file, below(folder, f"{scan_id}.labels.npy")))
         scans.append(
             PreparedScan(
                 scan_id,
                 _held(image, device) if held else torch.from_numpy(image),
                 _held(labels, device) if held else torch.from_numpy(labels),
                 tuple(organ in facts["annotated"] for organ in plan.organs),
-                np.load(folder / f"{scan_id}.places.npy"),
+                np.load(below(folder, f"{scan_id}.places.npy")),
                 tuple(facts["spacing"]),
                 not held,
             )

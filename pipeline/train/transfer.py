@@ -20,9 +20,12 @@ def earlier_model(folder: Path, plan: Plan) -> Path:
         InputError: There is neither a model nor a champion.
     """
     if (folder / FILE).is_file():
-        members = [folder / member.folder for member in read_champion(folder).members]
-        alike = [member for member in members if member_plan(member).network["name"] == plan.network["name"]]
-        folder = (alike or members)[0]
+        champion = read_champion(folder)
+        members = [member.folder for member in champion.members]
+        alike = [place for place in members if member_plan(folder / place).network["name"] == plan.network["name"]]
+        place = (alike or members)[0]
+        champion.verify(folder, [f"{place}/{FACTS}", f"{place}/{WEIGHTS}"])
+        folder = folder / place
     if not (folder / WEIGHTS).is_file():
         raise InputError(
             "is not a trained model",

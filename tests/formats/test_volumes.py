@@ -167,11 +167,47 @@ def test_itk_files_are_their_nifti_twins(tmp_path, options, volume, suffix):
     np.testing.assert_allclose(scan.affine, twin.affine, atol=1e-4)
 
 
-def test_an_itk_header_reads_no_file_elsewhere(tmp_path, options):
-    text = "ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\nElementDataFile = /etc/passwd\n"
-    (tmp_path / "x.mhd").write_text(text)
-    with pytest.raises(InputError, match="does not lie beside"):
-        read(tmp_path / "x.mhd", options)
+META = "ObjectType = Image\nNDims = 3\nDimSize = 2 2 2\nElementType = MET_UCHAR\n"
+NRRD = "NRRD0004\ntype: unsigned char\ndimension: 3\nsizes: 2 2 2\nencoding: raw\n"
+NAMES_ANOTHER = {
+    "plain": META + "ElementDataFile = {}\n",
+    "after a blank line": META + "\nElementDataFile = {}\n",
+    "after a long comment": META + f"Comment = {'x' * 5000}\n" + "ElementDataFile = {}\n",
+    "after many comments": META + "Comment = x\n" * 900 + "ElementDataFile = {}\n",
+    "behind a carriage return": META + "Comment = x\rElementDataFile = {}\nElementDataFile = LOCAL\n",
+    "with a colon": META + "ElementDataFile : {}\nElementDataFile = LOCAL\n",
+    "of two names": META + "ElementDataFile = {}\nElementDataFile = LOCAL\n",
+    "nrrd": NRRD + "data file: {}\n",
+    "nrrd, one word": NRRD + "datafile: {}\n\n",
+    "nrrd after comments": NRRD + "# x\n" * 2000 + "data file: {}\n",
+    "nrrd in capitals": NRRD + "Data File: {}\n\n",
+    "nrrd behind a carriage return": NRRD + "# x\rdata file: {}\n\n",
+    "nrrd list": NRRD + "data file: LIST\n{}\n",
+}
+
+
+@pytest.mark.parametrize("how", NAMES_ANOTHER)
+def test_an_itk_header_reads_no_file_elsewhere(tmp_path, options, how):
+    """Voxels are taken from the file itself or from one beside it: no header names another, however it is written."""
+    secret = tmp_path / "elsewhere" / "secret"
+    secret.parent.mkdir()
+    secret.write_bytes(b"\x07" * 8)
+    folder = tmp_path / "scans"
+    folder.mkdir()
+    (folder / "link.raw").symlink_to(secret)
+    for name in (str(secret), "../elsewhere/secret", "link.raw"):
+        (folder / "x.mhd").write_text(NAMES_ANOTHER[how].format(name), newline="")
+        with pytest.raises(InputError):
+            read(folder / "x.mhd", options)
+
+
+def test_voxels_beside_their_header_are_read(tmp_path, options, volume):
+    image = SimpleITK.GetImageFromArray(volume)
+    image.SetMetaData("Segment0_Name", "Schienbein: links, Größe")
+    for one, other in (("x.mhd", "x.mha"), ("x.nhdr", "x.nrrd")):
+        for name in (one, other):
+            SimpleITK.WriteImage(image, str(tmp_path / name), True)
+        np.testing.assert_array_equal(read(tmp_path / one, options).voxels, read(tmp_path / other, options).voxels)
 
 
 def test_an_itk_file_cut_short_and_one_too_large_are_named(tmp_path, options, volume):

@@ -77,7 +77,7 @@ def write_champion(folder: Path, members: int = 1, *, clean: bool = True, **plan
         write_json(folder / name / "model.json", {"plan": made.model_dump(mode="json")})
         write_network(folder / name / ONNX, made)
     steps = OrganSteps(largest_component=True, fill_holes=True, smallest=10.0)
-    Champion(
+    champion = Champion(
         name="unet",
         study="huge",
         modality="ct",
@@ -86,7 +86,7 @@ def write_champion(folder: Path, members: int = 1, *, clean: bool = True, **plan
         colors={"body": "#e6194b", "core": "#3cb44b"},
         members=[Member(model="unet", fold=number, folder=name) for number, name in enumerate(names)],
         postprocessing=dict.fromkeys(ORGANS, steps) if clean else {},
-    ).write(folder / "champion.yaml")
+    )
     usual = {"middle": 0.0, "half": 1.0}
     scan = ("likeness", "handedness", "darks", "middles", "brights", "log_spacing", "log_extent")
     organ = {"intervals": {"log_size": usual, "whole": usual, "place_x": usual}, "present": 1.0}
@@ -98,6 +98,7 @@ def write_champion(folder: Path, members: int = 1, *, clean: bool = True, **plan
         "limit": 0.7,
     }
     write_json(folder / QUALITY, reference)
+    champion.sealed(folder).write(folder / "champion.yaml")
 
 
 def plan_of(**changes: object) -> Plan:

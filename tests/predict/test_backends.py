@@ -101,7 +101,7 @@ def test_a_hidden_gpu_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
 def _with_backend(paths: StudyPaths, **changes: object) -> None:
     champion = read_champion(paths.champion)
     changed = champion.model_copy(update={"backend": champion.backend.model_copy(update=changes)})
-    changed.write(paths.champion / FILE)
+    changed.sealed(paths.champion).write(paths.champion / FILE)
 
 
 def test_a_missing_backend_is_replaced_with_a_word(

@@ -17,7 +17,7 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.formats.nifti.labels import stored_grid, write_nifti
 from pipeline.formats.store import read_scan
-from pipeline.inference.champion import QUALITY, read_champion
+from pipeline.inference.champion import FILE, QUALITY, read_champion
 from tests.predict.studies import ORGANS, make_study
 from tests.predict.test_corrections import ingested
 
@@ -53,9 +53,11 @@ def test_doubtful_scans_come_back_corrected(
     reference = {
         "scan": {"log_extent": {"middle": extent, "half": 0.3}},
         "coarse": [0.0] * 512,
+        "sides": [0.0] * 512,
         "organs": dict.fromkeys(ORGANS, organ),
     }
     write_json(valued.champion / QUALITY, reference)
+    read_champion(valued.champion).sealed(valued.champion).write(valued.champion / FILE)
     assert predict_files([folder], str(valued.champion), out) == 3
 
     verdicts = {row["scan_id"]: row["verdict"] for row in read_table(out / "predictions.csv")}

@@ -117,7 +117,8 @@ def choose(study: Study, paths: StudyPaths) -> None:
         organs=list(study.organs),
         overlapping=False,
         colors=study.colors(),
-        members=[Member(model="good", fold=0, folder="members/good-fold0", weights="ab" * 32)],
+        members=[Member(model="good", fold=0, folder="members/good-fold0")],
+        files={"members/good-fold0/weights.safetensors": "ab" * 32},
         evidence={"rule": "the best", "patients": 3, "scans": 3, "candidates": candidates, "postprocessing": steps},
     ).write(paths.champion_yaml)
     figures = {

@@ -157,6 +157,7 @@ def write_champion(study: Study, paths: StudyPaths, brightness: float = 2.0, not
         evidence={"note": note},
     )
     write_text(paths.champion / "card.md", "# Card\n\nNot a medical device.\n")
+    champion = champion.sealed(paths.champion)
     champion.write(paths.champion / "champion.yaml")
     champion.write(paths.champion_yaml)
 

@@ -212,7 +212,7 @@ def test_training_starts_from_an_earlier_model_with_other_organs(tmp_path: Path)
         colors={},
         members=[Member(model="unet", fold=0, folder="results/chest/models/unet/fold0")],
     )
-    champion.write(tmp_path / "champion.yaml")
+    champion.sealed(tmp_path).write(tmp_path / "champion.yaml")
     network = build_for(planned)
     taken = start_from(network, planned, earlier_model(tmp_path, planned))
     old, new = before.state_dict(), network.state_dict()

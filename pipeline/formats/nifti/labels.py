@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.labels import LabelMap
+from pipeline.core.names import below
 from pipeline.core.scan import Array, Grid, Scan
 from pipeline.formats.nifti.writer import write_nifti
 
@@ -37,7 +38,7 @@ def write_label_files(
     if labels.overlapping:
         files = {}
         for organ in labels.organs:
-            path = folder / scan_id / f"{organ}.nii.gz"
+            path = below(folder, scan_id, f"{organ}.nii.gz")
             write_nifti(path, scan.to_stored(labels.mask(organ).astype(np.uint8)), grid.affine, scan.unit)
             files[organ] = (path, 1)
         return files
@@ -45,7 +46,7 @@ def write_label_files(
     data = np.zeros(labels.data.shape, np.uint8 if highest < 256 else np.uint16 if highest < 65536 else np.int32)
     for organ in labels.organs:
         data[labels.mask(organ)] = values[organ]
-    path = folder / f"{scan_id}.nii.gz"
+    path = below(folder, f"{scan_id}.nii.gz")
     write_nifti(path, scan.to_stored(data), grid.affine, scan.unit)
     return {organ: (path, values[organ]) for organ in labels.organs}
 

@@ -1,0 +1,108 @@
+"""Names that become parts of paths, and the one way from a word to a path.
+
+Words come out of files, manifests, models and the command line. One that were a path itself, such as ``../x``, would
+write outside the folder that was named, so a word becomes a path only here.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from pathlib import Path, PurePosixPath
+from typing import Annotated
+
+from pydantic import AfterValidator
+
+from pipeline.core.errors import InputError
+
+#: A study, a model, a version: also parts of web addresses, of MLflow names and of command lines.
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+#: A scan; its names are often made of longer ones.
+SCAN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}")
+PLAIN = "letters, digits, '_', '-' and '.', with a letter or digit first"
+#: Bytes of a file's name that every file system of today takes, and of an organ's, to which endings are added.
+LONGEST, LONGEST_ORGAN = 240, 150
+
+
+def is_part(word: str) -> bool:
+    """Whether a word can be one part of a path: a name in any language, and nothing that a file system acts on."""
+    return (
+        0 < len(word.encode("utf-8", "replace")) <= LONGEST
+        and not word.startswith(".")
+        and word == word.strip()
+        and not any(letter in "/\\:" or unicodedata.category(letter).startswith("C") for letter in word)
+    )
+
+
+def below(folder: Path, *words: str) -> Path:
+    """The path of words inside a folder.
+
+    Args:
+        folder: The folder.
+        words: Parts of the path, from outside in.
+
+    Raises:
+        InputError: A word is no single part of a path.
+    """
+    for word in words:
+        if not is_part(word):
+            raise InputError(f"{word!r} cannot be part of a path", remedy="Rename it.")
+    return folder.joinpath(*words)
+
+
+def within(folder: Path, text: str, *, called: str = "its folder") -> Path:
+    """The path of a relative path such as ``images/case7.nii.gz`` inside a folder; ``.`` is the folder itself.
+
+    Links that a person has put into the folder are followed: they are theirs.
+
+    Raises:
+        InputError: The text is absolute, or leaves the folder, or holds what no path holds.
+    """
+    if "\\" in text:
+        raise InputError(f"the path {text!r} has a backslash", remedy="Write / between folders.")
+    parts = PurePosixPath(text).parts
+    odd = any(unicodedata.category(letter) == "Cc" for letter in text)
+    if (not parts and text != ".") or odd or text.startswith("/") or ".." in parts:
+        raise InputError(
+            f"the path {text!r} is absolute or leaves {called}", remedy=f"Give paths relative to {called}."
+        )
+    return folder.joinpath(*parts)
+
+
+def checked_name(word: str, what: str = "a name") -> str:
+    """A word that can be the name of a study, a model or a version.
+
+    Raises:
+        InputError: It cannot.
+    """
+    if not NAME.fullmatch(word):
+        raise InputError(f"{word!r} cannot be {what}", remedy=f"Use up to 64 {PLAIN}.")
+    return word
+
+
+def _name(word: str) -> str:
+    if not NAME.fullmatch(word):
+        raise ValueError(f"{word!r} cannot be a name: up to 64 {PLAIN}")
+    return word
+
+
+def _organ(word: str) -> str:
+    if not is_part(word) or len(word.encode()) > LONGEST_ORGAN:
+        raise ValueError(f"{word!r} cannot be a name: it is empty, too long, or has '/', '\\', ':' or a first '.'")
+    return word
+
+
+def _place(text: str) -> str:
+    try:
+        within(Path(), text)
+    except InputError as error:
+        raise ValueError(error.what) from None
+    return text
+
+
+#: In pydantic models: a path relative to a folder, which it does not leave.
+Place = Annotated[str, AfterValidator(_place)]
+#: In pydantic models: a study, a model, a version.
+Name = Annotated[str, AfterValidator(_name)]
+#: In pydantic models: an organ, in any language.
+OrganName = Annotated[str, AfterValidator(_organ)]
