@@ -23,6 +23,10 @@ InOrder = AfterValidator(_in_order)
 Range = Annotated[tuple[Annotated[float, Field(ge=0)], float], InOrder]
 #: Of factors, whose logarithm is drawn.
 PositiveRange = Annotated[tuple[Annotated[float, Field(gt=0)], float], InOrder]
+#: Of a share of the voxels that is kept: no more than all can be.
+KeptRange = Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(le=1)]], InOrder]
+#: Of a share that is cut off at each end: half of the range at each would leave nothing.
+CutRange = Annotated[tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(lt=0.5)]], InOrder]
 
 
 class AugmentationSpec(BaseModel):
@@ -39,7 +43,7 @@ class AugmentationSpec(BaseModel):
         shear: Largest shear.
         elastic: Probability of a smooth deformation.
         elastic_size: Standard deviation of the control points' displacement, as a share of the side.
-        elastic_points: Control points along each axis.
+        elastic_points: Control points along each axis; cubic splines need at least 4.
         mirror: ``none``; ``lateral``: swap the patient's sides, with their organs; ``all``: every axis.
         mirror_p: Probability of mirroring an axis.
         fill: What lies outside the scan: ``border``, ``reflection`` or ``zeros``.
@@ -83,10 +87,7 @@ class AugmentationSpec(BaseModel):
     contrast: Probability = 0.0
     contrast_range: Range = (0.75, 1.25)
     window: Probability = 0.0
-    window_range: Annotated[tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(lt=0.5)]], InOrder] = (
-        0.0,
-        0.25,
-    )
+    window_range: CutRange = (0.0, 0.25)
     gain: Probability = 0.0
     gain_range: Range = (0.8, 1.2)
     gamma: Probability = 0.0
@@ -96,10 +97,7 @@ class AugmentationSpec(BaseModel):
     blur: Probability = 0.0
     blur_range: Range = (0.5, 1.0)
     low_resolution: Probability = 0.0
-    low_resolution_range: Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(le=1)]], InOrder] = (
-        0.5,
-        1.0,
-    )
+    low_resolution_range: KeptRange = (0.5, 1.0)
     bias_field: Probability = 0.0
     bias_field_size: float = 0.2
 

@@ -23,7 +23,8 @@ CASE_WORDS = {
 
 _NAN, _INF = float("nan"), float("inf")
 _FIGURES = ("dice", "iou", "precision", "recall", "nsd", "hd95", "assd")
-#: Convention → case → figures. What a package does not compute is as its formula has it, undefined where that is 0/0.
+#: Convention → case → figures in the order of ``_FIGURES``. What a package does not compute is as its formula has it,
+#: undefined where that is 0/0.
 _VALUES: dict[Convention, dict[EmptyCase, tuple[float, ...]]] = {
     "organseg": {
         "both_empty": (_NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN),

@@ -80,5 +80,5 @@ def _benchmark(path: Path) -> tuple[float, float] | None:
         cells = next(csv.DictReader(handle, delimiter="\t"), {})
     try:
         return float(cells["s"]), float(cells["max_rss"])
-    except (KeyError, ValueError):
+    except (KeyError, TypeError, ValueError):
         return None
