@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 from pipeline.core.errors import InputError
@@ -85,7 +84,8 @@ def gather(study: Study, paths: StudyPaths, part: Part, say: Say = quiet) -> dic
     for name, columns in TABLES.items():
         if name != "ctr" or study.evaluate.cardiothoracic_ratio:
             found = tables[name] + (tables["subgroups"] if name == "summary" else [])
-            _write(folder / f"{name}.csv", found, columns)
+            cells = [{k: written(v) if isinstance(v, float) else v for k, v in row.items()} for row in found]
+            write_table(folder / f"{name}.csv", cells, columns)
     facts = {
         **_facts(study, part, own, bootstrap),
         "other_sites": other_sites,
@@ -130,10 +130,6 @@ def _facts(study: Study, part: Part, own: Sequence[Cells], bootstrap: Bootstrap)
         "definitions": DEFINITIONS,
         "dice_limit": study.evaluate.dice_limit,
     }
-
-
-def _write(path: Path, rows: Sequence[Record], columns: Sequence[str]) -> None:
-    write_table(path, [{k: written(v) if isinstance(v, float) else v for k, v in row.items()} for row in rows], columns)
 
 
 def _read_shards(study: Study, paths: StudyPaths, part: Part, scans: Sequence[Mapping[str, str]]) -> list[Cells]:

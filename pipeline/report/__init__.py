@@ -12,11 +12,6 @@ from pipeline.core.study import Study
 def run(study: Study, paths: StudyPaths, *, say: Say = quiet) -> None:
     """Write ``report.html`` and deliver it to MLflow; trouble there is said and stops nothing.
 
-    Args:
-        study: The study.
-        paths: Its places.
-        say: Takes a line of progress.
-
     Raises:
         InputError: The scans were not ingested, or a file that is there cannot be read.
     """
