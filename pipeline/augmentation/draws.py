@@ -19,10 +19,6 @@ class Draws:
     def __init__(self, seeds: Sequence[int]) -> None:
         self._generators = [Generator().manual_seed(seed) for seed in seeds]
 
-    def __len__(self) -> int:
-        """Scans."""
-        return len(self._generators)
-
     def of(self, chosen: Tensor) -> Draws:
         """The same generators, of the scans that ``(B,)`` ``chosen`` marks."""
         part = Draws(())

@@ -2,20 +2,34 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.core.errors import InputError
+from pipeline.core.study import explain
 
-Range = tuple[float, float]
-MIRRORS = ("none", "lateral", "all")
-FILLS = ("border", "reflection", "zeros")
+Probability = Annotated[float, Field(ge=0, le=1)]
 
 
-@dataclass(frozen=True)
-class AugmentationSpec:
+def _in_order(bounds: tuple[float, float]) -> tuple[float, float]:
+    if bounds[0] > bounds[1]:
+        raise ValueError(f"a range is [low, high] in this order, not {list(bounds)}")
+    return bounds
+
+
+InOrder = AfterValidator(_in_order)
+Range = Annotated[tuple[Annotated[float, Field(ge=0)], float], InOrder]
+#: Of factors, whose logarithm is drawn.
+PositiveRange = Annotated[tuple[Annotated[float, Field(gt=0)], float], InOrder]
+#: Of a share of the voxels that is kept: no more than all can be.
+KeptRange = Annotated[tuple[Annotated[float, Field(gt=0)], Annotated[float, Field(le=1)]], InOrder]
+#: Of a share that is cut off at each end: half of the range at each would leave nothing.
+CutRange = Annotated[tuple[Annotated[float, Field(ge=0)], Annotated[float, Field(lt=0.5)]], InOrder]
+
+
+class AugmentationSpec(BaseModel):
     """Ranges and probabilities of the draws. A probability is that of one scan being changed by one operation.
 
     Intensities are those after normalisation (about zero mean and unit variance).
@@ -29,7 +43,7 @@ class AugmentationSpec:
         shear: Largest shear.
         elastic: Probability of a smooth deformation.
         elastic_size: Standard deviation of the control points' displacement, as a share of the side.
-        elastic_points: Control points along each axis.
+        elastic_points: Control points along each axis; cubic splines need at least 4.
         mirror: ``none``; ``lateral``: swap the patient's sides, with their organs; ``all``: every axis.
         mirror_p: Probability of mirroring an axis.
         fill: What lies outside the scan: ``border``, ``reflection`` or ``zeros``.
@@ -54,72 +68,39 @@ class AugmentationSpec:
         bias_field_size: Standard deviation of its logarithm at the control points.
     """
 
-    affine: float = 0.0
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    affine: Probability = 0.0
     rotation: float = 0.0
-    scale: Range = (1.0, 1.0)
+    scale: PositiveRange = (1.0, 1.0)
     scale_axes: float = 0.0
     shift: float = 0.0
     shear: float = 0.0
-    elastic: float = 0.0
+    elastic: Probability = 0.0
     elastic_size: float = 0.02
-    elastic_points: int = 6
-    mirror: str = "none"
-    mirror_p: float = 0.5
-    fill: str = "border"
-    brightness: float = 0.0
+    elastic_points: int = Field(default=6, ge=4)
+    mirror: Literal["none", "lateral", "all"] = "none"
+    mirror_p: Probability = 0.5
+    fill: Literal["border", "reflection", "zeros"] = "border"
+    brightness: Probability = 0.0
     brightness_size: float = 0.3
-    contrast: float = 0.0
+    contrast: Probability = 0.0
     contrast_range: Range = (0.75, 1.25)
-    window: float = 0.0
-    window_range: Range = (0.0, 0.25)
-    gain: float = 0.0
+    window: Probability = 0.0
+    window_range: CutRange = (0.0, 0.25)
+    gain: Probability = 0.0
     gain_range: Range = (0.8, 1.2)
-    gamma: float = 0.0
-    gamma_range: Range = (0.7, 1.5)
-    noise: float = 0.0
+    gamma: Probability = 0.0
+    gamma_range: PositiveRange = (0.7, 1.5)
+    noise: Probability = 0.0
     noise_range: Range = (0.0, 0.1)
-    blur: float = 0.0
+    blur: Probability = 0.0
     blur_range: Range = (0.5, 1.0)
-    low_resolution: float = 0.0
-    low_resolution_range: Range = (0.5, 1.0)
-    bias_field: float = 0.0
+    low_resolution: Probability = 0.0
+    low_resolution_range: KeptRange = (0.5, 1.0)
+    bias_field: Probability = 0.0
     bias_field_size: float = 0.2
 
-    def __post_init__(self) -> None:
-        """Refuse values out of range."""
-        for name in _PROBABILITIES:
-            if not 0 <= getattr(self, name) <= 1:
-                raise _wrong(name, getattr(self, name), "a probability lies in 0 to 1")
-        for name in (field.name for field in fields(self) if field.name.endswith("_range") or field.name == "scale"):
-            low, high = getattr(self, name)
-            if low > high or low < 0 or (low == 0 and name in ("scale", "gamma_range", "low_resolution_range")):
-                raise _wrong(name, [low, high], "a range is [low, high], positive and in this order")
-        if self.low_resolution_range[1] > 1:
-            raise _wrong("low_resolution_range", list(self.low_resolution_range), "no more than all voxels can be kept")
-        if self.window_range[1] >= 0.5:
-            raise _wrong("window_range", list(self.window_range), "half of the range at each end leaves nothing")
-        if self.mirror not in MIRRORS:
-            raise _wrong("mirror", self.mirror, f"it is one of {', '.join(MIRRORS)}")
-        if self.fill not in FILLS:
-            raise _wrong("fill", self.fill, f"it is one of {', '.join(FILLS)}")
-        if self.elastic_points < 4:
-            raise _wrong("elastic_points", self.elastic_points, "cubic splines need at least 4")
-
-
-_PROBABILITIES = (
-    "affine",
-    "elastic",
-    "mirror_p",
-    "brightness",
-    "contrast",
-    "window",
-    "gain",
-    "gamma",
-    "noise",
-    "blur",
-    "low_resolution",
-    "bias_field",
-)
 
 PRESETS: Mapping[str, AugmentationSpec] = {
     "none": AugmentationSpec(),
@@ -211,24 +192,7 @@ def augmentation_spec(spec: Mapping[str, Any] | str | None) -> AugmentationSpec:
     name = given.pop("preset", "none")
     if name not in PRESETS:
         raise InputError(f"there is no preset {name!r}", where="augmentation", remedy=f"Presets: {', '.join(PRESETS)}.")
-    known = [field.name for field in fields(AugmentationSpec)]
-    for key in given:
-        if key not in known:
-            near = difflib.get_close_matches(key, known, n=2)
-            raise InputError(
-                f"augmentation has no setting {key!r}",
-                where="augmentation",
-                remedy=f"Did you mean {' or '.join(near)}?" if near else f"Settings: {', '.join(known)}.",
-            )
     try:
-        values: dict[str, Any] = {
-            key: tuple(float(v) for v in value) if isinstance(value, list | tuple) else value
-            for key, value in given.items()
-        }
-        return replace(PRESETS[name], **values)
-    except (TypeError, ValueError) as error:
-        raise InputError(f"a setting has a value of the wrong kind ({error})", where="augmentation") from error
-
-
-def _wrong(name: str, value: object, why: str) -> InputError:
-    return InputError(f"{name} is {value!r}, but {why}", where="augmentation")
+        return AugmentationSpec.model_validate({**PRESETS[name].model_dump(), **given})
+    except ValidationError as error:
+        raise InputError(explain(error, AugmentationSpec), where="augmentation") from None

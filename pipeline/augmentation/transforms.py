@@ -65,7 +65,7 @@ class Augmenter:
         return () if self.lateral_axis is None else (self.lateral_axis,)
 
     @torch.no_grad()
-    def __call__(self, images: Tensor, labels: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor]:
+    def __call__(self, images: Tensor, labels: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
         """Augment a batch; the inputs stay as they are.
 
         Args:
@@ -74,15 +74,9 @@ class Augmenter:
             seeds: One a scan: what is drawn for a scan does not depend on the others.
 
         Returns:
-            Images and labels of the same shapes and dtypes; either may be the input itself where nothing changed.
-        """
-        images, labels, _ = self.augment(images, labels, seeds)
-        return images, labels
-
-    @torch.no_grad()
-    def augment(self, images: Tensor, labels: Tensor, seeds: Sequence[int]) -> tuple[Tensor, Tensor, Tensor]:
-        """As a call, and which scans changed sides, ``(B,)`` boolean on the CPU: there the organs of a pair traded
-        places, and so did what is known of them.
+            Images and labels of the same shapes and dtypes; either may be the input itself where nothing changed. And
+            which scans changed sides, ``(B,)`` boolean on the CPU: there the organs of a pair traded places, and so did
+            what is known of them.
         """
         draws = Draws(seeds)
         images, labels, mirrored = self._move(images, labels, draws)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.demo.rays import Array, Beam, Interval, Scene, common, length_without, smooth_noise, turn, union_length
+from pipeline.demo.rays import Array, Beam, Chord, Scene, common, length_without, smooth_noise, turn, union_length
 
 ORGANS = ("left_lung", "right_lung", "heart")
 
@@ -250,7 +250,7 @@ class Chest:
         masks["heart"] = np.logical_or.reduce([part.hit for part in hearts])
         return paths, masks
 
-    def _effusion(self, scene: Scene, side: int) -> Interval:
+    def _effusion(self, scene: Scene, side: int) -> Chord:
         centre, _ = self.dome(side)
         return scene.ellipsoid([side * 150 * self.build.width, 0, centre[2] + 25], [62, 200, 30 + self.build.effusion])
 

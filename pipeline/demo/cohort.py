@@ -20,7 +20,7 @@ TRUNCATED, MASK_SIZE, MASK_SHIFTED, MISSING_SLICE = "truncated", "mask size", "m
 
 
 @dataclass
-class Case:
+class DemoScan:
     """One row of the manifest in the making.
 
     Attributes:
@@ -75,23 +75,23 @@ class Case:
         self.cells.update({name: str(value) for name, value in extra.items()})
 
 
-def cohort(study: str, seed: int, count: int, faults: tuple[str, str]) -> list[Case]:
+def cohort(study: str, seed: int, count: int, faults: tuple[str, str]) -> list[DemoScan]:
     """List the scans of a study: every fifth is a second visit; two faulty ones follow.
 
     About a fifth of the patients are test patients; both visits of a patient are on one side.
     """
-    cases = []
+    scans = []
     for number in range(count):
         second = number % 5 == 4
-        cases.append(Case(number, number - (number + 1) // 5, int(second), study, seed))
-    last = cases[-1].patient
-    cases += [Case(count + i, last + 1 + i, 0, study, seed, fault) for i, fault in enumerate(faults)]
-    for case in cases:
-        test = not case.fault and case.patient % (5 if study == "demo_xray" else 4) == 1
-        case.cells = {
-            "scan_id": case.scan_id,
-            "patient_id": f"p{case.patient + 1:03d}",
+        scans.append(DemoScan(number, number - (number + 1) // 5, int(second), study, seed))
+    last = scans[-1].patient
+    scans += [DemoScan(count + i, last + 1 + i, 0, study, seed, fault) for i, fault in enumerate(faults)]
+    for scan in scans:
+        test = not scan.fault and scan.patient % (5 if study == "demo_xray" else 4) == 1
+        scan.cells = {
+            "scan_id": scan.scan_id,
+            "patient_id": f"p{scan.patient + 1:03d}",
             "split": "test" if test else "development",
-            "site": case.site,
+            "site": scan.site,
         }
-    return cases
+    return scans

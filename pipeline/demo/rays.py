@@ -18,7 +18,7 @@ Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
-class Interval:
+class Chord:
     """The stretch of every ray that lies inside a convex solid.
 
     Attributes:
@@ -40,15 +40,15 @@ class Interval:
         return np.asarray(self.stop > self.start)
 
 
-def common(*parts: Interval) -> Interval:
+def common(*parts: Chord) -> Chord:
     """What several convex solids share."""
     start, stop = parts[0].start, parts[0].stop
     for part in parts[1:]:
         start, stop = np.maximum(start, part.start), np.minimum(stop, part.stop)
-    return Interval(start, stop)
+    return Chord(start, stop)
 
 
-def union_length(parts: Sequence[Interval]) -> Array:
+def union_length(parts: Sequence[Chord]) -> Array:
     """Millimetres inside any of a few convex solids, by inclusion and exclusion."""
     total = np.zeros_like(parts[0].start)
     for size in range(1, len(parts) + 1):
@@ -57,7 +57,7 @@ def union_length(parts: Sequence[Interval]) -> Array:
     return total
 
 
-def length_without(solid: Interval, holes: Sequence[Interval]) -> Array:
+def length_without(solid: Chord, holes: Sequence[Chord]) -> Array:
     """Millimetres inside ``solid`` and outside all of ``holes``."""
     return solid.length - union_length([common(solid, hole) for hole in holes])
 
@@ -153,9 +153,7 @@ class Scene:
         self._directions = beam.directions()
         self._size = scipy.fft.next_fast_len(max(beam.shape) + 48, real=True)
 
-    def ellipsoid(
-        self, centre: Sequence[float] | Array, axes: Sequence[float], rotation: Array | None = None
-    ) -> Interval:
+    def ellipsoid(self, centre: Sequence[float] | Array, axes: Sequence[float], rotation: Array | None = None) -> Chord:
         """Cut with an ellipsoid.
 
         Args:
@@ -173,15 +171,15 @@ class Scene:
         root = 1 - np.einsum("...i,...i", miss, miss)
         inside = root > 0
         depth = np.sqrt(np.where(inside, root, 0) / a)
-        return Interval(np.where(inside, nearest - depth, np.inf), np.where(inside, nearest + depth, -np.inf))
+        return Chord(np.where(inside, nearest - depth, np.inf), np.where(inside, nearest + depth, -np.inf))
 
-    def half_space(self, point: Sequence[float], normal: Sequence[float]) -> Interval:
+    def half_space(self, point: Sequence[float], normal: Sequence[float]) -> Chord:
         """Cut with all that lies on the side of ``point`` that ``normal`` points to."""
         direction = np.asarray(normal, np.float32)
         speed = self._directions @ direction
         reach = (np.asarray(point, float) - self.beam.source) @ direction / np.where(speed == 0, 1e-9, speed)
         far = np.float32(1e6)
-        return Interval(np.where(speed > 0, reach, -far), np.where(speed > 0, far, reach))
+        return Chord(np.where(speed > 0, reach, -far), np.where(speed > 0, far, reach))
 
     def crossing(self, y: float) -> Array:
         """``(rows, columns)`` x of every ray where it crosses the frontal plane at ``y``, mm."""

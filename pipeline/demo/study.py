@@ -11,7 +11,7 @@ from pipeline.core.files import sha256_of, write_table
 from pipeline.core.say import Say, quiet
 from pipeline.demo import radiographs, volumes
 from pipeline.demo.chest import ORGANS as CHEST_ORGANS
-from pipeline.demo.cohort import Case, cohort
+from pipeline.demo.cohort import DemoScan, cohort
 from pipeline.formats.rle import write_masks
 
 MARK = ".demo.json"
@@ -55,36 +55,36 @@ def make(
     shutil.rmtree(part, ignore_errors=True)
     for name in ("images", "masks"):
         (part / name).mkdir(parents=True)
-    cases = _cases(study_name, seed, count, part, say)
+    scans = _made(study_name, seed, count, part, say)
     (part / MARK).write_text(json.dumps({"study": study_name, "seed": seed, "count": count}) + "\n")
     shutil.rmtree(data_folder, ignore_errors=True)
     part.rename(data_folder)
-    for case in cases:
-        for column in [name for name in case.cells if name == "image" or _is_mask_path(name)]:
-            case.cells[column] = (prefix / case.cells[column]).as_posix()
-    write_table(manifest_path, [case.cells for case in cases], _columns(study_name))
+    for scan in scans:
+        for column in [name for name in scan.cells if name == "image" or _is_mask_path(name)]:
+            scan.cells[column] = (prefix / scan.cells[column]).as_posix()
+    write_table(manifest_path, [scan.cells for scan in scans], _columns(study_name))
 
 
-def _cases(study: str, seed: int, count: int, part: Path, say: Say) -> list[Case]:
+def _made(study: str, seed: int, count: int, part: Path, say: Say) -> list[DemoScan]:
     xray = study == "demo_xray"
-    cases = cohort(study, seed, count, radiographs.FAULTS if xray else volumes.FAULTS)
-    for case in cases:
-        (radiographs.make_radiograph if xray else volumes.make_volume)(case, part)
-        say(f"{case.scan_id} made, {case.number + 1} of {len(cases)}")
-    _write_runs(cases, part)
-    return cases
+    scans = cohort(study, seed, count, radiographs.FAULTS if xray else volumes.FAULTS)
+    for scan in scans:
+        (radiographs.make_radiograph if xray else volumes.make_volume)(scan, part)
+        say(f"{scan.scan_id} made, {scan.number + 1} of {len(scans)}")
+    _write_runs(scans, part)
+    return scans
 
 
-def _write_runs(cases: list[Case], part: Path) -> None:
+def _write_runs(scans: list[DemoScan], part: Path) -> None:
     """Write the masks that go into the study's one table of run lengths, which its rows are found in by scan id."""
-    chosen = [(case, case.labels) for case in cases if case.labels is not None]
+    chosen = [(scan, scan.labels) for scan in scans if scan.labels is not None]
     if not chosen:
         return
     path = part / "masks" / "runs.csv"
-    unit = "px" if cases[0].study == "demo_xray" else "mm"
-    write_masks(path, ((case.scan_id, labels, unit) for case, labels in chosen), "organseg")
-    for case, _ in chosen:
-        case.cells |= {"mask": path.relative_to(part).as_posix(), "mask_sha256": sha256_of(path)}
+    unit = "px" if scans[0].study == "demo_xray" else "mm"
+    write_masks(path, ((scan.scan_id, labels, unit) for scan, labels in chosen), "organseg")
+    for scan, _ in chosen:
+        scan.cells |= {"mask": path.relative_to(part).as_posix(), "mask_sha256": sha256_of(path)}
 
 
 def _is_mask_path(column: str) -> bool:

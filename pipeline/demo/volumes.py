@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.labels import LabelMap
-from pipeline.demo.cohort import MASK_SHIFTED, MISSING_SLICE, SITES, Case
+from pipeline.demo.cohort import MASK_SHIFTED, MISSING_SLICE, SITES, DemoScan
 from pipeline.demo.head import ORGANS, Acquisition, Head
 from pipeline.demo.rays import turn
 from pipeline.demo.write_dicom import write_mr
@@ -19,22 +19,22 @@ ORIENTATIONS = ("RAS", "LPS", "LAS", "PIR", "RSA", "LPI")
 GRIDS = {SITES[0]: (64, 64, 24), SITES[1]: (64, 64, 24), SITES[2]: (60, 68, 26)}
 
 
-def make_volume(case: Case, root: Path) -> None:
-    """Acquire one volume and write it and its labels below ``root``; fills in the row of ``case``."""
-    person = case.person()
-    head = Head(person, tumour=case.patient % 5 != 0)
-    rng = case.draw()
-    acquisition = _acquisition(case, rng)
+def make_volume(scan: DemoScan, root: Path) -> None:
+    """Acquire one volume and write it and its labels below ``root``; fills in the row of ``scan``."""
+    person = scan.person()
+    head = Head(person, tumour=scan.patient % 5 != 0)
+    rng = scan.draw()
+    acquisition = _acquisition(scan, rng)
     voxels, labels = head.acquire(acquisition, rng)
-    mask = root / "masks" / f"{case.scan_id}.nii.gz"
-    as_dicom = case.fault == MISSING_SLICE or (not case.fault and case.number % 2 == 0)
+    mask = root / "masks" / f"{scan.scan_id}.nii.gz"
+    as_dicom = scan.fault == MISSING_SLICE or (not scan.fault and scan.number % 2 == 0)
     if as_dicom:
-        image = root / "images" / case.scan_id
+        image = root / "images" / scan.scan_id
         order = rng.permutation(acquisition.shape[2])
-        missing = acquisition.shape[2] // 2 if case.fault == MISSING_SLICE else None
+        missing = acquisition.shape[2] // 2 if scan.fault == MISSING_SLICE else None
         write_mr(
             image,
-            case.identity(),
+            scan.identity(),
             voxels,
             acquisition.affine,
             contrast=acquisition.contrast,
@@ -42,19 +42,19 @@ def make_volume(case: Case, root: Path) -> None:
             without=missing,
         )
         # Half of the label volumes lie in the order of the DICOM rows, half in the order that dcm2niix turns them to.
-        write_nifti(mask, *reoriented(labels, acquisition.affine, "LPS" if case.number % 4 else "LAS"))
+        write_nifti(mask, *reoriented(labels, acquisition.affine, "LPS" if scan.number % 4 else "LAS"))
     else:
-        orientation = ORIENTATIONS[case.number // 2 % len(ORIENTATIONS)]
-        image = root / "images" / f"{case.scan_id}.nii{'' if case.number % 4 == 1 else '.gz'}"
+        orientation = ORIENTATIONS[scan.number // 2 % len(ORIENTATIONS)]
+        image = root / "images" / f"{scan.scan_id}.nii{'' if scan.number % 4 == 1 else '.gz'}"
         stored, affine = reoriented(voxels.astype(np.int16), acquisition.affine, orientation)
-        write_nifti(image, stored, affine, scaled=case.number % 6 == 3)
-        if orientation == "RAS" and not case.fault:
+        write_nifti(image, stored, affine, scaled=scan.number % 6 == 3)
+        if orientation == "RAS" and not scan.fault:
             turned, affine = reoriented(labels, acquisition.affine, orientation)
-            case.labels = LabelMap(turned, affine, ORGANS, overlapping=False, annotated=frozenset(ORGANS))
-            case.place(root, image, contrast=acquisition.contrast)
+            scan.labels = LabelMap(turned, affine, ORGANS, overlapping=False, annotated=frozenset(ORGANS))
+            scan.place(root, image, contrast=acquisition.contrast)
             return
-        _write_labels(mask, labels, acquisition, orientation, shifted=case.fault == MASK_SHIFTED)
-    case.place(root, image, mask, contrast=acquisition.contrast)
+        _write_labels(mask, labels, acquisition, orientation, shifted=scan.fault == MASK_SHIFTED)
+    scan.place(root, image, mask, contrast=acquisition.contrast)
 
 
 def _write_labels(
@@ -66,9 +66,9 @@ def _write_labels(
     write_nifti(path, *reoriented(labels, affine, orientation))
 
 
-def _acquisition(case: Case, rng: np.random.Generator) -> Acquisition:
+def _acquisition(scan: DemoScan, rng: np.random.Generator) -> Acquisition:
     """An axial acquisition, tilted and turned, centred on the brain."""
-    shape = GRIDS[case.site]
+    shape = GRIDS[scan.site]
     spacing = np.array([0, 0, rng.uniform(5.2, 5.8)])
     spacing[:2] = rng.uniform(3.1, 3.35)
     tilt = turn(0, rng.normal(-6, 6)) @ turn(1, rng.normal(0, 3)) @ turn(2, rng.normal(0, 6))
@@ -80,7 +80,7 @@ def _acquisition(case: Case, rng: np.random.Generator) -> Acquisition:
     return Acquisition(
         shape=shape,
         affine=affine,
-        contrast=("T1", "FLAIR")[(case.patient // 2 + case.visit) % 2],
+        contrast=("T1", "FLAIR")[(scan.patient // 2 + scan.visit) % 2],
         noise=float(rng.uniform(0.02, 0.045)),
         bias=float(rng.uniform(0.12, 0.4)),
         gain=float(rng.uniform(500, 2400)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.splits import Assignment, Part, fold_sides
 from pipeline.core.study import Study
 from pipeline.formats.store import read_labels
+from pipeline.imaging.preprocessing import pack_bits
 
 #: Voxels along each axis of the grid on which masks of different sizes are averaged.
 PICTURE_GRID = (256, 256, 1)
@@ -21,16 +23,11 @@ VOLUME_GRID = (96, 96, 64)
 
 
 def training_rows(
-    rows: Sequence[Mapping[str, str]], splits: Mapping[str, Assignment], part: Part, fold: int | None
+    rows: Sequence[Mapping[str, str]], splits: Mapping[str, Assignment], fold: int | None
 ) -> list[dict[str, str]]:
-    """Labelled scans that a model of this part was trained with: a fold's, or all of development for the test."""
-    if part == "oof" and fold is not None:
-        return fold_sides(rows, splits, fold)[0]
-    return [
-        dict(row)
-        for row in rows
-        if row["labelled"] == "1" and row["patient_id"] in splits and splits[row["patient_id"]].split == "development"
-    ]
+    """Labelled scans that a fold trains on; of no fold (the test's models) all of development."""
+    known = (row for row in rows if row["patient_id"] in splits)
+    return fold_sides(known, splits, -1 if fold is None else fold)[0]
 
 
 def _samples(count: int, grid: int) -> NDArray[np.intp]:
@@ -71,16 +68,16 @@ def mean_shape(masks: Sequence[Path], study: Study) -> NDArray[np.unsignedintege
     frequency = votes / np.maximum(seen, 1)[:, None, None, None]
     dtype = LabelMap.dtype_for(len(organs), study.overlapping)
     if study.overlapping:
-        bits = (np.uint64(1) << np.arange(len(organs), dtype=np.uint64))[:, None, None, None]
-        return ((frequency > 0.5) * bits).sum(axis=0).astype(dtype)
+        return pack_bits(frequency > 0.5, dtype)
     background = np.maximum(1 - frequency.sum(axis=0), 0)
     return np.argmax(np.concatenate([background[None], frequency]), axis=0).astype(dtype)
 
 
+@dataclass
 class Baseline:
     """Mean shapes of a part, made once a training set and kept beside the part's figures.
 
-    Args:
+    Attributes:
         study: The study.
         paths: Its places.
         part: ``oof`` or ``test``.
@@ -88,21 +85,16 @@ class Baseline:
         splits: Patient → assignment.
     """
 
-    def __init__(
-        self,
-        study: Study,
-        paths: StudyPaths,
-        part: Part,
-        rows: Sequence[Mapping[str, str]],
-        splits: Mapping[str, Assignment],
-    ) -> None:
-        self._study, self._paths, self._part = study, paths, part
-        self._rows, self._splits = rows, splits
-        self._shapes: dict[int | None, NDArray[np.unsignedinteger] | None] = {}
+    study: Study
+    paths: StudyPaths
+    part: Part
+    rows: Sequence[Mapping[str, str]]
+    splits: Mapping[str, Assignment]
+    _shapes: dict[int | None, NDArray[np.unsignedinteger] | None] = field(default_factory=dict)
 
     def predict(self, patient: str, reference: LabelMap) -> LabelMap | None:
         """The baseline's prediction for a scan of this patient, or ``None`` where there is no training set."""
-        fold = self._splits[patient].fold if self._part == "oof" else None
+        fold = self.splits[patient].fold if self.part == "oof" else None
         if fold not in self._shapes:
             self._shapes[fold] = self._shape(fold)
         shape = self._shapes[fold]
@@ -112,16 +104,16 @@ class Baseline:
         return LabelMap(data, reference.affine, reference.organs, reference.overlapping, reference.annotated)
 
     def _shape(self, fold: int | None) -> NDArray[np.unsignedinteger] | None:
-        rows = training_rows(self._rows, self._splits, self._part, fold)
-        masks = [self._paths.mask(row["shard"], row["scan_id"]) for row in sorted(rows, key=lambda r: r["scan_id"])]
+        rows = training_rows(self.rows, self.splits, fold)
+        masks = [self.paths.mask(row["shard"], row["scan_id"]) for row in sorted(rows, key=lambda r: r["scan_id"])]
         if not masks:
             return None
         # Every shard needs the same shapes: the first one to get here leaves them for the others.
         state = [[path.name, (stat := path.stat()).st_size, stat.st_mtime_ns] for path in masks]
-        kept = self._paths.results / ".cache" / "mean_shape" / f"{digest_of([state, self._study.overlapping])}.npy"
+        kept = self.paths.results / ".cache" / "mean_shape" / f"{digest_of([state, self.study.overlapping])}.npy"
         if kept.is_file():
             return np.asarray(np.load(kept, allow_pickle=False))
-        shape = mean_shape(masks, self._study)
+        shape = mean_shape(masks, self.study)
         with whole_file(kept) as part, open(part, "wb") as handle:
             np.save(handle, shape, allow_pickle=False)
         return shape

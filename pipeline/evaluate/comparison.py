@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,6 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Grid
 from pipeline.core.units import LengthUnit
 from pipeline.evaluate.rows import measured_rows, missing_rows, table_columns
-from pipeline.evaluate.shard import silent
 from pipeline.evaluate.sources import UNNAMED, ScanMasks, Source, open_source
 from pipeline.evaluate.tables import Bootstrap, Record, defined, metric_names, summarise, with_means
 from pipeline.metrics.empty import Convention, rule_text
@@ -88,8 +87,6 @@ def compare(
     convention: Convention = "organseg",
     tolerances: tuple[float, ...] = (1.0, 2.0),
     dialect: str | None = None,
-    bootstrap: Bootstrap | None = None,
-    say: Callable[[str], None] = silent,
 ) -> Comparison:
     """Measure the masks of two files or two folders.
 
@@ -104,8 +101,6 @@ def compare(
         convention: Rule for empty masks.
         tolerances: Of surface Dice.
         dialect: Dialect of files of run lengths that do not name their own.
-        bootstrap: How patients are drawn for the intervals.
-        say: Takes a line of progress.
 
     Raises:
         InputError: Nothing is there, or nothing matches.
@@ -115,7 +110,7 @@ def compare(
     pairs = _matched(*sides)
     rows: list[Cells] = []
     failed: dict[str, str] = {}
-    for position, (ours, theirs) in enumerate(pairs, 1):
+    for ours, theirs in pairs:
         head = {"scan_id": theirs, "patient_id": theirs, "model": PREDICTION}
         try:
             if ours is None:
@@ -128,9 +123,8 @@ def compare(
             failed[theirs] = str(error)
             settings = {name: MetricSettings() for name in organs.values()}
             rows += missing_rows(head, organs.values(), settings, flat=False)
-        say(f"{position}/{len(pairs)} scans measured")
     metrics = metric_names(rows, tolerances)
-    summary = summarise(with_means(rows, metrics), metrics, bootstrap or Bootstrap())
+    summary = summarise(with_means(rows, metrics), metrics, Bootstrap())
     unmatched = sorted(set(sides[0].names()) - set(sides[1].names())) if len(pairs) > 1 else []
     return Comparison(convention, tolerances, rows, summary, failed, unmatched)
 
@@ -171,16 +165,14 @@ def _measured(
 ) -> list[Cells]:
     _check_grids(prediction, reference)
     prediction, reference = _renamed(prediction, reference)
-    order = list(organs.values()) if organs else []
-    names = list(dict.fromkeys([*order, *sorted({*reference.organs, *prediction.organs}, key=_by_number)]))
-    names = [name for name in names if not organs or name in organs.values()] or [UNNAMED]
+    found = sorted({*reference.organs, *prediction.organs}, key=_by_number)
+    names = list(dict.fromkeys(organs.values())) or found or [UNNAMED]
     placed = reference if reference.placed else prediction
     mm, unit = _spacing(placed.grid, placed.unit, spacing)
-    maps = [_label_map(side, names, reference.grid) for side in (prediction, reference)]
-    if maps[0].overlapping != maps[1].overlapping:
-        maps = [_label_map(side, names, reference.grid, overlapping=True) for side in (prediction, reference)]
+    overlapping = not (prediction.exclusive and reference.exclusive)
+    first, second = (_label_map(side, names, reference.grid, overlapping) for side in (prediction, reference))
     settings = MetricSettings(tolerances=tolerances, unit=unit, convention=convention)
-    return measured_rows(head, maps[0], maps[1], mm, dict.fromkeys(names, settings))
+    return measured_rows(head, first, second, mm, dict.fromkeys(names, settings))
 
 
 def _by_number(name: str) -> tuple[bool, int, str]:
@@ -200,26 +192,23 @@ def _check_grids(prediction: ScanMasks, reference: ScanMasks) -> None:
 
 def _renamed(prediction: ScanMasks, reference: ScanMasks) -> tuple[ScanMasks, ScanMasks]:
     """Give a single organ on both sides one name: 1 here and 255 there is the same organ."""
-    names = list(prediction.organs), list(reference.organs)
-    if len(names[0]) <= 1 and len(names[1]) <= 1 and len({*names[0], *names[1]}) == 2:
-        plain = [name for side in names for name in side if not name.isdecimal() and name != UNNAMED]
+    ours, theirs = list(prediction.organs), list(reference.organs)
+    if len(ours) == len(theirs) == 1 and ours != theirs:
+        plain = [name for name in (*ours, *theirs) if not name.isdecimal() and name != UNNAMED]
         if len(plain) < 2:
             shared = plain[0] if plain else UNNAMED
-            prediction, reference = (
-                replace(side, organs=dict(zip([shared], side.organs.values(), strict=False)))
-                for side in (prediction, reference)
-            )
-    elif (
-        not set(names[0]) & set(names[1])
-        and names[0]
-        and names[1]
-        and any(n.isdecimal() for n in names[0]) != any(n.isdecimal() for n in names[1])
-    ):
+            prediction = replace(prediction, organs={shared: prediction.organs[ours[0]]})
+            reference = replace(reference, organs={shared: reference.organs[theirs[0]]})
+    elif ours and theirs and set(ours).isdisjoint(theirs) and _numbered(ours) != _numbered(theirs):
         raise InputError(
-            f"the prediction's organs are {', '.join(names[0])} and the reference's {', '.join(names[1])}",
+            f"the prediction's organs are {', '.join(ours)} and the reference's {', '.join(theirs)}",
             remedy="Name the values, as in --organs 1=liver,2=spleen.",
         )
     return prediction, reference
+
+
+def _numbered(names: Sequence[str]) -> bool:
+    return any(name.isdecimal() for name in names)
 
 
 def _spacing(grid: Grid, unit: LengthUnit, given: Spacing | None) -> tuple[Spacing, LengthUnit]:
@@ -235,13 +224,6 @@ def _spacing(grid: Grid, unit: LengthUnit, given: Spacing | None) -> tuple[Spaci
     return (*given, 1.0)[:3], "mm"
 
 
-def _label_map(side: ScanMasks, names: Sequence[str], grid: Grid, *, overlapping: bool | None = None) -> LabelMap:
+def _label_map(side: ScanMasks, names: Sequence[str], grid: Grid, overlapping: bool) -> LabelMap:
     masks = {name: side.organs.get(name, np.zeros(grid.shape, bool)) for name in names}
-    return LabelMap.from_masks(
-        masks,
-        grid.affine,
-        names,
-        overlapping=not side.exclusive if overlapping is None else overlapping,
-        annotated=frozenset(names),
-        ignore=side.ignore,
-    )
+    return LabelMap.from_masks(masks, grid.affine, names, overlapping=overlapping, ignore=side.ignore)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import Cells, number, read_table, write_json, write_table
 from pipeline.core.paths import StudyPaths
+from pipeline.core.say import Say, quiet
 from pipeline.core.splits import Assignment, Part
 from pipeline.core.study import Study
 from pipeline.evaluate.rows import BASELINE, MEAN, study_columns, written
-from pipeline.evaluate.shard import extra_columns, known_splits, measured_scans, models_of, silent
+from pipeline.evaluate.shard import extra_columns, known_splits, measured_scans, models_of
 from pipeline.evaluate.tables import (
     HEADLINE,
     TABLES,
@@ -55,7 +55,7 @@ DEFINITIONS = {
 }
 
 
-def gather(study: Study, paths: StudyPaths, part: Part, say: Callable[[str], None] = silent) -> dict[str, Any]:
+def gather(study: Study, paths: StudyPaths, part: Part, say: Say = quiet) -> dict[str, Any]:
     """Bring the shards of a part together under ``metrics/<part>/``.
 
     Writes ``per_scan.csv``, ``summary.csv``, ``summary.json``, ``paired.csv``, ``volumes.csv`` (Bland–Altman),
@@ -84,7 +84,8 @@ def gather(study: Study, paths: StudyPaths, part: Part, say: Callable[[str], Non
     for name, columns in TABLES.items():
         if name != "ctr" or study.evaluate.cardiothoracic_ratio:
             found = tables[name] + (tables["subgroups"] if name == "summary" else [])
-            _write(folder / f"{name}.csv", found, columns)
+            cells = [{k: written(v) if isinstance(v, float) else v for k, v in row.items()} for row in found]
+            write_table(folder / f"{name}.csv", cells, columns)
     facts = {
         **_facts(study, part, own, bootstrap),
         "other_sites": other_sites,
@@ -129,10 +130,6 @@ def _facts(study: Study, part: Part, own: Sequence[Cells], bootstrap: Bootstrap)
         "definitions": DEFINITIONS,
         "dice_limit": study.evaluate.dice_limit,
     }
-
-
-def _write(path: Path, rows: Sequence[Record], columns: Sequence[str]) -> None:
-    write_table(path, [{k: written(v) if isinstance(v, float) else v for k, v in row.items()} for row in rows], columns)
 
 
 def _read_shards(study: Study, paths: StudyPaths, part: Part, scans: Sequence[Mapping[str, str]]) -> list[Cells]:

@@ -13,7 +13,7 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.study import Study
 from pipeline.core.units import LengthUnit, size_unit
 from pipeline.metrics.clinical import HEART, cardiothoracic_ratio
-from pipeline.metrics.empty import NO_PREDICTION, Convention
+from pipeline.metrics.empty import NO_PREDICTION
 from pipeline.metrics.organs import MetricSettings, OrganMetrics, compare_labels
 
 BASELINE = "mean shape"
@@ -60,7 +60,7 @@ def study_columns(study: Study, extra: Iterable[str]) -> list[str]:
     )
 
 
-def organ_settings(study: Study, unit: LengthUnit, convention: Convention = "organseg") -> dict[str, MetricSettings]:
+def organ_settings(study: Study, unit: LengthUnit) -> dict[str, MetricSettings]:
     """What to measure on each organ; the first tolerance is the organ's own, where it has one."""
     return {
         name: MetricSettings(
@@ -68,7 +68,6 @@ def organ_settings(study: Study, unit: LengthUnit, convention: Convention = "org
                 dict.fromkeys([organ.tolerance or study.evaluate.tolerances[0], *study.evaluate.tolerances])
             ),
             unit=unit,
-            convention=convention,
             lesions=organ.lesions,
         )
         for name, organ in study.organs.items()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import Cells, read_table, write_table
 from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
+from pipeline.core.say import Say, quiet
 from pipeline.core.splits import Assignment, Part, by_part, read_splits
 from pipeline.core.study import Study
 from pipeline.core.units import length_unit
@@ -18,10 +19,6 @@ from pipeline.evaluate.baseline import Baseline
 from pipeline.evaluate.rows import BASELINE, measured_rows, missing_rows, organ_settings, study_columns
 from pipeline.formats.store import read_labels
 from pipeline.metrics.overlap import mean_iou_over_thresholds
-
-
-def silent(line: str) -> None:
-    """Say nothing."""
 
 
 def models_of(study: Study, part: Part) -> tuple[str, ...]:
@@ -54,9 +51,7 @@ def extra_columns(study: Study, rows: list[dict[str, str]]) -> list[str]:
     return [column for column in (rows[0] if rows else {}) if column not in own]
 
 
-def run_shard(
-    study: Study, paths: StudyPaths, part: Part, shard: int, say: Callable[[str], None] = silent
-) -> list[Cells]:
+def run_shard(study: Study, paths: StudyPaths, part: Part, shard: int, say: Say = quiet) -> list[Cells]:
     """Measure the scans of one shard and write ``metrics/<part>/shards/<shard>.csv``.
 
     A scan that a model has no usable prediction for gets rows that say so, and stops no other.
@@ -103,7 +98,7 @@ def _measure_scan(
     models: tuple[str, ...],
     baseline: Baseline | None,
     extra: list[str],
-    say: Callable[[str], None],
+    say: Say,
 ) -> list[Cells]:
     scan_id, patient = scan["scan_id"], scan["patient_id"]
     reference = read_labels(paths.mask(scan["shard"], scan_id))

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -54,21 +54,6 @@ class ScanMasks:
         return self.unit == "mm"
 
 
-class Source(Protocol):
-    """One side of a comparison: scans by name."""
-
-    path: Path
-
-    def names(self) -> list[str]:
-        """Scans in order."""
-
-    def read(self, name: str, organs: Mapping[int, str], like: ScanMasks | None) -> ScanMasks:
-        """Read one scan's masks; ``organs`` names values, ``like`` is the other side, where that was read first."""
-
-    def needs_other(self, name: str) -> bool:
-        """Whether the scan can only be read on the grid of the other side."""
-
-
 def open_source(path: Path, dialect: str | None = None) -> Source:
     """One side of a comparison.
 
@@ -114,34 +99,34 @@ def _folder(path: Path) -> Files:
     return Files(path, files)
 
 
+@dataclass(frozen=True)
 class Files:
     """Masks in files, one or several a scan.
 
-    Args:
+    Attributes:
         path: What the user named.
         files: Scan → organ → file; an organ without a name means all organs of the file.
     """
 
-    def __init__(self, path: Path, files: Mapping[str, Mapping[str, Path]]) -> None:
-        self.path = path
-        self._files = files
+    path: Path
+    files: Mapping[str, Mapping[str, Path]]
 
     def names(self) -> list[str]:
         """Scans in order."""
-        return list(self._files)
+        return list(self.files)
 
     def needs_other(self, name: str) -> bool:
-        """DICOM segmentations hold the slices that have organs, and not the grid."""
-        return any(sniff(file) == "dicom" for file in self._files[name].values())
+        """Whether it is read on the grid of the other side: a DICOM segmentation holds the slices with organs alone."""
+        return any(sniff(file) == "dicom" for file in self.files[name].values())
 
     def read(self, name: str, organs: Mapping[int, str], like: ScanMasks | None) -> ScanMasks:
-        """Read one scan's masks.
+        """Read one scan's masks; ``organs`` names values, ``like`` is the other side, where that was read first.
 
         Raises:
             InputError: A file is not readable as masks, or the files of a scan differ in shape.
         """
         parts: dict[str, ScanMasks] = {}
-        for organ, file in self._files[name].items():
+        for organ, file in self.files[name].items():
             try:
                 parts[organ] = _read_file(file, {} if organ else organs, like)
             except InputError as error:
@@ -295,3 +280,7 @@ class RunLengths:
         if entry.affine is None:
             return Grid((x, y, z), FRONTAL_AFFINE.copy()), "px"
         return Grid((x, y, z), entry.affine), "mm" if entry.unit == "mm" else "px"
+
+
+#: One side of a comparison: scans by name.
+Source = Files | RunLengths

@@ -21,7 +21,7 @@ from pipeline.evaluate.rows import (
     written,
 )
 from pipeline.metrics.clinical import HEART, agreement
-from pipeline.metrics.empty import CASE_WORDS, CONVENTIONS, NO_PREDICTION, Case, Convention, at_empty
+from pipeline.metrics.empty import CASE_WORDS, CONVENTIONS, NO_PREDICTION, Convention, EmptyCase, at_empty
 from pipeline.metrics.statistics import bland_altman, compare_paired, describe, holm, patient_means
 
 #: Figures in a unit of length, or that depend on one through their tolerance: never averaged over two units.
@@ -40,6 +40,8 @@ PAIRED_COLUMNS = (
 VOLUME_COLUMNS = ("model", "organ", "unit", "n_scans", "n_patients", "bias", "low", "high", "lower", "upper")
 CONVENTION_COLUMNS = ("convention", "model", "organ", "metric", "unit", "n_patients", "n_scans", "mean", "low", "high")
 RATIO_COLUMNS = ("measured", "against", "n_scans", "mean_absolute_error", "bias", "correlation")
+#: The manifest's column of cardiothoracic ratios that a person measured.
+BY_HAND = "ctr"
 #: Files under ``metrics/<part>/`` and their columns; ``summary.csv`` holds the subgroups too.
 TABLES = {
     "summary": SUMMARY_COLUMNS,
@@ -92,14 +94,15 @@ def with_means(rows: Sequence[Cells], metrics: Sequence[str]) -> list[Cells]:
 def summarise(
     rows: Sequence[Cells], metrics: Sequence[str], bootstrap: Bootstrap, subgroup: str = "", group: str = ""
 ) -> list[Record]:
-    """One row a model, organ, figure and unit; figures in pixels and in millimetres are never averaged together."""
+    """One row for each model, organ, figure and unit; pixels and millimetres are never averaged together."""
     gathered: dict[tuple[str, str], list[Cells]] = defaultdict(list)
     for row in rows:
         gathered[row["model"], row["organ"]].append(row)
     summary: list[Record] = []
     for (model, organ), members in gathered.items():
         for metric in metrics:
-            if (metric == "pixel_accuracy") != (organ == MEAN) and metric in {"pixel_accuracy", "centroid_distance"}:
+            # Pixel accuracy is a figure of the whole scan, and a distance between centres one of a single organ.
+            if metric == ("centroid_distance" if organ == MEAN else "pixel_accuracy"):
                 continue
             for unit, alike in by_unit(members, metric).items():
                 figure = describe(patient_means(values_of(alike, metric)), bootstrap.draws, bootstrap.seed)
@@ -202,20 +205,18 @@ def agreement_of_sizes(rows: Sequence[Cells], bootstrap: Bootstrap) -> list[Reco
     return table
 
 
-def agreement_of_ratios(rows: Sequence[Cells], by_hand: str = "ctr") -> list[Record]:
-    """Cardiothoracic ratios of the reference masks and of each model's, against those measured by hand and each other.
+def agreement_of_ratios(rows: Sequence[Cells]) -> list[Record]:
+    """Cardiothoracic ratios of the reference masks and of each model's, against each other and those measured by hand.
 
-    Args:
-        rows: Rows of single scans; the heart's hold the ratios.
-        by_hand: The manifest's column of ratios measured by hand, where there is one.
+    The rows of the heart hold the ratios; the manifest's column ``ctr``, where there is one, those measured by hand.
     """
     hearts = [row for row in rows if row["organ"] == HEART]
     models = list(dict.fromkeys(row["model"] for row in hearts))
     table = []
-    if hearts and by_hand in hearts[0]:
+    if hearts and BY_HAND in hearts[0]:
         # Every model's rows repeat the reference's ratio.
-        table.append(_ratio(hearts, models[0], "ctr_ref", by_hand, "reference masks", "measured by hand"))
-        table += [_ratio(hearts, model, "ctr_pred", by_hand, model, "measured by hand") for model in models]
+        table.append(_ratio(hearts, models[0], "ctr_ref", BY_HAND, "reference masks", "measured by hand"))
+        table += [_ratio(hearts, model, "ctr_pred", BY_HAND, model, "measured by hand") for model in models]
     table += [_ratio(hearts, model, "ctr_pred", "ctr_ref", model, "reference masks") for model in models]
     return table
 
@@ -223,13 +224,7 @@ def agreement_of_ratios(rows: Sequence[Cells], by_hand: str = "ctr") -> list[Rec
 def _ratio(rows: Sequence[Cells], model: str, column: str, other: str, measured: str, against: str) -> Record:
     own = [row for row in rows if row["model"] == model]
     pairs = np.array([[number(row.get(column, "")), number(row.get(other, ""))] for row in own])
-    result = agreement(pairs[:, 0], pairs[:, 1])
-    return {
-        "measured": measured,
-        "against": against,
-        "n_scans": result.n,
-        **{k: v for k, v in asdict(result).items() if k != "n"},
-    }
+    return {"measured": measured, "against": against, **agreement(pairs[:, 0], pairs[:, 1])}
 
 
 def under_conventions(rows: Sequence[Cells], bootstrap: Bootstrap) -> list[Record]:
@@ -240,7 +235,7 @@ def under_conventions(rows: Sequence[Cells], bootstrap: Bootstrap) -> list[Recor
         bootstrap: How the bootstrap is drawn.
 
     Returns:
-        One row a convention, model, organ and figure; none where no mask is empty, because all rules then agree.
+        One row for each convention, model, organ and figure; none where no mask is empty, because all rules then agree.
     """
     if all(row["case"] in {"both", NO_PREDICTION} for row in rows):
         return []
@@ -256,7 +251,7 @@ def under_conventions(rows: Sequence[Cells], bootstrap: Bootstrap) -> list[Recor
 def _ruled(case: str, convention: Convention, names: Sequence[str]) -> Cells:
     if case in {"both", NO_PREDICTION}:
         return {}
-    values = at_empty(convention, cast(Case, case))
+    values = at_empty(convention, cast(EmptyCase, case))
     return {name: written(values[name]) for name in names}
 
 

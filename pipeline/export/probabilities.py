@@ -18,7 +18,7 @@ from pipeline.export.checks import Row, Tolerance, compare, expected
 from pipeline.export.forms import Job, export_scan
 from pipeline.export.readers import read_probabilities
 from pipeline.formats.nifti.labels import write_probabilities
-from pipeline.imaging.preprocessing import decide_organs
+from pipeline.imaging.preprocessing import decide
 from pipeline.inference.large import chunks
 from pipeline.inference.postprocessing import OrganSteps, clean_labels
 from pipeline.inference.predictor import Prediction
@@ -127,5 +127,5 @@ def _decided(values: Array, labels: LabelMap, steps: Mapping[str, OrganSteps]) -
     thresholds = {organ: one.threshold for organ, one in steps.items() if one.threshold is not None}
     data = np.empty(values.shape[1:], LabelMap.dtype_for(len(labels.organs), labels.overlapping))
     for rows in chunks(values):
-        data[rows] = decide_organs(values[:, rows], labels.organs, labels.overlapping, thresholds)
+        data[rows] = decide(values[:, rows], labels, thresholds)
     return LabelMap(data, labels.affine, labels.organs, labels.overlapping, frozenset(labels.organs))

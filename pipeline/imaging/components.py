@@ -5,7 +5,7 @@ Components are connected by faces, edges and corners (26 neighbours in a volume,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pipeline.core.arrays import ROOM, row_chunks, zeros
-from pipeline.imaging.surfaces import Box, Mask, boundary, bounding_box, nearest_distances
+from pipeline.imaging.surfaces import Mask, boundary, bounding_box, nearest_distances
 
 #: Share of a lesion that must be covered for it to count as found.
 LESION_OVERLAP = 0.1
@@ -33,45 +33,33 @@ def components(mask: Mask) -> tuple[NDArray[np.int32], int]:
     return numbered, int(count)
 
 
-def _sizes(numbered: NDArray[np.int32], count: int) -> NDArray[np.int64]:
-    """Voxels outside and of each component, ``(count + 1,)``."""
+def _filtered(mask: Mask, wanted: Callable[[NDArray[np.int64]], NDArray[np.bool_]]) -> Mask:
+    """A mask with some of its components; ``wanted`` says which, from the voxels of each."""
+    filtered = mask.copy()
+    box = bounding_box(mask)
+    if box is None:
+        return filtered
+    numbered, count = components(mask[box])
     sizes = np.zeros(count + 1, np.int64)
     for rows in row_chunks(numbered):
         sizes += np.bincount(numbered[rows].ravel(), minlength=count + 1)
-    return sizes
-
-
-def _kept(mask: Mask, box: Box, numbered: NDArray[np.int32], keep: NDArray[np.bool_]) -> Mask:
-    """A mask with those components of its box alone that are to be kept."""
-    kept = mask.copy()
-    inside = kept[box]
+    keep = np.concatenate([[False], wanted(sizes[1:])])
+    if keep[1:].all():
+        return filtered
+    inside = filtered[box]
     for rows in row_chunks(numbered):
         inside[rows] = keep[numbered[rows]]
-    return kept
+    return filtered
 
 
 def largest_component(mask: Mask) -> Mask:
     """Keep the component with the most voxels (the first of equals); an empty mask stays empty."""
-    box = bounding_box(mask)
-    if box is None:
-        return mask.copy()
-    numbered, count = components(mask[box])
-    if count == 1:
-        return mask.copy()
-    keep = np.zeros(count + 1, bool)
-    keep[1 + int(np.argmax(_sizes(numbered, count)[1:]))] = True
-    return _kept(mask, box, numbered, keep)
+    return _filtered(mask, lambda sizes: np.arange(len(sizes)) == np.argmax(sizes))
 
 
 def drop_specks(mask: Mask, smallest: int) -> Mask:
     """Drop components with fewer than ``smallest`` voxels."""
-    box = bounding_box(mask)
-    if box is None or smallest <= 1:
-        return mask.copy()
-    numbered, count = components(mask[box])
-    keep = _sizes(numbered, count) >= smallest
-    keep[0] = False
-    return _kept(mask, box, numbered, keep)
+    return _filtered(mask, lambda sizes: sizes >= smallest) if smallest > 1 else mask.copy()
 
 
 def fill_holes(mask: Mask) -> Mask:

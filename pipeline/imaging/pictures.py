@@ -17,6 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from pipeline.core.arrays import row_chunks
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array, Scan, permute, to_canonical
+from pipeline.imaging.surfaces import bounding_box
 
 Plane = Literal["axial", "coronal", "sagittal"]
 
@@ -74,6 +75,15 @@ def busiest_slice(labels: Sequence[LabelMap | None], shape: tuple[int, int, int]
             seen = ((part.data > 0) & ~part.ignored()).sum(axis=others)
             counts[rows if axis == 0 else slice(None)] += seen
     return int(np.argmax(counts)) if found else shape[axis] // 2
+
+
+def _busiest(scan: Scan, labels: Sequence[LabelMap | None], plane: Plane) -> int | None:
+    """:func:`busiest_slice` of a scan with any axis order, in canonical order; ``None`` for a picture."""
+    if scan.is_flat:
+        return None
+    order = to_canonical(scan.grid)
+    turned = [one and replace(one, data=permute(one.data, *order)) for one in labels]
+    return busiest_slice(turned, scan.canonical(view=True).shape, plane)
 
 
 def outline(mask: NDArray[np.bool_], width: int = 1) -> NDArray[np.bool_]:
@@ -162,13 +172,7 @@ def overlay(
         title: A line above.
     """
     maps = [labels, reference]
-    if slice is None and not scan.is_flat:
-        order = to_canonical(scan.grid)
-        turned = [
-            m and LabelMap(permute(m.data, *order), scan.affine, m.organs, m.overlapping, m.annotated) for m in maps
-        ]
-        slice = busiest_slice(turned, scan.canonical().shape, plane)
-    view = View(scan, plane, slice, size)
+    view = View(scan, plane, _busiest(scan, maps, plane) if slice is None else slice, size)
     picture = view.picture.copy()
     width = max(1, size // 256)
     drawn = []
@@ -178,7 +182,7 @@ def overlay(
             drawn.append(organ)
         if labels is not None and organ in labels.organs:
             inside = view.mask(labels, organ)
-            box = _box(inside)
+            box = bounding_box(inside) or np.s_[:0, :0]
             _paint(picture[box], inside[box], rgb(color), fill, width)
     if reference is not None:
         rows, columns = np.indices(picture.shape[:2])
@@ -192,14 +196,6 @@ def overlay(
     if reference is not None:
         entries.append(("reference (dashes)", "#ffffff"))
     return framed(image, title, entries if legend else [])
-
-
-def _box(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
-    """The rows and columns that a mask takes."""
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    if not len(rows):
-        return slice(0), slice(0)
-    return slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
 
 
 def _paint(
@@ -217,12 +213,7 @@ def spotlight(scan: Scan, labels: LabelMap, colors: Mapping[str, str], *, size: 
 
     Volumes are shown as the axial slice with most of the organs.
     """
-    at = None
-    if not scan.is_flat:
-        turned = permute(labels.data, *to_canonical(scan.grid))
-        canonical = LabelMap(turned, scan.affine, labels.organs, labels.overlapping, labels.annotated)
-        at = busiest_slice([canonical], canonical.grid.shape, "axial")
-    view = View(scan, "axial", at, size)
+    view = View(scan, "axial", _busiest(scan, [labels], "axial"), size)
     colour = view.picture.astype(np.float32)
     luminance = colour @ np.array([0.299, 0.587, 0.114], np.float32)
     picture = np.repeat(luminance[..., None], 3, -1) * 0.6

@@ -5,7 +5,7 @@ Arrays stay ``(C, X, Y, Z)`` on the canonical axes throughout; pictures have ``Z
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,7 +29,7 @@ class Prepared:
     Attributes:
         image: ``(C, X', Y', Z')`` float32, normalised.
         grid: The plan's grid, filling the same box as the scan.
-        source: The scan's own canonical grid, that :func:`restore` goes back to.
+        source: The scan's own canonical grid, that probabilities are resampled back to.
     """
 
     image: NDArray[np.float32]
@@ -111,7 +111,8 @@ def prepare_labels(labels: LabelMap, plan: Plan, prepared: Prepared) -> LabelMap
         data = labels.data
     else:
         shares = np.stack([resample(labels.mask(organ), shape) for organ in labels.organs])
-        data = _decided(shares, labels.overlapping, labels.data.dtype)
+        background = [] if labels.overlapping else [np.maximum(1 - shares.sum(axis=0), 0)[None]]
+        data = decide(np.concatenate([*background, shares]), labels)
         ignored = resample(labels.ignored(), shape) >= 0.5
         data[ignored] = _ignore_mark(labels)
     return LabelMap(data, prepared.grid.affine, labels.organs, labels.overlapping, labels.annotated)
@@ -122,14 +123,6 @@ def _ignore_mark(labels: LabelMap) -> int:
     return 1 << (info.bits - 1) if labels.overlapping else int(info.max)
 
 
-def _decided(shares: Array, overlapping: bool, dtype: np.dtype[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
-    if overlapping:
-        return pack_bits(shares >= 0.5, dtype)
-    best = shares.argmax(axis=0)
-    wins = np.take_along_axis(shares, best[None], axis=0)[0] > np.maximum(1 - shares.sum(axis=0), 0)
-    return np.where(wins, best + 1, 0).astype(dtype)
-
-
 def pack_bits(masks: Array, dtype: np.dtype[np.unsignedinteger]) -> NDArray[np.unsignedinteger]:
     """``(K, X, Y, Z)`` boolean → ``(X, Y, Z)`` with bit *k* set where mask *k* is."""
     data = np.zeros(masks.shape[1:], dtype)
@@ -138,51 +131,29 @@ def pack_bits(masks: Array, dtype: np.dtype[np.unsignedinteger]) -> NDArray[np.u
     return data
 
 
-def restore(
-    probabilities: Array, prepared: Prepared, part: tuple[slice, slice, slice] | None = None
-) -> NDArray[np.float32]:
-    """Bring probabilities back onto the scan's canonical grid.
-
-    Args:
-        probabilities: ``(K, X', Y', Z')`` on the plan's grid.
-        prepared: What :func:`prepare` gave for the scan.
-        part: The part of the scan's grid that is wanted, for scans whose probabilities do not fit into memory at once.
-
-    Returns:
-        ``(K, X, Y, Z)`` float32.
-    """
-    return resample(probabilities, prepared.source.shape, part)
-
-
 def decide(
-    probabilities: Array, plan: Plan, thresholds: Mapping[str, float] | None = None
+    probabilities: Array, of: Plan | LabelMap, thresholds: Mapping[str, float] | None = None
 ) -> NDArray[np.unsignedinteger]:
     """Turn probabilities into the data of a :class:`~pipeline.core.labels.LabelMap`.
 
     Args:
         probabilities: ``(K, X, Y, Z)``. Exclusive: background, then the organs. Overlapping: the organs.
-        plan: The model's plan.
+        of: Says which organs these are, and whether they overlap.
         thresholds: Organ → least probability that it needs, where it is not 0.5 (overlapping) or merely the largest
             (exclusive).
 
     Returns:
         ``(X, Y, Z)`` unsigned integers, in the reading of ``LabelMap.data``.
     """
-    return decide_organs(probabilities, plan.organs, plan.overlapping, thresholds or {})
-
-
-def decide_organs(
-    probabilities: Array, organs: Sequence[str], overlapping: bool, thresholds: Mapping[str, float]
-) -> NDArray[np.unsignedinteger]:
-    """:func:`decide` where there is no plan at hand: its organs, and whether they overlap."""
-    dtype = LabelMap.dtype_for(len(organs), overlapping)
-    if overlapping:
-        least = np.array([thresholds.get(organ, 0.5) for organ in organs], np.float32)
+    thresholds = thresholds or {}
+    dtype = LabelMap.dtype_for(len(of.organs), of.overlapping)
+    if of.overlapping:
+        least = np.array([thresholds.get(organ, 0.5) for organ in of.organs], np.float32)
         return pack_bits(np.asarray(probabilities) >= least[:, None, None, None], dtype)
     if not thresholds:
         return np.asarray(probabilities).argmax(axis=0).astype(dtype)
     allowed = np.array(probabilities, np.float32)
-    for index, organ in enumerate(organs, 1):
+    for index, organ in enumerate(of.organs, 1):
         if organ in thresholds:
             allowed[index][allowed[index] < thresholds[organ]] = -1
     return allowed.argmax(axis=0).astype(dtype)

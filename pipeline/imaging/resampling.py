@@ -36,13 +36,12 @@ def axis_weights(before: int, after: int) -> sparse.csr_matrix:
     return matrix.astype(np.float32)
 
 
-def resample(array: Array, shape: Sequence[int], part: tuple[slice, slice, slice] | None = None) -> NDArray[np.float32]:
+def resample(array: Array, shape: Sequence[int]) -> NDArray[np.float32]:
     """Resample the last three axes of ``array`` to ``shape``, both grids having the same outer borders.
 
     Args:
         array: ``(…, X, Y, Z)`` of any real dtype.
         shape: New ``(X, Y, Z)``.
-        part: The part of the new grid that is wanted; by default all of it.
 
     Returns:
         ``(…, X', Y', Z')`` float32.
@@ -52,13 +51,10 @@ def resample(array: Array, shape: Sequence[int], part: tuple[slice, slice, slice
     sizes = result.shape[lead:]
     # The axis that shrinks most goes first: the others then have less to do.
     for axis in sorted(range(3), key=lambda a: (shape[a] / sizes[a], a)):
-        chosen = slice(None) if part is None else part[axis]
         if sizes[axis] == shape[axis]:
-            result = result[(slice(None),) * (lead + axis) + (chosen,)]
             continue
-        weights = axis_weights(sizes[axis], int(shape[axis]))[chosen]
         moved = np.moveaxis(result, lead + axis, 0)
-        flat = weights @ np.ascontiguousarray(moved).reshape(moved.shape[0], -1)
+        flat = axis_weights(sizes[axis], int(shape[axis])) @ np.ascontiguousarray(moved).reshape(moved.shape[0], -1)
         result = np.moveaxis(flat.reshape(flat.shape[0], *moved.shape[1:]), 0, lead + axis)
     return np.ascontiguousarray(result)
 

@@ -17,7 +17,6 @@ from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import cKDTree
 
 Mask = NDArray[np.bool_]
 Floats = NDArray[np.float64]
@@ -198,6 +197,8 @@ def _search(sources: _Points, targets: _Points, spacing: tuple[float, ...]) -> F
         points, rows = points[~hit], rows[~hit]
         if not len(points):
             return distances
+    from scipy.spatial import cKDTree  # A third of a second, which most masks do not need.
+
     tree = cKDTree(targets.places(targets.indices, spacing), leafsize=32, compact_nodes=False, balanced_tree=False)
     distances[rows] = tree.query(sources.places(points, spacing))[0]
     return distances

@@ -97,7 +97,7 @@ def _resample_rows(array: Array, shape: tuple[int, int, int], rows: slice) -> ND
 def restore_rows(
     probabilities: Array, shape: tuple[int, int, int], rows: slice, room: int = ROOM
 ) -> NDArray[np.float32]:
-    """Rows of :func:`~pipeline.imaging.preprocessing.restore` along the first axis, ``(K, rows, Y, Z)``.
+    """Rows of :func:`~pipeline.imaging.resampling.resample` along the first axis, ``(K, rows, Y, Z)``.
 
     Args:
         probabilities: ``(K, X', Y', Z')`` on the plan's grid.

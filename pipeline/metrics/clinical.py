@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.core.labels import LabelMap
-from pipeline.imaging.surfaces import Mask
+from pipeline.imaging.surfaces import Floats, Mask, bounding_box
+from pipeline.metrics.overlap import NAN
 
-Floats = NDArray[np.float64]
-NAN = float("nan")
 #: Organs that the cardiothoracic ratio is measured on.
 HEART, LUNGS = "heart", ("left_lung", "right_lung")
 
 
 def width(mask: Mask, axis: int) -> int:
     """Extent of a mask along one axis, from its first to its last voxel, in voxels; 0 where it is empty."""
-    hit = np.flatnonzero(mask.any(axis=tuple(i for i in range(mask.ndim) if i != axis)))
-    return int(hit[-1] - hit[0] + 1) if len(hit) else 0
+    box = bounding_box(mask)
+    return box[axis].stop - box[axis].start if box else 0
 
 
 def cardiothoracic_ratio(labels: LabelMap) -> float:
@@ -42,31 +38,22 @@ def cardiothoracic_ratio(labels: LabelMap) -> float:
     return heart / width(lungs[0] | lungs[1], axis)
 
 
-@dataclass(frozen=True)
-class RatioAgreement:
-    """How well one set of measurements follows another.
+def agreement(measured: Floats, reference: Floats) -> dict[str, float]:
+    """Compare measurements with their references, pair by pair.
 
-    Attributes:
-        n: Pairs that are defined on both sides.
-        mean_absolute_error: In the unit of the measurements.
-        bias: Mean of measured minus reference.
-        correlation: Pearson's r; NaN for fewer than three pairs or where one side never changes.
+    Returns:
+        ``n_scans``, the pairs without a NaN; of these ``mean_absolute_error`` and ``bias`` (mean of measured minus
+        reference), in the unit of the measurements, and ``correlation`` (Pearson's r; NaN for fewer than three pairs or
+        where one side never changes).
     """
-
-    n: int
-    mean_absolute_error: float
-    bias: float
-    correlation: float
-
-
-def agreement(measured: Floats, reference: Floats) -> RatioAgreement:
-    """Compare measurements with their references, pair by pair; pairs with a NaN are left out."""
     both = np.isfinite(measured) & np.isfinite(reference)
     measured, reference = measured[both], reference[both]
     n = len(measured)
-    if n == 0:
-        return RatioAgreement(0, NAN, NAN, NAN)
     difference = measured - reference
     varies = n > 2 and np.ptp(measured) > 0 and np.ptp(reference) > 0
-    r = float(np.corrcoef(measured, reference)[0, 1]) if varies else NAN
-    return RatioAgreement(n, float(np.abs(difference).mean()), float(difference.mean()), r)
+    return {
+        "n_scans": n,
+        "mean_absolute_error": float(np.abs(difference).mean()) if n else NAN,
+        "bias": float(difference.mean()) if n else NAN,
+        "correlation": float(np.corrcoef(measured, reference)[0, 1]) if varies else NAN,
+    }

@@ -6,7 +6,7 @@ from typing import Literal, get_args
 
 from pipeline.core.errors import InputError
 
-Case = Literal["both", "empty_reference", "empty_prediction", "both_empty"]
+EmptyCase = Literal["both", "empty_reference", "empty_prediction", "both_empty"]
 Convention = Literal["organseg", "nnunet", "monai", "smp", "metrics-reloaded", "surface-distance"]
 CONVENTIONS: tuple[Convention, ...] = get_args(Convention)
 
@@ -23,50 +23,43 @@ CASE_WORDS = {
 
 _NAN, _INF = float("nan"), float("inf")
 _FIGURES = ("dice", "iou", "precision", "recall", "nsd", "hd95", "assd")
-
-
-def _row(
-    dice: float, iou: float, precision: float, recall: float, nsd: float, hd95: float, assd: float
-) -> dict[str, float]:
-    return dict(zip(_FIGURES, (dice, iou, precision, recall, nsd, hd95, assd), strict=True))
-
-
-#: Convention → case → figures. What a package does not compute is as its formula has it, undefined where that is 0/0.
-_VALUES: dict[Convention, dict[Case, dict[str, float]]] = {
+#: Convention → case → figures in the order of ``_FIGURES``. What a package does not compute is as its formula has it,
+#: undefined where that is 0/0.
+_VALUES: dict[Convention, dict[EmptyCase, tuple[float, ...]]] = {
     "organseg": {
-        "both_empty": _row(_NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN),
-        "empty_reference": _row(0, 0, 0, _NAN, 0, _NAN, _NAN),
-        "empty_prediction": _row(0, 0, _NAN, 0, 0, _NAN, _NAN),
+        "both_empty": (_NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN),
+        "empty_reference": (0, 0, 0, _NAN, 0, _NAN, _NAN),
+        "empty_prediction": (0, 0, _NAN, 0, 0, _NAN, _NAN),
     },
     # nnunetv2.evaluation.evaluate_predictions: no surface figures.
     "nnunet": {
-        "both_empty": _row(_NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN),
-        "empty_reference": _row(0, 0, 0, _NAN, _NAN, _NAN, _NAN),
-        "empty_prediction": _row(0, 0, _NAN, 0, _NAN, _NAN, _NAN),
+        "both_empty": (_NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN),
+        "empty_reference": (0, 0, 0, _NAN, _NAN, _NAN, _NAN),
+        "empty_prediction": (0, 0, _NAN, 0, _NAN, _NAN, _NAN),
     },
     # monai.metrics with default arguments (ignore_empty=True); its percentile of infinite distances is NaN.
     "monai": {
-        "both_empty": _row(_NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN),
-        "empty_reference": _row(_NAN, _NAN, 0, _NAN, 0, _NAN, _INF),
-        "empty_prediction": _row(0, 0, _NAN, 0, 0, _NAN, _INF),
+        "both_empty": (_NAN, _NAN, _NAN, _NAN, _NAN, _NAN, _NAN),
+        "empty_reference": (_NAN, _NAN, 0, _NAN, 0, _NAN, _INF),
+        "empty_prediction": (0, 0, _NAN, 0, 0, _NAN, _INF),
     },
     # segmentation_models_pytorch.metrics with zero_division=1.0: no surface figures.
     "smp": {
-        "both_empty": _row(1, 1, 1, 1, _NAN, _NAN, _NAN),
-        "empty_reference": _row(0, 0, 0, 1, _NAN, _NAN, _NAN),
-        "empty_prediction": _row(0, 0, 1, 0, _NAN, _NAN, _NAN),
+        "both_empty": (1, 1, 1, 1, _NAN, _NAN, _NAN),
+        "empty_reference": (0, 0, 0, 1, _NAN, _NAN, _NAN),
+        "empty_prediction": (0, 0, 1, 0, _NAN, _NAN, _NAN),
     },
     # MetricsReloaded.metrics.pairwise_measures; distances to an empty mask are undefined there.
     "metrics-reloaded": {
-        "both_empty": _row(1, _NAN, _NAN, _NAN, _NAN, 0, 0),
-        "empty_reference": _row(0, 0, 0, _NAN, _NAN, _NAN, _NAN),
-        "empty_prediction": _row(0, 0, 0, 0, _NAN, _NAN, _NAN),
+        "both_empty": (1, _NAN, _NAN, _NAN, _NAN, 0, 0),
+        "empty_reference": (0, 0, 0, _NAN, _NAN, _NAN, _NAN),
+        "empty_prediction": (0, 0, 0, 0, _NAN, _NAN, _NAN),
     },
     # surface-distance 0.1: Dice, surface Dice and distances only.
     "surface-distance": {
-        "both_empty": _row(_NAN, _NAN, _NAN, _NAN, _NAN, _INF, _NAN),
-        "empty_reference": _row(0, 0, 0, _NAN, 0, _INF, _INF),
-        "empty_prediction": _row(0, 0, _NAN, 0, 0, _INF, _INF),
+        "both_empty": (_NAN, _NAN, _NAN, _NAN, _NAN, _INF, _NAN),
+        "empty_reference": (0, 0, 0, _NAN, 0, _INF, _INF),
+        "empty_prediction": (0, 0, _NAN, 0, 0, _INF, _INF),
     },
 }
 
@@ -115,9 +108,9 @@ def check_convention(name: str) -> Convention:
     )
 
 
-def at_empty(convention: Convention, case: Case) -> dict[str, float]:
+def at_empty(convention: Convention, case: EmptyCase) -> dict[str, float]:
     """Dice, IoU, precision, recall, surface Dice, HD95 and ASSD where at least one mask is empty."""
-    return _VALUES[convention][case]
+    return dict(zip(_FIGURES, _VALUES[convention][case], strict=True))
 
 
 def rule_text(convention: Convention = "organseg") -> str:

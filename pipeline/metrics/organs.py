@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from pipeline.core.labels import LabelMap
 from pipeline.core.units import LengthUnit, SizeUnit, size_unit, voxel_amount
-from pipeline.imaging.components import LESION_OVERLAP, Lesions, LossCauses, loss_causes, match_lesions
-from pipeline.imaging.surfaces import Floats, Mask, bounding_box, surface_distances, union_box
-from pipeline.metrics.empty import Case, Convention, at_empty
+from pipeline.imaging.components import Lesions, LossCauses, loss_causes, match_lesions
+from pipeline.imaging.surfaces import Box, Floats, Mask, bounding_box, surface_distances, union_box
+from pipeline.metrics.empty import Convention, EmptyCase, at_empty
 from pipeline.metrics.overlap import NAN, Overlap, overlap, ratio
 
 
@@ -42,7 +42,7 @@ class OrganMetrics:
         lesions: Lesion-wise detection, where asked for.
     """
 
-    case: Case
+    case: EmptyCase
     counts: Overlap
     dice: float
     iou: float
@@ -70,46 +70,15 @@ class MetricSettings:
         tolerances: Of surface Dice, in ``unit``.
         unit: ``mm``, or ``px`` where the spacing is unknown (the spacing then is 1 along each axis).
         convention: Rule for empty masks.
-        surfaces: Measure surface distances.
         causes: Say why Dice was lost.
         lesions: Count components as lesions.
-        lesion_overlap: Share of a lesion that must be covered for it to count as found.
     """
 
     tolerances: tuple[float, ...] = (1.0, 2.0)
     unit: LengthUnit = "mm"
     convention: Convention = "organseg"
-    surfaces: bool = True
     causes: bool = True
     lesions: bool = False
-    lesion_overlap: float = LESION_OVERLAP
-
-
-def organ_metrics(
-    prediction: Mask, reference: Mask, spacing: Sequence[float], settings: MetricSettings | None = None
-) -> OrganMetrics:
-    """Measure one organ.
-
-    Args:
-        prediction: ``(X, Y, Z)`` boolean, ``Z == 1`` for a picture; or ``(X, Y)``.
-        reference: Same shape.
-        spacing: mm (or pixels) along each axis.
-        settings: What to measure.
-
-    Raises:
-        ValueError: The shapes differ.
-    """
-    if prediction.shape != reference.shape:
-        raise ValueError(f"prediction is {prediction.shape}, reference {reference.shape}")
-    box = union_box(bounding_box(prediction), bounding_box(reference))
-    box = box or tuple(slice(0, 1) for _ in prediction.shape)
-    return _measure(
-        prediction[box], reference[box], None, spacing, prediction.size, _flat(prediction), settings or MetricSettings()
-    )
-
-
-def _flat(array: NDArray[Any]) -> bool:
-    return array.ndim == 2 or array.shape[2] == 1
 
 
 def compare_labels(
@@ -117,7 +86,6 @@ def compare_labels(
     reference: LabelMap,
     spacing: Sequence[float],
     settings: MetricSettings | Mapping[str, MetricSettings] | None = None,
-    organs: Collection[str] | None = None,
 ) -> dict[str, OrganMetrics]:
     """Measure every organ of a label map that is annotated in the reference.
 
@@ -128,7 +96,6 @@ def compare_labels(
         reference: The truth, on the same grid.
         spacing: mm (or pixels) along each axis.
         settings: What to measure, for all organs or for each.
-        organs: Only these.
 
     Raises:
         ValueError: Shapes, organs or kinds differ.
@@ -138,21 +105,26 @@ def compare_labels(
     if prediction.data.shape != reference.data.shape:
         raise ValueError(f"prediction is {prediction.data.shape}, reference {reference.data.shape}")
     predicted, truth, total = _without_ignored(prediction, reference)
-    outer = union_box(bounding_box(predicted), bounding_box(truth)) or tuple(slice(0, 1) for _ in range(3))
+    flat = reference.data.shape[2] == 1
+    outer = _box(predicted, truth)
     predicted, truth = predicted[outer], truth[outer]
     measured = {}
     for index, organ in enumerate(reference.organs):
-        if organ not in reference.annotated or (organs is not None and organ not in organs):
+        if organ not in reference.annotated:
             continue
         chosen = (
             settings.get(organ, MetricSettings()) if isinstance(settings, Mapping) else settings or MetricSettings()
         )
         masks = [_mask(data, index, reference.overlapping) for data in (predicted, truth)]
-        box = union_box(*(bounding_box(mask) for mask in masks)) or tuple(slice(0, 1) for _ in range(3))
+        box = _box(*masks)
         swapped = _swapped(predicted[box], truth[box], index, reference.overlapping) if chosen.causes else None
-        flat = _flat(reference.data)
         measured[organ] = _measure(masks[0][box], masks[1][box], swapped, spacing, total, flat, chosen)
     return measured
+
+
+def _box(first: NDArray[Any], second: NDArray[Any]) -> Box:
+    """Smallest box that holds what is not zero in either; one voxel where there is nothing."""
+    return union_box(bounding_box(first), bounding_box(second)) or (slice(0, 1),) * 3
 
 
 def _without_ignored(
@@ -224,23 +196,20 @@ def _measure(
         unit=settings.unit,
         volume_unit=size_unit(settings.unit, flat=flat),
         causes=causes,
-        lesions=match_lesions(prediction, reference, settings.lesion_overlap) if settings.lesions else None,
+        lesions=match_lesions(prediction, reference) if settings.lesions else None,
     )
 
 
 def _surface_figures(
-    prediction: Mask, reference: Mask, spacing: Sequence[float], case: Case, settings: MetricSettings
+    prediction: Mask, reference: Mask, spacing: Sequence[float], case: EmptyCase, settings: MetricSettings
 ) -> tuple[dict[str, float], dict[float, float]]:
     """HD95 and ASSD, and surface Dice at each tolerance."""
     if case == "both":
-        if not settings.surfaces:
-            return {"hd95": NAN, "assd": NAN}, dict.fromkeys(settings.tolerances, NAN)
         found = surface_distances(prediction, reference, spacing)
         nsd = {tolerance: found.surface_dice(tolerance) for tolerance in settings.tolerances}
         return {"hd95": found.hausdorff(95), "assd": found.average()}, nsd
     ruled = at_empty(settings.convention, case)
-    at_tolerances = dict.fromkeys(settings.tolerances, ruled["nsd"] if settings.surfaces else NAN)
-    return {"hd95": ruled["hd95"], "assd": ruled["assd"]}, at_tolerances
+    return {"hd95": ruled["hd95"], "assd": ruled["assd"]}, dict.fromkeys(settings.tolerances, ruled["nsd"])
 
 
 def _centroid(mask: Mask) -> Floats:

@@ -17,7 +17,6 @@ The worked example of the tutorial: the reference has 17 pixels, the prediction 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.imaging.surfaces import Mask
-from pipeline.metrics.empty import Case
+from pipeline.metrics.empty import EmptyCase
 
 NAN = float("nan")
 #: Thresholds of the mean IoU of a probability map: 0.50, 0.55 … 0.95.
@@ -59,7 +58,7 @@ class Overlap:
         return self.true_positive + self.false_negative
 
     @property
-    def case(self) -> Case:
+    def case(self) -> EmptyCase:
         """Which of the two masks is empty."""
         if self.predicted and self.reference:
             return "both"
@@ -120,24 +119,21 @@ def dice(prediction: Mask, reference: Mask) -> float:
     return overlap(prediction, reference).dice
 
 
-def mean_iou_over_thresholds(
-    probability: NDArray[np.floating[Any]], reference: Mask, thresholds: Sequence[float] = THRESHOLDS
-) -> float:
-    """Mean of the IoU of ``probability > t`` with the reference over the thresholds ``t``.
+def mean_iou_over_thresholds(probability: NDArray[np.floating[Any]], reference: Mask) -> float:
+    """Mean of the IoU of ``probability > t`` with the reference over the thresholds ``t`` of :data:`THRESHOLDS`.
 
     Source: the score of the U-Net tutorials that followed the 2018 Data Science Bowl.
 
     Args:
         probability: Any shape, 0 to 1.
         reference: Same shape.
-        thresholds: At which to cut, ascending.
 
     Returns:
         NaN where the reference is empty and no probability exceeds some threshold.
     """
     # One pass sorts every voxel into the band between two thresholds; sums from the top give every cut.
-    band = np.searchsorted(np.asarray(thresholds, probability.dtype), probability.ravel(), side="left")
-    bands = len(thresholds) + 1
+    band = np.searchsorted(np.asarray(THRESHOLDS, probability.dtype), probability.ravel(), side="left")
+    bands = len(THRESHOLDS) + 1
     everything = np.bincount(band, minlength=bands)
     inside = np.bincount(band[reference.ravel()], minlength=bands)
     predicted, shared = (counts[::-1].cumsum()[::-1][1:] for counts in (everything, inside))

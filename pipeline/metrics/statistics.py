@@ -18,7 +18,7 @@ Floats = NDArray[np.float64]
 NAN = float("nan")
 #: Below this many patients intervals are called approximate.
 FEW_PATIENTS = 30
-#: Most patients whose signs are counted out in the Wilcoxon test.
+#: Up to this many patients the Wilcoxon test is exact.
 _EXACT = 50
 
 

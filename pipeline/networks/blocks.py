@@ -54,6 +54,36 @@ def crop_to(x: Tensor, spatial: Sequence[int]) -> Tensor:
     return x
 
 
+class PaddedNetwork(nn.Module):
+    """A library's network with padding to what it needs, and its outputs as logits or a list of logits.
+
+    Args:
+        network: Takes ``(B, C, *spatial)``.
+        dims: 2 or 3.
+        multiple: Sides that the network can take.
+
+    Attributes:
+        min_multiple: ``multiple``, one an axis.
+    """
+
+    def __init__(self, network: nn.Module, dims: int, multiple: int) -> None:
+        super().__init__()
+        self.network = network
+        self.min_multiple = (multiple,) * dims
+
+    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
+        """``(B, C, *spatial)`` → logits ``(B, K, *spatial)``; a list, full size first, if there are several."""
+        spatial = x.shape[2:]
+        y = self.network(pad_to_multiple(x, self.min_multiple))
+        if isinstance(y, Tensor) and y.ndim == x.ndim + 1:
+            # MONAI's DynUNet stacks its auxiliary outputs at full size.
+            y = list(y.unbind(1))
+        if isinstance(y, list | tuple):
+            outputs = [crop_to(one, spatial) for one in y if isinstance(one, Tensor) and one.ndim == x.ndim]
+            return outputs if self.training and len(outputs) > 1 else outputs[0]
+        return crop_to(y, spatial)
+
+
 class NormAct(nn.Module):
     """Normalisation followed by a leaky ReLU.
 
@@ -120,12 +150,12 @@ def initialise(module: nn.Module, slope: float = 0.0) -> None:
             nn.init.zeros_(layer.bias)
 
 
-def require_positive(values: Sequence[int], what: str, least: int = 2) -> Ints:
-    """Integers of at least 1, ``least`` of them.
+def require_positive(values: Sequence[int], what: str) -> Ints:
+    """Integers of at least 1, two of them or more.
 
     Raises:
         InputError: They are fewer, or not positive integers.
     """
-    if isinstance(values, int | str) or len(values) < least or any(not isinstance(v, int) or v < 1 for v in values):
-        raise InputError(f"{what} must be at least {least} positive integers, not {values!r}", where="network")
+    if isinstance(values, int | str) or len(values) < 2 or any(not isinstance(v, int) or v < 1 for v in values):
+        raise InputError(f"{what} must be at least two positive integers, not {values!r}", where="network")
     return tuple(values)

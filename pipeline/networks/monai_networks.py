@@ -7,10 +7,10 @@ import inspect
 import math
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from pipeline.core.errors import InputError
-from pipeline.networks.blocks import crop_to, pad_to_multiple
+from pipeline.networks.blocks import PaddedNetwork
 
 #: What a class needs and cannot guess: options that make it work for any image, where the study gives none.
 _DEFAULTS: dict[str, dict[str, Any]] = {
@@ -32,43 +32,13 @@ _MULTIPLES = {"SegResNet": 8, "BasicUNet": 16, "UNet": 8, "AttentionUnet": 8, "D
 _DEFAULT_MULTIPLE = 32
 
 
-class MonaiNetwork(nn.Module):
-    """A MONAI network with padding to what it needs, and its outputs as logits or a list of logits.
-
-    Args:
-        network: Takes ``(B, C, *spatial)``.
-        dims: 2 or 3.
-        multiple: Sides that the network can take.
-
-    Attributes:
-        min_multiple: ``multiple``, one an axis.
-    """
-
-    def __init__(self, network: nn.Module, dims: int, multiple: int) -> None:
-        super().__init__()
-        self.network = network
-        self.min_multiple = (multiple,) * dims
-
-    def forward(self, x: Tensor) -> Tensor | list[Tensor]:
-        """``(B, C, *spatial)`` → logits ``(B, K, *spatial)``; a list, full size first, if there are several."""
-        spatial = x.shape[2:]
-        y = self.network(pad_to_multiple(x, self.min_multiple))
-        if isinstance(y, Tensor) and y.ndim == x.ndim + 1:
-            # DynUNet stacks its auxiliary outputs at full size.
-            y = list(y.unbind(1))
-        if isinstance(y, list | tuple):
-            outputs = [crop_to(one, spatial) for one in y if isinstance(one, Tensor) and one.ndim == x.ndim]
-            return outputs if self.training and len(outputs) > 1 else outputs[0]
-        return crop_to(y, spatial)
-
-
-def build(*, spatial_dims: int, in_channels: int, out_channels: int, member: str, **options: Any) -> MonaiNetwork:
+def build(*, spatial_dims: int, in_channels: int, out_channels: int, member: str, **options: Any) -> PaddedNetwork:
     """Build ``monai:<member>``.
 
     Args:
         spatial_dims: 2 or 3.
         in_channels: Channels of the image.
-        out_channels: Logits a voxel.
+        out_channels: Logits per voxel.
         member: Class name in ``monai.networks.nets``.
         options: Arguments of the class, and ``multiple``: sides that it can take without padding.
 
@@ -97,7 +67,7 @@ def build(*, spatial_dims: int, in_channels: int, out_channels: int, member: str
             remedy=f"Its options: {', '.join(name for name in signature if name != 'self')}.",
         )
     try:
-        return MonaiNetwork(kind(**given), spatial_dims, multiple)
+        return PaddedNetwork(kind(**given), spatial_dims, multiple)
     except ImportError as error:
         raise InputError(
             f"MONAI's {member} needs a package that is not installed ({str(error).splitlines()[0]})", where="network"

@@ -21,7 +21,7 @@ class NetworkEntry:
     Attributes:
         name: What a study calls it. One that ends in ``:`` is a family that the study completes (``monai:SegResNet``).
         dims: Spatial dimensions that it can be built for.
-        module: Module and function that build it, as ``package.module:function``.
+        module: Module and what builds it, a class or a function, as ``package.module:name``.
         summary: One line for the user.
         defaults: Every option of the network with its default.
         free_options: Options beyond ``defaults`` are handed on to a library, which checks them.
@@ -55,21 +55,21 @@ _ENTRIES = (
     NetworkEntry(
         "unet",
         (2, 3),
-        "pipeline.networks.unet:build",
+        "pipeline.networks.unet:UNet",
         "U-Net shaped by the plan: strided convolutions, instance norm, deep supervision, anisotropic kernels.",
         _UNET,
     ),
     NetworkEntry(
         "unet_classic",
         (2, 3),
-        "pipeline.networks.unet_classic:build",
+        "pipeline.networks.unet_classic:ClassicUNet",
         "The textbook U-Net: double convolutions with batch norm, max pooling, dropout in the bottleneck.",
         _CLASSIC,
     ),
     NetworkEntry(
         "unet_tutorial",
         (2, 3),
-        "pipeline.networks.unet_classic:build",
+        "pipeline.networks.unet_classic:ClassicUNet",
         "The small U-Net of the Keras tutorials, 8 to 128 features.",
         _TUTORIAL,
     ),
@@ -165,7 +165,7 @@ def build(spec: Mapping[str, Any], *, spatial_dims: int, in_channels: int, out_c
         spec: ``{"name": ..., option: value, ...}``; options left out take the defaults of the entry.
         spatial_dims: 2 or 3.
         in_channels: Channels of the image, at least 1.
-        out_channels: Logits a voxel: organs plus background where exclusive, organs where overlapping.
+        out_channels: Logits per voxel: organs plus background where exclusive, organs where overlapping.
 
     Returns:
         A module: ``(B, in_channels, *spatial)`` float → logits ``(B, out_channels, *spatial)`` for any spatial size. In

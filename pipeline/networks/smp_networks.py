@@ -8,35 +8,18 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from torch import Tensor, nn
-
 from pipeline.core.errors import InputError
-from pipeline.networks.blocks import crop_to, pad_to_multiple
-
-
-class SmpNetwork(nn.Module):
-    """A network of segmentation_models_pytorch with padding to multiples of 32 inside."""
-
-    min_multiple = (32, 32)
-
-    def __init__(self, network: nn.Module) -> None:
-        super().__init__()
-        self.network = network
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(B, C, H, W)`` → logits ``(B, K, H, W)``."""
-        return crop_to(self.network(pad_to_multiple(x, self.min_multiple)), x.shape[2:])
+from pipeline.networks.blocks import PaddedNetwork
 
 
 def build(
     *, spatial_dims: int, in_channels: int, out_channels: int, member: str, weights: str, **options: Any
-) -> SmpNetwork:
+) -> PaddedNetwork:
     """Build ``smp:<architecture>/<encoder>``; ``weights`` are those of the encoder, such as ``imagenet`` or ``none``.
 
     Raises:
         InputError: The package does not import here, or knows no such network.
     """
-    del spatial_dims  # The registry lets 2-D through only.
     architecture, slash, encoder = member.partition("/")
     if not (architecture and slash and encoder):
         raise InputError(
@@ -62,4 +45,4 @@ def build(
         )
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(f"segmentation_models_pytorch refuses smp:{member} ({error})", where="network") from error
-    return SmpNetwork(network)
+    return PaddedNetwork(network, spatial_dims, 32)

@@ -24,28 +24,45 @@ class TernausNet(nn.Module):
 
     Args:
         depth: 11 or 16.
+        spatial_dims: 2; the registry lets no other through.
         in_channels: Channels of the image.
-        out_channels: Logits a pixel.
-        features: Width of the decoder; the published network has 32.
+        out_channels: Logits per pixel.
+        weights: Of the encoder: ``imagenet``, ``none`` or a file.
         batch_norm: Take the VGG with batch norm.
         upsampling: ``deconv``, ``nearest`` or ``bilinear``.
+        features: Width of the decoder; the published network has 32.
+
+    Raises:
+        InputError: An option is out of its range, or the weights cannot be had.
     """
 
     min_multiple = (32, 32)
 
     def __init__(
-        self, depth: int, in_channels: int, out_channels: int, features: int, batch_norm: bool, upsampling: str
+        self,
+        depth: int,
+        *,
+        spatial_dims: int,
+        in_channels: int,
+        out_channels: int,
+        weights: str,
+        batch_norm: bool,
+        upsampling: str,
+        features: int,
     ) -> None:
         super().__init__()
+        if not isinstance(features, int) or features < 1:
+            raise InputError(f"TernausNet has a positive width, not {features!r}", where="network")
         n = features
         # One flat list, so that its keys are those of torchvision's files.
         layers: list[nn.Module] = []
+        inputs = in_channels
         for block in VGG[depth]:
             for count in block:
-                layers.append(nn.Conv2d(in_channels, count, 3, padding=1))
+                layers.append(nn.Conv2d(inputs, count, 3, padding=1))
                 layers += [nn.BatchNorm2d(count)] if batch_norm else []
                 layers.append(nn.ReLU(inplace=True))
-                in_channels = count
+                inputs = count
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
 
@@ -54,13 +71,15 @@ class TernausNet(nn.Module):
 
         self.center = decode(512, 16 * n, 8 * n)
         widths = ((512, 16, 8), (512, 16, 4), (256, 8, 2), (128, 4, 1))
-        inputs = (8 * n, 8 * n, 4 * n, 2 * n)
+        below = (8 * n, 8 * n, 4 * n, 2 * n)
         self.decoder = nn.ModuleList(
-            decode(skip + i, middle * n, o * n) for i, (skip, middle, o) in zip(inputs, widths, strict=True)
+            decode(skip + i, middle * n, o * n) for i, (skip, middle, o) in zip(below, widths, strict=True)
         )
         self.last = nn.Sequential(*_conv_relu(64 + n, n))
         self.head = nn.Conv2d(n, out_channels, 1)
         initialise(self)
+        if weights != "none":
+            self.features.load_state_dict(encoder_weights(weights, depth, batch_norm, in_channels, self.features))
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` → logits ``(B, K, H, W)``."""
@@ -81,27 +100,5 @@ def _conv_relu(inputs: int, outputs: int) -> tuple[nn.Module, nn.Module]:
     return nn.Conv2d(inputs, outputs, 3, padding=1), nn.ReLU(inplace=True)
 
 
-def _build(
-    depth: int,
-    *,
-    spatial_dims: int,
-    in_channels: int,
-    out_channels: int,
-    weights: str,
-    batch_norm: bool,
-    upsampling: str,
-    features: int,
-) -> TernausNet:
-    """Build a TernausNet; ``weights`` is ``imagenet``, ``none`` or a file."""
-    if spatial_dims != 2 or not isinstance(features, int) or features < 1:
-        raise InputError(
-            f"TernausNet is 2-D with a positive width, not {spatial_dims}-D with {features!r}", where="network"
-        )
-    network = TernausNet(depth, in_channels, out_channels, features, batch_norm, upsampling)
-    if weights != "none":
-        network.features.load_state_dict(encoder_weights(weights, depth, batch_norm, in_channels, network.features))
-    return network
-
-
-build_11 = partial(_build, 11)
-build_16 = partial(_build, 16)
+build_11 = partial(TernausNet, 11)
+build_16 = partial(TernausNet, 16)

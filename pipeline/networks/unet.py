@@ -31,25 +31,14 @@ SLOPE = 0.01
 PerLevel = Sequence[int | Sequence[int]]
 
 
-class ConvNormAct(nn.Sequential):
+def conv_norm_act(
+    dims: int, inputs: int, outputs: int, kernel: Ints, stride: Ints, norm: str, dropout: float, slope: float
+) -> nn.Sequential:
     """Convolution with "same" padding, dropout of channels, normalisation and leaky ReLU."""
-
-    def __init__(
-        self,
-        dims: int,
-        inputs: int,
-        outputs: int,
-        kernel: Ints,
-        stride: Ints,
-        norm: str,
-        dropout: float,
-        slope: float = SLOPE,
-    ) -> None:
-        padding = tuple(k // 2 for k in kernel)
-        layers: list[nn.Module] = [CONV[dims](inputs, outputs, kernel, stride, padding, bias=norm == "none")]
-        if dropout > 0:
-            layers.append(DROPOUT[dims](dropout))
-        super().__init__(*layers, NormAct(outputs, dims, norm, slope))
+    padding = tuple(k // 2 for k in kernel)
+    conv = CONV[dims](inputs, outputs, kernel, stride, padding, bias=norm == "none")
+    between = [DROPOUT[dims](dropout)] if dropout > 0 else []
+    return nn.Sequential(conv, *between, NormAct(outputs, dims, norm, slope))
 
 
 class Stage(nn.Module):
@@ -68,19 +57,12 @@ class Stage(nn.Module):
         residual: bool,
     ) -> None:
         super().__init__()
+        counts, strides = [inputs] + [outputs] * (convs - 1), [stride] + [(1,) * dims] * (convs - 1)
+        slopes = [SLOPE] * (convs - 1) + [1.0 if residual else SLOPE]
         self.convs = nn.Sequential(
             *(
-                ConvNormAct(
-                    dims,
-                    inputs if index == 0 else outputs,
-                    outputs,
-                    kernel,
-                    stride if index == 0 else (1,) * dims,
-                    norm,
-                    dropout,
-                    1.0 if residual and index == convs - 1 else SLOPE,
-                )
-                for index in range(convs)
+                conv_norm_act(dims, count, outputs, kernel, step, norm, dropout, slope)
+                for count, step, slope in zip(counts, strides, slopes, strict=True)
             )
         )
         self.around: nn.Module | None = None
@@ -107,62 +89,71 @@ class UNet(nn.Module):
     """U-Net of the plan.
 
     Args:
-        dims: 2 or 3.
+        spatial_dims: 2 or 3.
         in_channels: Channels of the image.
-        out_channels: Logits a voxel.
+        out_channels: Logits per voxel.
         features: Features of each level, from the full resolution down.
-        strides: Stride on entering each level, one an axis; the first is all ones.
-        kernels: Kernel of each level, odd, one an axis.
-        encoder_convs: Convolutions a level on the way down.
-        decoder_convs: Convolutions a level on the way up.
+        strides: Stride on entering each level, an integer or one an axis; by default 1, then 2 for every level below.
+        kernel_sizes: Kernel of each level, odd, an integer or one an axis; by default 3.
+        encoder_convs: Convolutions per level on the way down.
+        decoder_convs: Convolutions per level on the way up.
         residual: Add each stage's input to its output.
         skip: ``concat`` the skips, or ``add`` them (cheaper).
         norm: ``instance``, ``batch``, ``group`` or ``none``.
         dropout: Probability of dropping a channel after each convolution.
-        heads: Auxiliary outputs below the full resolution.
+        deep_supervision: Auxiliary outputs below the full resolution; ``True`` is one at every level but the two
+            lowest, which is the most there can be.
 
     Attributes:
         min_multiple: Sides that need no padding are multiples of this, one an axis.
         channels_last: Whether this network trains faster on CPU in channels-last memory (measured: in 3-D only).
+
+    Raises:
+        InputError: The options do not fit each other.
     """
 
     def __init__(
         self,
-        dims: int,
+        *,
+        spatial_dims: int,
         in_channels: int,
         out_channels: int,
-        features: Ints,
-        strides: Sequence[Ints],
-        kernels: Sequence[Ints],
+        features: Sequence[int],
+        strides: PerLevel | None,
+        kernel_sizes: PerLevel | None,
         encoder_convs: int,
         decoder_convs: int,
         residual: bool,
         skip: str,
         norm: str,
         dropout: float,
-        heads: int,
+        deep_supervision: bool | int,
     ) -> None:
         super().__init__()
-        self.min_multiple = tuple(math.prod(stride[axis] for stride in strides) for axis in range(dims))
+        dims, counts = spatial_dims, require_positive(features, "features")
+        levels = len(counts)
+        steps = _levels(strides if strides is not None else (1, *[2] * (levels - 1)), levels, dims, "strides")
+        kernels = _levels(kernel_sizes if kernel_sizes is not None else (3,) * levels, levels, dims, "kernel_sizes")
+        _check(steps, kernels, encoder_convs, decoder_convs, skip, dropout)
+        self.min_multiple = tuple(math.prod(step[axis] for step in steps) for axis in range(dims))
         self.channels_last = dims == 3
         self.concat = skip == "concat"
         common: dict[str, Any] = {"norm": norm, "dropout": dropout, "residual": residual}
-        ones = (1,) * dims
-        inputs = (in_channels, *features[:-1])
         self.down = nn.ModuleList(
             Stage(dims, i, o, k, s, encoder_convs, **common)
-            for i, o, k, s in zip(inputs, features, kernels, strides, strict=True)
+            for i, o, k, s in zip((in_channels, *counts[:-1]), counts, kernels, steps, strict=True)
         )
         # Everything on the way up is listed from the full resolution down, as the encoder is.
         self.up = nn.ModuleList(
-            DECONV[dims](below, here, stride, stride, bias=norm == "none")
-            for here, below, stride in zip(features[:-1], features[1:], strides[1:], strict=True)
+            DECONV[dims](below, here, step, step, bias=norm == "none")
+            for here, below, step in zip(counts[:-1], counts[1:], steps[1:], strict=True)
         )
         self.merge = nn.ModuleList(
-            Stage(dims, here * (2 if self.concat else 1), here, kernel, ones, decoder_convs, **common)
-            for here, kernel in zip(features[:-1], kernels[:-1], strict=True)
+            Stage(dims, here * (2 if self.concat else 1), here, kernel, (1,) * dims, decoder_convs, **common)
+            for here, kernel in zip(counts[:-1], kernels[:-1], strict=True)
         )
-        self.heads = nn.ModuleList(CONV[dims](count, out_channels, 1) for count in features[: heads + 1])
+        heads = levels - 2 if deep_supervision is True or not 0 <= deep_supervision <= levels - 2 else deep_supervision
+        self.heads = nn.ModuleList(CONV[dims](count, out_channels, 1) for count in counts[: heads + 1])
         initialise(self, SLOPE)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
@@ -188,68 +179,6 @@ class UNet(nn.Module):
         if not self.training or len(self.heads) == 1:
             return logits
         return [logits, *reversed(aside)]
-
-
-def build(
-    *,
-    spatial_dims: int,
-    in_channels: int,
-    out_channels: int,
-    features: Sequence[int],
-    strides: PerLevel | None,
-    kernel_sizes: PerLevel | None,
-    encoder_convs: int,
-    decoder_convs: int,
-    residual: bool,
-    skip: str,
-    norm: str,
-    dropout: float,
-    deep_supervision: bool | int,
-) -> UNet:
-    """Check the options of ``unet`` and build it.
-
-    Args:
-        spatial_dims: 2 or 3.
-        in_channels: Channels of the image.
-        out_channels: Logits a voxel.
-        features: Features of each level.
-        strides: One entry a level (an integer or one an axis); by default 1, then 2 for every level below.
-        kernel_sizes: One entry a level, odd; by default 3.
-        encoder_convs: Convolutions a level on the way down.
-        decoder_convs: Convolutions a level on the way up.
-        residual: Add each stage's input to its output.
-        skip: ``concat`` or ``add``.
-        norm: ``instance``, ``batch``, ``group`` or ``none``.
-        dropout: Probability of dropping a channel.
-        deep_supervision: Number of auxiliary outputs; ``True`` is one at every level but the two lowest.
-
-    Raises:
-        InputError: The options do not fit each other.
-    """
-    counts = require_positive(features, "features")
-    levels = len(counts)
-    steps = _levels(strides if strides is not None else (1, *[2] * (levels - 1)), levels, spatial_dims, "strides")
-    kernels = _levels(kernel_sizes if kernel_sizes is not None else (3,) * levels, levels, spatial_dims, "kernel_sizes")
-    _check(steps, kernels, encoder_convs, decoder_convs, skip, dropout)
-    most = max(levels - 2, 0)
-    heads = most if deep_supervision is True else int(deep_supervision)
-    if not 0 <= heads <= levels - 2:
-        heads = most
-    return UNet(
-        spatial_dims,
-        in_channels,
-        out_channels,
-        counts,
-        steps,
-        kernels,
-        encoder_convs,
-        decoder_convs,
-        residual,
-        skip,
-        norm,
-        dropout,
-        heads,
-    )
 
 
 def _check(

@@ -15,7 +15,6 @@ from pipeline.networks.blocks import (
     DECONV,
     DROPOUT,
     LINEAR_MODE,
-    Ints,
     MaxPool,
     crop_to,
     initialise,
@@ -54,12 +53,12 @@ def upsampler(dims: int, inputs: int, outputs: int, how: str) -> nn.Module:
 
 
 class ClassicUNet(nn.Module):
-    """Textbook U-Net.
+    """Textbook U-Net, ``unet_classic`` and ``unet_tutorial``.
 
     Args:
-        dims: 2 or 3.
+        spatial_dims: 2 or 3.
         in_channels: Channels of the image.
-        out_channels: Logits a voxel.
+        out_channels: Logits per voxel.
         features: Features of each level, from the full resolution down; the last is the bottleneck.
         batch_norm: Batch norm after each convolution.
         dropout: Probability of dropping a channel of the bottleneck.
@@ -67,19 +66,26 @@ class ClassicUNet(nn.Module):
 
     Attributes:
         min_multiple: Sides that need no padding are multiples of this, one an axis.
+
+    Raises:
+        InputError: An option is out of its range.
     """
 
     def __init__(
         self,
-        dims: int,
+        *,
+        spatial_dims: int,
         in_channels: int,
         out_channels: int,
-        features: Ints,
+        features: Sequence[int],
         batch_norm: bool,
         dropout: float,
         upsampling: str,
     ) -> None:
         super().__init__()
+        if not 0 <= dropout < 1:
+            raise InputError(f"dropout lies in 0 to 1, not {dropout!r}", where="network")
+        dims, features = spatial_dims, require_positive(features, "features")
         self.min_multiple = (2 ** (len(features) - 1),) * dims
         self.down = nn.ModuleList(
             double_conv(dims, i, o, batch_norm) for i, o in zip((in_channels, *features), features, strict=False)
@@ -104,24 +110,3 @@ class ClassicUNet(nn.Module):
         for up, merge in zip(reversed(self.up), reversed(self.merge), strict=True):
             x = merge(torch.cat((up(x), skips.pop()), 1))
         return crop_to(self.head(x), spatial)
-
-
-def build(
-    *,
-    spatial_dims: int,
-    in_channels: int,
-    out_channels: int,
-    features: Sequence[int],
-    batch_norm: bool,
-    dropout: float,
-    upsampling: str,
-) -> ClassicUNet:
-    """Check the options of ``unet_classic`` and ``unet_tutorial`` and build it.
-
-    Raises:
-        InputError: An option is out of its range.
-    """
-    if not 0 <= dropout < 1:
-        raise InputError(f"dropout lies in 0 to 1, not {dropout!r}", where="network")
-    counts = require_positive(features, "features")
-    return ClassicUNet(spatial_dims, in_channels, out_channels, counts, batch_norm, dropout, upsampling)

@@ -107,14 +107,11 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 
 def _imagenet_file(depth: int, batch_norm: bool) -> Path:
-    name = FILES[depth, batch_norm]
-    path = cache_folder() / name
-    if not path.is_file():
-        _download(f"{ADDRESS}/{name}", path)
-    return path
-
-
-def _download(address: str, path: Path) -> None:
+    """The file of ImageNet weights in the cache; it is downloaded where it is not there yet."""
+    path = cache_folder() / FILES[depth, batch_norm]
+    if path.is_file():
+        return path
+    address = f"{ADDRESS}/{path.name}"
     try:
         with urllib.request.urlopen(address, timeout=_TIMEOUT_S) as source, whole_file(path) as part:
             with open(part, "wb") as target:
@@ -128,3 +125,4 @@ def _download(address: str, path: Path) -> None:
             remedy=f"On a machine without network, put the file {path.name} into {path.parent} "
             "(or into the folder that ORGANSEG_CACHE names), or set weights to none.",
         ) from error
+    return path

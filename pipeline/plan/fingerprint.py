@@ -15,6 +15,7 @@ from pipeline.core.scan import Array, Scan
 from pipeline.core.study import Study
 from pipeline.formats.store import read_labels, read_scan
 from pipeline.imaging.normalisation import AIR
+from pipeline.imaging.surfaces import bounding_box
 
 #: Scans that are opened at most; sizes and spacings come from the table for all of them.
 MOST_SCANS = 200
@@ -108,17 +109,15 @@ def _scan_facts(scan: Scan, labels: LabelMap, unit: str) -> dict[str, Any]:
 
 def _organ_facts(mask: Array, spacing: Sequence[float] | None) -> dict[str, Any]:
     """Volume (where the spacing is known), bounding box and centre (as a share of each side) of one organ's mask."""
-    count = int(np.count_nonzero(mask))
-    if count == 0:
+    count, box = int(np.count_nonzero(mask)), bounding_box(mask)
+    if box is None:
         return {"voxels": 0}
-    profiles = [mask.any(axis=tuple(a for a in range(3) if a != axis)) for axis in range(3)]
-    spans = [np.flatnonzero(profile) for profile in profiles]
     weights = [mask.sum(axis=tuple(a for a in range(3) if a != axis)) for axis in range(3)]
     return {
         "voxels": count,
         "share": count / mask.size,
         "volume": None if spacing is None else count * float(np.prod(spacing)),
-        "box": [int(span[-1] - span[0] + 1) for span in spans],
+        "box": [span.stop - span.start for span in box],
         "centre": [
             float(np.average(np.arange(n) + 0.5, weights=w) / n) for n, w in zip(mask.shape, weights, strict=True)
         ],
@@ -140,7 +139,7 @@ def _organ(found: Sequence[Mapping[str, Any] | None]) -> dict[str, Any]:
 
 
 def _intensity(samples: Sequence[Array]) -> list[dict[str, float]]:
-    """Intensity inside organs, a channel each, every scan weighing the same up to its sample."""
+    """Intensity inside organs, for each channel; every scan weighs the same up to its sample."""
     pooled = np.concatenate(samples, axis=1)
     if pooled.shape[1] == 0:
         raise InputError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from pipeline.core.errors import InputError
@@ -18,27 +19,27 @@ MULTIPLE = {"ternausnet11": 32, "ternausnet16": 32}
 USUAL_MULTIPLE = 16
 
 
+@dataclass
 class Choices:
     """Values chosen so far; those that the study sets win, and dictionaries are merged key by key."""
 
-    def __init__(self, given: dict[str, Any]) -> None:
-        self.given = given
-        self.values: dict[str, Any] = {}
-        self.reasons: dict[str, str] = {}
+    given: dict[str, Any]
+    values: dict[str, Any] = field(default_factory=dict)
+    reasons: dict[str, str] = field(default_factory=dict)
 
-    def take(self, field: str, value: Any, reason: str) -> Any:
-        """Choose ``value`` for ``field`` unless the study sets it; returns what is chosen."""
-        if field in self.given:
-            own = self.given[field]
+    def take(self, name: str, value: Any, reason: str) -> Any:
+        """Choose ``value`` for ``name`` unless the study sets it; returns what is chosen."""
+        if name in self.given:
+            own = self.given[name]
             # A loss is one thing; of the others, what is not set stays planned.
-            merged = field != "loss" and isinstance(value, dict) and isinstance(own, dict)
+            merged = name != "loss" and isinstance(value, dict) and isinstance(own, dict)
             if merged and own.get("name", value.get("name")) == value.get("name"):
                 value = {**value, **own}
                 reason = f"{', '.join(own)}: {SET}; the rest: {reason}" if set(own) < set(value) else SET
             else:
                 value, reason = own, SET
-        self.values[field] = value
-        self.reasons[field] = reason
+        self.values[name] = value
+        self.reasons[name] = reason
         return value
 
 

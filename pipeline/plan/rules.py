@@ -147,14 +147,14 @@ def topology(sides: Sequence[int], spacing: Sequence[float]) -> Topology:
 
 
 def batch_size(patch: Sequence[int], scans: int) -> tuple[int, str]:
-    """Patches a batch: about a fixed number of voxels, 2 to 16, and no more than there are scans."""
+    """Patches of a batch: about a fixed number of voxels, 2 to 16, and no more than there are scans."""
     wanted = round(BATCH_VOXELS / math.prod(patch))
     size = max(min(wanted, 16, scans), min(2, scans))
     return size, f"about {BATCH_VOXELS:,} voxels a batch, 2 to 16 patches"
 
 
 def feature_counts(levels: int, dims: int, short: bool = False) -> tuple[list[int], str]:
-    """Features a level: 16, 32, 64 … to at most 256; in 3-D only 8 at the full resolution, in short trainings half.
+    """Features of each level: 16, 32, 64 … up to 256; in 3-D only 8 at the full resolution, in short trainings half.
 
     Args:
         levels: Levels of the network.
@@ -169,7 +169,7 @@ def feature_counts(levels: int, dims: int, short: bool = False) -> tuple[list[in
         return counts, "features double from level to level"
     if short:
         return [count // 2 for count in counts], "half the usual features, as the budget is short"
-    # The full resolution is half of the arithmetic and adds but edges to what the levels below see.
+    # The full resolution is half of the arithmetic, and adds little but edges to what the levels below see.
     return [8, *counts[1:]], "few features at the full resolution, which is half of the arithmetic"
 
 

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from pipeline.core.disk import say_size
 from pipeline.core.files import write_text
 from pipeline.core.paths import StudyPaths
+from pipeline.core.say import Say, quiet
 from pipeline.core.study import Study
 
 
-def run(study: Study, paths: StudyPaths, *, say: Callable[[str], None] = lambda line: None) -> None:
+def run(study: Study, paths: StudyPaths, *, say: Say = quiet) -> None:
     """Write ``report.html`` and deliver it to MLflow; trouble there is said and stops nothing.
-
-    Args:
-        study: The study.
-        paths: Its places.
-        say: Takes a line of progress.
 
     Raises:
         InputError: The scans were not ingested, or a file that is there cannot be read.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from pipeline.core.files import number
@@ -48,34 +47,23 @@ def scans_to_look_at(gathered: Gathered) -> list[Attention]:
             one = entry(row["scan_id"])
             one.verdict = "fail"
             one.reasons.append(f"no prediction: {row['reason']}")
-    _measured(gathered, entry)
-    _judged(gathered, entry)
+    lows: dict[str, list[tuple[float, str]]] = defaultdict(list)
+    for row in gathered.test.rows if gathered.test else []:
+        dice = number(row.get("dice"))
+        if row["model"] == CHAMPION and dice < gathered.study.evaluate.dice_limit:
+            lows[row["scan_id"]].append((dice, row["organ"]))
+    for scan, pairs in lows.items():
+        one = entry(scan)
+        one.dice = min(pairs)[0]
+        one.reasons += [f"{words(organ)} Dice {figure_text(dice, 2)}" for dice, organ in sorted(pairs)]
+    judged = [row for row in gathered.verdicts if row["verdict"] in {"look", "fail"}]
+    for row in sorted(judged, key=lambda row: (_RANK[row["verdict"]], -number(row["risk"]))):
+        one = entry(row["scan_id"])
+        one.verdict = min(one.verdict, row["verdict"], key=_RANK.__getitem__)
+        one.reasons.append(f"{words(row['organ'])}: {row['reasons'].split('; ')[0] or 'unusual'}")
     return sorted(found.values(), key=_order)
 
 
 def _order(one: Attention) -> tuple[bool, float, int, str]:
     measured = math.isfinite(one.dice)
     return (not one.short.startswith("no prediction"), one.dice if measured else 1.0, _RANK[one.verdict], one.scan_id)
-
-
-def _measured(gathered: Gathered, entry: Callable[[str], Attention]) -> None:
-    limit = gathered.study.evaluate.dice_limit
-    lows: dict[str, list[tuple[float, str]]] = defaultdict(list)
-    for row in gathered.test.rows if gathered.test else []:
-        dice = number(row.get("dice"))
-        if row["model"] == CHAMPION and dice < limit:
-            lows[row["scan_id"]].append((dice, row["organ"]))
-    for scan, pairs in lows.items():
-        one = entry(scan)
-        one.dice = min(pairs)[0]
-        one.reasons += [f"{words(organ)} Dice {figure_text(dice, 2)}" for dice, organ in sorted(pairs)]
-
-
-def _judged(gathered: Gathered, entry: Callable[[str], Attention]) -> None:
-    rows = [row for row in gathered.verdicts if row["verdict"] in {"look", "fail"}]
-    for row in sorted(rows, key=lambda row: (_RANK[row["verdict"]], -number(row["risk"]))):
-        one = entry(row["scan_id"])
-        if _RANK[row["verdict"]] < _RANK[one.verdict]:
-            one.verdict = row["verdict"]
-        why = row["reasons"].split("; ")[0] or "unusual"
-        one.reasons.append(f"{words(row['organ'])}: {why}")

@@ -16,7 +16,7 @@ Point = dict[str, Any]
 Points = Sequence[Point]
 
 INK, SOFT, LINE, PAPER = "var(--ink)", "var(--soft)", "var(--line)", "var(--paper)"
-#: Told apart without colour.
+#: Marks and dashes by which organs and models are told apart without colour.
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right")
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2])
 SHADES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
@@ -108,14 +108,14 @@ def low_end(numbers: Sequence[float]) -> float:
 
 
 def first_spread(gathered: Gathered, points: Points) -> dict[str, Any]:
-    """Every patient a point, a row an organ: ``organ``, ``model``, ``scans``, ``value``."""
+    """One point for each patient, in one row for each organ: ``organ``, ``model``, ``scans``, ``value``."""
     some, caption = _spread_caption(gathered, points)
     rows = [words(organ) for organ in gathered.organs]
     return {"spec": _spread(gathered, some, rows, "organ", gathered.organs, _low(points)), "caption": caption}
 
 
 def organ_spreads(gathered: Gathered, points: Points, models: Sequence[str]) -> dict[str, Any]:
-    """The same as a chart an organ, a row a model."""
+    """The same as one chart for each organ, with one row for each model."""
     some, caption = _spread_caption(gathered, points)
     charts = []
     for index, organ in enumerate(gathered.organs):
@@ -214,7 +214,7 @@ def size_scatter(gathered: Gathered, points: Points, unit: str) -> dict[str, Any
 
 
 def size_strips(gathered: Gathered, points: Points, unit: str) -> dict[str, Any]:
-    """Sizes of the organs in the reference masks, every scan a tick: ``organ``, ``scan``, ``size``."""
+    """Sizes of the organs in the reference masks, one tick for each scan: ``organ``, ``scan``, ``size``."""
     some, fewer = thinned(points)
     chart = (
         drawn(some)
@@ -254,7 +254,7 @@ def tolerance_lines(gathered: Gathered, points: Points, unit: str) -> Spec:
 
 
 def loss_bars(points: Points, organs: Sequence[str]) -> Spec:
-    """Mean Dice lost to each cause, a bar an organ: ``organ``, ``cause``, ``lost``."""
+    """Mean Dice lost to each cause, one bar for each organ: ``organ``, ``cause``, ``lost``."""
     places = list(CAUSES)
     named = [p | {"cause": CAUSES[p["cause"]][0], "place": places.index(p["cause"])} for p in points]
     names, colors = zip(*CAUSES.values(), strict=True)
@@ -273,7 +273,7 @@ def loss_bars(points: Points, organs: Sequence[str]) -> Spec:
 
 
 def training_lines(points: Points, what: str, title: str) -> Spec:
-    """A figure along the steps of training, a line a model and fold: ``step``, ``run``, ``value``."""
+    """A figure along the steps of training, one line for each model and fold: ``step``, ``run``, ``value``."""
     runs = list(dict.fromkeys(str(p["run"]) for p in points))
     shades = alt.Scale(domain=runs, range=[SHADES[i % len(SHADES)] for i in range(len(runs))])
     dashes = alt.Scale(domain=runs, range=[list(DASHES[i % len(DASHES)]) for i in range(len(runs))])

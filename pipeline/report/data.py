@@ -39,34 +39,12 @@ class Figures:
     """What was measured on one part.
 
     Attributes:
-        part: ``test`` or ``oof``.
         rows: ``per_scan.csv``.
         facts: ``summary.json``.
     """
 
-    part: Part
     rows: list[Cells]
     facts: dict[str, Any]
-
-    @property
-    def patients(self) -> int:
-        """Patients measured."""
-        return int(self.facts["n_patients"])
-
-    @property
-    def scans(self) -> int:
-        """Scans measured."""
-        return int(self.facts["n_scans"])
-
-    @property
-    def note(self) -> str:
-        """What few patients mean for the figures; empty where there are enough."""
-        return str(self.facts.get("note") or "")
-
-    @property
-    def other_sites(self) -> list[str]:
-        """Sites that no model was developed on."""
-        return list(self.facts.get("other_sites") or [])
 
     @property
     def baseline(self) -> str:
@@ -87,30 +65,30 @@ class Figures:
         return found
 
     def summary(self, model: str, organ: str, metric: str) -> list[dict[str, Any]]:
-        """Rows of the summary: one a unit, or none."""
+        """Rows of the summary: one for each unit, or none."""
         return self._index.get((model, organ, metric), [])
 
     def of(self, model: str, organ: str, metric: str = "dice") -> dict[str, Any] | None:
         """The summary's row, of the first unit where there are several."""
         return next(iter(self.summary(model, organ, metric)), None)
 
-    def scan_means(self, model: str, metric: str = "dice") -> dict[str, float]:
-        """Scan → mean over its organs, undefined ones left out; scans without any defined figure are left out."""
+    def scan_means(self, model: str) -> dict[str, float]:
+        """Scan → mean Dice over its organs, undefined ones left out; scans without any defined figure are left out."""
         found: dict[str, list[float]] = defaultdict(list)
         for row in self.rows:
             if row["model"] == model:
-                found[row["scan_id"]].append(number(row.get(metric)))
+                found[row["scan_id"]].append(number(row.get("dice")))
         means = {scan: mean_of(values) for scan, values in found.items()}
         return {scan: value for scan, value in means.items() if math.isfinite(value)}
 
-    def patient_points(self, model: str, metric: str = "dice") -> list[dict[str, Any]]:
-        """One point an organ and patient: the mean over the patient's scans, and which scans these are.
+    def patient_points(self, model: str) -> list[dict[str, Any]]:
+        """One point for each organ and patient: the mean Dice over the patient's scans, and which scans these are.
 
         Patients are named by their scans: no other name of theirs leaves ingestion.
         """
         found: dict[tuple[str, str], list[tuple[str, float]]] = defaultdict(list)
         for row in self.rows:
-            value = number(row.get(metric))
+            value = number(row.get("dice"))
             if row["model"] == model and math.isfinite(value):
                 found[row["organ"], row["patient_id"]].append((row["scan_id"], value))
         return [
@@ -161,9 +139,8 @@ class Gathered:
         scans: ``scans.csv``.
         rejected: ``rejected.csv``.
         splits: Patient → assignment; empty where nothing was split.
-        fingerprint: ``fingerprint.json``; empty where nothing was planned.
         plans: Model → plan.
-        trainings: One a model and fold.
+        trainings: One for each model and fold.
         champion: What was chosen.
         quality_figures: How well the quality verdicts found bad segmentations, out of fold.
         test: Figures of the test patients.
@@ -178,7 +155,6 @@ class Gathered:
     scans: list[Cells]
     rejected: list[Cells]
     splits: dict[str, Assignment]
-    fingerprint: dict[str, Any]
     plans: dict[str, Plan]
     trainings: list[Training]
     champion: Champion | None
@@ -245,7 +221,6 @@ def gather(study: Study, paths: StudyPaths) -> Gathered:
         scans=read_table(paths.scans_csv),
         rejected=_table(paths.rejected_csv),
         splits=read_splits(paths.splits) if paths.splits.is_file() else {},
-        fingerprint=read_json(paths.fingerprint) if paths.fingerprint.is_file() else {},
         plans={m: read_plan(paths.plan(m)) for m in study.models if not study.model and paths.plan(m).is_file()},
         trainings=_trainings(study, paths),
         champion=read_champion(paths.champion_yaml) if paths.champion_yaml.is_file() else None,
@@ -268,7 +243,7 @@ def _figures(paths: StudyPaths, part: Part) -> Figures | None:
     if not (folder / "summary.json").is_file():
         return None
     rows = _table(folder / "per_scan.csv")
-    return Figures(part, rows, read_json(folder / "summary.json")) if rows else None
+    return Figures(rows, read_json(folder / "summary.json")) if rows else None
 
 
 def _trainings(study: Study, paths: StudyPaths) -> list[Training]:

@@ -18,9 +18,9 @@ _MOST_SITES = 6
 
 
 def shown(gathered: Gathered) -> dict[str, Any]:
-    """All that a reader in a hurry wants to know."""
+    """What the first screen shows."""
     modality, test = gathered.study.modality, gathered.test
-    scans = len({row["scan_id"] for row in gathered.predictions}) or (test.scans if test else 0)
+    scans = len({row["scan_id"] for row in gathered.predictions}) or (test.facts["n_scans"] if test else 0)
     hero = hero_view(gathered)
     return {
         "noun": "picture" if gathered.is_flat and modality in {"mri", "ct"} else SCANS[modality],
@@ -86,7 +86,7 @@ def _headline(gathered: Gathered, test: Figures) -> dict[str, Any]:
 
 
 def _no_better(own: dict[str, Any] | None, baseline: dict[str, Any] | None) -> bool:
-    """Whether an organ is segmented no better than by a mask that looks at no scan."""
+    """Whether an organ is segmented no better than by the baseline, which does not look at the scan."""
     means = [row["mean"] for row in (own, baseline) if row is not None and row["mean"] is not None]
     return len(means) == 2 and means[0] <= means[1]
 
@@ -99,7 +99,7 @@ def _end(row: dict[str, Any] | None) -> float | None:
 
 
 def _at(value: float | None, low: float) -> str | None:
-    """Place of a value along a drawing from ``low`` to 1, in its units."""
+    """Place of a value on an axis from ``low`` to 1, in the units of the drawing."""
     return None if value is None else f"{4 + 100 * max(value - low, 0) / (1 - low):.1f}"
 
 

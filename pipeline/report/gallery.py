@@ -37,7 +37,7 @@ class Picture:
 
     @property
     def alt(self) -> str:
-        """For those who do not see it."""
+        """The picture in words, for readers who cannot see it."""
         scores = ", ".join(f"{words(organ)} Dice {figure_text(dice, 2)}" for organ, dice in self.scores)
         return f"Scan {self.view.scan_id} with outlines of champion and reference. {scores}"
 
@@ -48,7 +48,7 @@ class Picture:
 
     @property
     def verdicts(self) -> list[str]:
-        """What was thought of it without the reference, where that was not good."""
+        """The quality verdicts on it that are not good, which were given without the reference."""
         rows = [row for row in self.gathered.verdicts if row["scan_id"] == self.view.scan_id]
         return [f"{words(r['organ'])}: {r['reasons'].split('; ')[0]}" for r in rows if r["verdict"] != "good"]
 
@@ -92,7 +92,7 @@ def hero_view(gathered: Gathered) -> ScanView | None:
 
 
 def pictures(gathered: Gathered) -> dict[str, Any]:
-    """Pictures of chosen scans."""
+    """The chosen scans as pictures, and those that could not be drawn."""
     drawn: list[tuple[int, str, Picture]] = []
     missing, spent = [], 0
     for index, (why, scan) in enumerate(chosen_scans(gathered)):

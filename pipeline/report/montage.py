@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -24,14 +23,8 @@ MaskKind = Literal["champion", "reference"]
 _GAP, _HEAD = 14, 34
 
 
-@dataclass(frozen=True)
-class Tile:
-    """One scan in its three forms."""
-
-    scan_id: str
-    image: Image.Image
-    segmentation: Image.Image
-    outlines: Image.Image
+#: A scan's name and its three forms: as it is, its segmentation alone, and its outlines.
+Tile = tuple[str, list[Image.Image]]
 
 
 def overview(study: Study, paths: StudyPaths, out: Path, *, masks: MaskKind | None = None, most: int = 16) -> list[str]:
@@ -84,7 +77,7 @@ def _tile(paths: StudyPaths, row: Mapping[str, str], place: Path, colors: Mappin
     at = None if scan.is_flat else busiest_slice([labels], scan.shape, "axial")
     plain = overlay(scan, None, None, {}, at, size=size, legend=False)
     drawn = overlay(scan, labels, None, colors, at, size=size, legend=False, fill=0)
-    return Tile(row["scan_id"], plain, segmentation(scan, labels, colors, at, size), drawn)
+    return row["scan_id"], [plain, segmentation(scan, labels, colors, at, size), drawn]
 
 
 def segmentation(scan: Scan, labels: LabelMap, colors: Mapping[str, str], at: int | None, size: int) -> Image.Image:
@@ -102,12 +95,10 @@ def segmentation(scan: Scan, labels: LabelMap, colors: Mapping[str, str], at: in
 def figure(tiles: Sequence[Tile], study: Study, masks: MaskKind) -> Image.Image:
     """Three montages side by side under their titles, with the organs' colours below."""
     columns = max(1, round(len(tiles) ** 0.5))
-    blocks = [
-        ("Images", [(tile.scan_id, tile.image) for tile in tiles]),
-        (f"Segmentations ({masks})", [(tile.scan_id, tile.segmentation) for tile in tiles]),
-        ("Outlines", [(tile.scan_id, tile.outlines) for tile in tiles]),
+    sheets = [
+        (title, contact_sheet([(name, forms[i]) for name, forms in tiles], columns=columns, size=176))
+        for i, title in enumerate(("Images", f"Segmentations ({masks})", "Outlines"))
     ]
-    sheets = [(title, contact_sheet(pictures, columns=columns, size=176)) for title, pictures in blocks]
     width = sum(sheet.width for _, sheet in sheets) + _GAP * (len(sheets) - 1)
     page = Image.new("RGB", (width, sheets[0][1].height + _HEAD), PAPER)
     draw = ImageDraw.Draw(page)

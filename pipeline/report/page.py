@@ -16,7 +16,7 @@ from pipeline.report import cohort, first, gallery, provenance, results, selecti
 from pipeline.report.data import Gathered
 from pipeline.report.text import FILTERS, is_figure
 
-#: No request leaves the page; Vega compiles its expressions.
+#: The page sends no request anywhere. ``unsafe-eval`` is there because Vega compiles its expressions.
 POLICY = (
     "default-src 'none'; script-src 'unsafe-inline' 'unsafe-eval'; style-src 'unsafe-inline'; img-src data: blob:; "
     "font-src data:; base-uri 'none'; form-action 'none'"

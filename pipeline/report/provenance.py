@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib.metadata
 import platform
 from collections import Counter, defaultdict
@@ -75,11 +76,9 @@ def _stages(folder: Path) -> list[list[str]]:
 
 def _benchmark(path: Path) -> tuple[float, float] | None:
     """Seconds and largest resident memory in MB from a benchmark of Snakemake's; ``None`` where it says none."""
-    lines = [line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()]
-    if len(lines) < 2:
-        return None
-    cells = dict(zip(lines[0], lines[1], strict=False))
+    with open(path, encoding="utf-8", newline="") as handle:
+        cells = next(csv.DictReader(handle, delimiter="\t"), {})
     try:
         return float(cells["s"]), float(cells["max_rss"])
-    except (KeyError, ValueError):
+    except (KeyError, TypeError, ValueError):
         return None

@@ -79,14 +79,14 @@ def _model_row(figures: Figures, model: str, organ: str, unit: str, *, several: 
 
 
 def spread(gathered: Gathered, figures: Figures, *models: str) -> dict[str, Any] | None:
-    """Dice of each patient, a chart an organ."""
+    """Dice of each patient, one chart for each organ."""
     chosen = [*models, *([figures.baseline] if figures.baseline in figures.models else [])]
     points = spread_points(figures, chosen)
     return charts.organ_spreads(gathered, points, chosen) if points else None
 
 
 def spread_points(figures: Figures, models: Sequence[str]) -> list[dict[str, Any]]:
-    """A point an organ, model and patient."""
+    """One point for each organ, model and patient."""
     return [{**p, "model": model} for model in models for p in figures.patient_points(model)]
 
 
@@ -101,7 +101,7 @@ def _losses(gathered: Gathered, figures: Figures) -> charts.Spec | None:
 
 
 def _sizes(gathered: Gathered, figures: Figures) -> list[dict[str, Any]]:
-    """A chart of Dice against size for each unit: there are several where the spacing of some scans is unknown."""
+    """A chart of Dice against size for each unit; there are two units where the spacing of some scans is unknown."""
     found = []
     for unit in dict.fromkeys(row["volume_unit"] for row in figures.rows if row.get("volume_unit")):
         points = [
@@ -237,7 +237,7 @@ def _subgroups(figures: Figures) -> dict[str, Any] | None:
     for subgroup, group in dict.fromkeys((row["subgroup"], row["group"]) for row in rows):
         found = [by_key.get((subgroup, group, organ)) for organ in organs]
         patients = max((row["n_patients"] for row in found if row), default=0)
-        other = " (another site)" if group in figures.other_sites else ""
+        other = " (another site)" if group in figures.facts["other_sites"] else ""
         name = f"{words(subgroup)}: {group or 'not given'}{other}"
         cells.append([name, str(patients), *(interval_text(row) for row in found)])
     return {"organs": [words(organ) for organ in organs], "rows": cells}

@@ -46,10 +46,4 @@ def _quality(gathered: Gathered) -> dict[str, Any] | None:
     found = gathered.quality_figures
     if not found:
         return None
-    return {
-        "bad": int(found.get("bad") or 0),
-        "good": int(found.get("good") or 0),
-        "limit": float(found.get("dice_limit") or gathered.study.evaluate.dice_limit),
-        **{name: found.get(name) for name in ("sensitivity", "specificity", "auroc", "covered", "predicted")},
-        "rests_on": {BETWEEN[who]: text for who, text in (found.get("rests_on") or {}).items()},
-    }
+    return {**found, "rests_on": {BETWEEN[who]: text for who, text in found["rests_on"].items()}}

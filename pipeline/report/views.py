@@ -7,6 +7,7 @@ import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,9 +28,8 @@ _CORNER, _ROUNDS = 0.25, 4  # pixels that an outline may be straightened by, eac
 Outlines = dict[str, str]
 
 
-@dataclass(frozen=True)
-class Slice:
-    """One picture and what is drawn over it.
+class Frame(NamedTuple):
+    """One picture and what is drawn over it; the script reads it as a list.
 
     Attributes:
         image: Data URI.
@@ -64,13 +64,9 @@ class ScanView:
     height: int
     left: str
     right: str
-    slices: list[Slice]
+    slices: list[Frame]
     start: int
     depth: int
-
-    def frames(self) -> list[tuple[str, int, Outlines, Outlines]]:
-        """The slices as the script reads them."""
-        return [(one.image, one.number, one.prediction, one.reference) for one in self.slices]
 
 
 def outline_path(mask: NDArray[np.bool_]) -> str:
@@ -105,10 +101,10 @@ def simplified(points: NDArray[np.float64]) -> NDArray[np.float64]:
     return points
 
 
-def data_uri(image: Image.Image, quality: int = QUALITY) -> str:
+def data_uri(image: Image.Image) -> str:
     """A picture as a data URI in WebP."""
     buffer = io.BytesIO()
-    image.save(buffer, "WEBP", quality=quality, method=4)
+    image.save(buffer, "WEBP", quality=QUALITY, method=4)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode()
 
 
@@ -137,7 +133,7 @@ def scan_view(
     slices = []
     for at in chosen:
         view = View(scan, "axial", at, size)
-        slices.append(Slice(data_uri(_grey(view)), at + 1, _outlines(view, prediction), _outlines(view, reference)))
+        slices.append(Frame(data_uri(_grey(view)), at + 1, _outlines(view, prediction), _outlines(view, reference)))
     left = view.left_side or ""
     width, height = view.size
     return ScanView(

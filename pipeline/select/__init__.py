@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from pipeline.core.files import read_json, write_json, write_table
 from pipeline.core.names import within
 from pipeline.core.paths import StudyPaths
 from pipeline.core.plan import Plan
+from pipeline.core.say import Say, quiet
 from pipeline.core.scan import Array
 from pipeline.core.study import Study
 from pipeline.inference.champion import (
@@ -42,9 +43,7 @@ from pipeline.select.choice import RULE, choose_models, choose_steps
 SAMPLES = 3  # scans that backends are compared on
 
 
-def run(
-    study: Study, paths: StudyPaths, *, threads: int | None = None, say: Callable[[str], None] = lambda line: None
-) -> None:
+def run(study: Study, paths: StudyPaths, *, threads: int | None = None, say: Say = quiet) -> None:
     """Choose the champion and write ``champion/`` and ``champion.yaml``.
 
     A study that names a ``model`` and trains nothing takes that champion over.
@@ -179,7 +178,7 @@ def _pack(
     evidence: Evidence,
     members: Sequence[Member],
     threads: int | None,
-    say: Callable[[str], None],
+    say: Say,
 ) -> Backend:
     """Copy each member's weights and facts, export it to ONNX, and choose the backend that is to run them."""
     import torch
@@ -221,14 +220,9 @@ def sample_windows(evidence: Evidence, plan: Plan) -> list[Array]:
 
 def _middle(image: Array, patch: Sequence[int]) -> Array:
     """The middle ``patch`` of ``(C, …)``, with zeros where the image is smaller."""
-    for axis, wanted in enumerate(patch, 1):
-        size = image.shape[axis]
-        if size >= wanted:
-            start = (size - wanted) // 2
-            image = np.take(image, range(start, start + wanted), axis=axis)
-        else:
-            before = (wanted - size) // 2
-            pad = [(0, 0)] * image.ndim
-            pad[axis] = (before, wanted - size - before)
-            image = np.pad(image, pad)
-    return image
+    sides = list(zip(image.shape[1:], patch, strict=True))
+    first = [max(size - wanted, 0) // 2 for size, wanted in sides]
+    before = [max(wanted - size, 0) // 2 for size, wanted in sides]
+    cut = image[(slice(None), *(slice(start, start + wanted) for start, wanted in zip(first, patch, strict=True)))]
+    after = [max(wanted - size, 0) - less for (size, wanted), less in zip(sides, before, strict=True)]
+    return np.pad(cut, [(0, 0), *zip(before, after, strict=True)])

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
+from pipeline.core.say import Say
 from pipeline.core.scan import Array
 from pipeline.inference.backends import installed, open_network
 from pipeline.inference.champion import BackendName
@@ -15,8 +16,8 @@ from pipeline.inference.sliding_window import Forward
 
 #: Largest difference of a probability from PyTorch's in fp32.
 TOLERANCE = 1e-3
-#: How much faster another backend must be, and the seconds a window that it must save: ONNX Runtime starts soonest, and
-#: neither a near tie nor a network that takes no time may fall one way today and the other way tomorrow.
+#: The first candidate, ONNX Runtime, starts soonest. Another backend replaces it if it is this many times as fast and
+#: saves this many seconds a window, so that a near tie does not give one choice today and another tomorrow.
 WORTH, SAVED = 1.25, 0.005
 #: Calls of each backend that are timed, and the seconds after which no further ones are.
 ROUNDS, ENOUGH_SECONDS = 5, 5.0
@@ -67,14 +68,12 @@ def compare(
     return {name: (apart[name], seconds[name]) for name in forwards}
 
 
-def choose(
-    measured: Mapping[str, Mapping[BackendName, tuple[float, float]]], say: Callable[[str], None]
-) -> BackendName:
+def choose(measured: Mapping[str, Mapping[BackendName, tuple[float, float]]], say: Say) -> BackendName:
     """The fastest backend that agrees with PyTorch on every member, else PyTorch.
 
     Args:
         measured: Member → what :func:`compare` found.
-        say: Told of the times, and of backends that do not agree.
+        say: Takes lines about the times, and about backends that do not agree.
     """
     chosen: BackendName | None = None
     shortest = 0.0

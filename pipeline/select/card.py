@@ -1,10 +1,12 @@
-"""The model card: what the champion is for, what it needs, how good it was, and what it is not."""
+"""The model card: what the champion is for, what it needs, how good it was, and what it is not; see ``card.md``."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from pipeline.core.files import write_text
 from pipeline.core.plan import Plan
@@ -14,8 +16,6 @@ from pipeline.inference.champion import Champion
 from pipeline.quality.performance import performance_text
 
 MODALITIES = {"xray": "radiographs", "mri": "MRI volumes", "ct": "CT volumes", "photo": "photographs"}
-
-
 INTENDED_USE = (
     "Research on scans like those that it was trained on. It is not a medical device: it was not cleared by any "
     "authority, and a person must look at every result before it is used for anything."
@@ -40,115 +40,50 @@ def write_card(
         fingerprint: What the training scans were like, as ``plan`` says it.
         quality: How well the verdicts found bad segmentations out of fold.
     """
-    write_text(path, "\n".join(_lines(study, champion, plans, fingerprint or {}, quality or {})) + "\n")
+    templates = Environment(
+        loader=PackageLoader("pipeline.select"),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    *first, last = (name.replace("_", " ") for name in champion.organs)
+    verdicts = performance_text(quality) if quality else ""
+    text = templates.get_template("card.md").render(
+        study=study,
+        champion=champion,
+        organs=f"{', '.join(first)} and {last}" if first else last,
+        kind=MODALITIES[champion.modality],
+        intended_use=INTENDED_USE,
+        inputs=[(name, _needs(plan)) for name, plan in {plan.model: plan for plan in plans}.items()],
+        fingerprint=fingerprint,
+        trained_on=_trained_on(fingerprint) if fingerprint else [],
+        cleanup=[(organ, _cleanup(champion, organ)) for organ in champion.organs],
+        evidence={"patients": None, "scans": None, "candidates": [], "rule": "", **champion.evidence},
+        verdicts=f"{verdicts[:1].upper()}{verdicts[1:]}." if verdicts else "",
+        rests_on=[(BETWEEN[who], text) for who, text in (quality or {}).get("rests_on", {}).items()],
+        parity=max(champion.backend.parity.values(), default=0.0),
+    )
+    write_text(path, text)
 
 
-def _lines(
-    study: Study,
-    champion: Champion,
-    plans: Sequence[Plan],
-    fingerprint: Mapping[str, Any],
-    quality: Mapping[str, Any],
-) -> list[str]:
-    kind = MODALITIES[champion.modality]
-    lines = [
-        f"# {study.title or champion.study}: {champion.name}",
-        "",
-        f"Finds {_listed(champion.organs)} in {kind}. {study.description}".strip(),
-        "",
-        "## Intended use",
-        "",
-        INTENDED_USE,
-        "",
-        "## Input",
-        "",
-    ]
-    for name, plan in {plan.model: plan for plan in plans}.items():
-        lines.append(f"- {name}: {_needs(plan)}")
-    lines += _trained_on(fingerprint)
-    lines += ["", "## Organs", "", "| organ | clean-up |", "|---|---|"]
-    lines += [f"| {organ} | {_cleanup(champion, organ)} |" for organ in champion.organs]
-    if not champion.overlapping:
-        lines += ["", "Organs exclude each other: a voxel belongs to one of them at most."]
-    return [*lines, *_figures(champion, quality), *_files_and_use(champion)]
-
-
-def _figures(champion: Champion, quality: Mapping[str, Any]) -> list[str]:
-    """How good it was out of fold, and what verdicts rest on."""
-    evidence = champion.evidence
-    lines = [
-        "",
-        "## Figures",
-        "",
-        f"{evidence.get('patients')} development patients ({evidence.get('scans')} scans), each predicted by networks "
-        "that never saw that patient. Dice, mean over organs and patients, with its 95 % bootstrap interval:",
-        "",
-        "| models | Dice | interval | chosen |",
-        "|---|---|---|---|",
-    ]
-    for row in evidence.get("candidates", []):
-        interval = "" if row["low"] is None else f"{row['low']:.3f} to {row['high']:.3f}"
-        chosen = "yes" if row["chosen"] else ""
-        lines.append(f"| {' + '.join(row['models'])} | {row['dice']:.3f} | {interval} | {chosen} |")
-    return [
-        *lines,
-        "",
-        f"{evidence.get('rule', '')} The figures of the test patients, which chose nothing, are in the study's report.",
-        *(["", _sentence(performance_text(quality))] if quality else []),
-        *(
-            ["", *(f"- Agreement of {BETWEEN[who]}: {text}." for who, text in quality.get("rests_on", {}).items())]
-            if quality
-            else []
-        ),
-    ]
-
-
-def _files_and_use(champion: Champion) -> list[str]:
-    worst = max(champion.backend.parity.values(), default=0.0)
-    return [
-        "",
-        "## Files",
-        "",
-        "- `champion.yaml`: which networks predict together, clean-up and backend, each with its evidence.",
-        "- `members/*/weights.safetensors`, `model.json`: weights for PyTorch and the plan that they were trained by.",
-        "- `members/*/model.onnx`: the same networks for ONNX Runtime, from windows to probabilities. Largest "
-        f"difference to PyTorch on sample windows: {worst:.1g}.",
-        "- `fingerprint.json`: what the training scans were like; `quality.json`: what is usual in them, for verdicts.",
-        "- `configs/`, `docs/`: the folder as a MONAI bundle.",
-        "",
-        "## Use",
-        "",
-        "    organseg predict SCAN --model FOLDER --out DIR",
-        "    python -m monai.bundle run --config_file FOLDER/configs/inference.json --bundle_root FOLDER"
-        " --images SCANS --output_dir DIR",
-    ]
-
-
-def _trained_on(fingerprint: Mapping[str, Any]) -> list[str]:
-    """The training scans in a few figures."""
-    if not fingerprint:
-        return []
-    lines = ["", "## Trained on", "", f"{fingerprint['scans']} scans, by `fingerprint.json`:"]
-    lines += ["", "| | least | median | most |", "|---|---|---|---|"]
-    lengths = []
+def _trained_on(fingerprint: Mapping[str, Any]) -> list[tuple[str, list[str]]]:
+    """Least, median and most of the training scans' sizes, and of their lengths where these are known."""
+    names = {"size": "voxels"}
     if fingerprint.get("unit") == "mm":
         part = fingerprint.get("measured", fingerprint["scans"])
         some = "" if part == fingerprint["scans"] else f" ({part} scans; that of the others is unknown)"
-        lengths = [("spacing", f"spacing, mm{some}"), ("extent", f"field of view, mm{some}")]
-    for key, name in (("size", "voxels"), *lengths):
-        columns = (fingerprint[key][column] for column in ("min", "median", "max"))
-        cells = (" × ".join(f"{v:.0f}" if v >= 100 else f"{v:.3g}" for v in column) for column in columns)
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return lines
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
-
-
-def _listed(names: Sequence[str]) -> str:
-    plain = [name.replace("_", " ") for name in names]
-    return plain[0] if len(plain) == 1 else f"{', '.join(plain[:-1])} and {plain[-1]}"
+        names |= {"spacing": f"spacing, mm{some}", "extent": f"field of view, mm{some}"}
+    return [
+        (
+            name,
+            [
+                " × ".join(f"{v:.0f}" if v >= 100 else f"{v:.3g}" for v in fingerprint[key][column])
+                for column in ("min", "median", "max")
+            ],
+        )
+        for key, name in names.items()
+    ]
 
 
 def _needs(plan: Plan) -> str:

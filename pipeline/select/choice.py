@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.core.say import Say
 from pipeline.core.study import Study
 from pipeline.inference.postprocessing import OrganSteps, voxel_size
 from pipeline.metrics.statistics import Paired, compare_paired, describe
@@ -22,9 +23,7 @@ RULE = (
 )
 
 
-def choose_models(
-    study: Study, evidence: Evidence, say: Callable[[str], None]
-) -> tuple[list[str], list[dict[str, Any]]]:
+def choose_models(study: Study, evidence: Evidence, say: Say) -> tuple[list[str], list[dict[str, Any]]]:
     """The models that predict together, and the evidence: single models, and the mean of all."""
     means = {model: mean_over_organs(evidence.scores([model])) for model in evidence.models}
     best = max(evidence.models, key=lambda model: float(np.mean(list(means[model].values()))))
@@ -71,7 +70,7 @@ def _rounded(value: float) -> float | None:
 
 
 def choose_steps(
-    study: Study, evidence: Evidence, models: list[str], say: Callable[[str], None]
+    study: Study, evidence: Evidence, models: list[str], say: Say
 ) -> tuple[dict[str, OrganSteps], list[dict[str, Any]]]:
     """Each organ's clean-up, tried step by step, and the evidence for and against each step."""
     organs = study.organ_names()
@@ -118,7 +117,7 @@ def _with_threshold(organ: str, now: OrganSteps) -> dict[str, OrganSteps]:
 
 
 def _best(options: Mapping[str, Mapping[str, float]], without: str | None = None) -> str:
-    """The option with the highest mean over the patients, or over the others than one."""
+    """The option with the highest mean over the patients, one of them left out where asked."""
     return max(options, key=lambda name: float(np.mean([v for p, v in options[name].items() if p != without] or [0.0])))
 
 

@@ -58,13 +58,10 @@ def write_onnx(path: Path, network: nn.Module, plan: Plan) -> None:
     content = program.model_proto
     # The exporter notes source lines and stack traces, which name the places of this machine.
     content.producer_version = ""
-    for part in (content, content.graph, *content.graph.node, *content.graph.value_info, *content.functions):
+    inner = [node for function in content.functions for node in function.node]
+    for part in (content, content.graph, *content.graph.node, *content.graph.value_info, *content.functions, *inner):
         part.ClearField("doc_string")
         part.ClearField("metadata_props")
-    for function in content.functions:
-        for node in function.node:
-            node.ClearField("doc_string")
-            node.ClearField("metadata_props")
     with whole_file(path) as part_file:
         onnx.save(content, str(part_file))
 

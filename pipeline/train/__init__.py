@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,13 +24,13 @@ from pipeline.inference.model_files import WEIGHTS, build_for
 from pipeline.tracking import follow
 from pipeline.train import device as machine
 from pipeline.train.checkpoint import JOURNAL, read_settings, write_settings
-from pipeline.train.data import Batches, Case, load_cases
+from pipeline.train.data import Batches, PreparedScan, load_scans
 from pipeline.train.engine import Engine, Settings, drawn_network
 from pipeline.train.loop import SCANS_ON_THE_WAY, Loop, Status, Stop, Stopped
 from pipeline.train.results import versions, write_results
 from pipeline.train.schedule import validation_steps
 from pipeline.train.transfer import earlier_model, start_from
-from pipeline.train.validation import score_case, segment_case, spread
+from pipeline.train.validation import score_scan, segment_scan, spread
 
 __all__ = ["Status", "Stopped", "run"]
 
@@ -106,8 +106,8 @@ def run(
         where = stack.enter_context(machine.chosen_device(world, device, say))
         began = time.perf_counter()  # waiting for a card is no part of the budget
         stop = stack.enter_context(Stop())
-        training = load_cases(task.prepared, task.training, task.plan, where)
-        validation = load_cases(task.prepared, task.validation, task.plan, torch.device("cpu"))
+        training = load_scans(task.prepared, task.training, task.plan, where)
+        validation = load_scans(task.prepared, task.validation, task.plan, torch.device("cpu"))
         batches = Batches(training, task.plan, where, rank=world.rank, world=world.size)
 
         def make(settings: Settings, alone: bool = False) -> Engine:
@@ -118,16 +118,8 @@ def run(
         if world.leads and kept is None:
             write_settings(folder, settings)
         engine = make(settings)
-        journal = stack.enter_context(_journal(study, paths, task, folder / JOURNAL, say)) if world.leads else None
-        loop = Loop(engine, validation, folder, journal, study.colors(), world, say, progress)
+        loop = Loop(engine, validation, folder, study.colors(), world, say, progress)
         _go(loop, stop, study, paths, task, where, granted)
-
-
-@contextmanager
-def _journal(study: Study, paths: StudyPaths, task: Task, path: Path, say: Say) -> Iterator[Journal]:
-    """The training's journal, which is delivered to MLflow while it is written."""
-    with Journal(path) as journal, follow(study, paths, task.plan.model, task.fold, path, say):
-        yield journal
 
 
 def _wanted(task: Task, kept: Settings | None, compiled: bool, deterministic: bool, say: Say) -> Settings:
@@ -142,21 +134,23 @@ def _wanted(task: Task, kept: Settings | None, compiled: bool, deterministic: bo
 
 def _go(loop: Loop, stop: Stop, study: Study, paths: StudyPaths, task: Task, where: torch.device, granted: int) -> None:
     """Take the steps that are left, and write what came of them; processes that do not lead write nothing."""
-    settings, journal, say = loop.engine.settings, loop.journal, loop.say
+    settings, say, path = loop.engine.settings, loop.say, loop.folder / JOURNAL
     name = f"{task.plan.model}, fold {task.fold}"
     resumed = loop.resume()
     say(
         f"{name}: {len(task.training)} scans to train on, {len(task.validation)} to validate, on {where}, "
         f"{granted} threads, {settings.precision}, step {resumed} of {settings.steps}"
     )
-    if journal is None:
+    if not loop.world.leads:
         loop.run(stop)
         return
-    journal.write("start", **_start(task, settings, where, granted, resumed))
-    loop.run(stop)
-    journal.write("end", step=settings.steps, seconds=round(loop.at.seconds, 1), reason="finished")
-    facts = {**task_facts(task, settings), "ingest": Reading.of(study.ingest).model_dump(mode="json")}
-    write_results(paths.model(task.plan.model, task.fold), facts, loop.engine, study.colors(), loop.folder)
+    # The journal is delivered to MLflow while it is written.
+    with Journal(path) as loop.journal, follow(study, paths, task.plan.model, task.fold, path, say):
+        loop.journal.write("start", **_start(task, loop.engine, granted, resumed))
+        loop.run(stop)
+        loop.journal.write("end", step=settings.steps, seconds=round(loop.at.seconds, 1), reason="finished")
+        facts = {**task_facts(task, settings), "ingest": Reading.of(study.ingest).model_dump(mode="json")}
+        write_results(paths.model(task.plan.model, task.fold), facts, loop.engine, study.colors(), loop.folder)
     say(f"{name}: {settings.steps} steps in {loop.at.seconds:.0f} s")
 
 
@@ -213,7 +207,7 @@ def _engine(task: Task, batches: Batches, settings: Settings, world: machine.Wor
 def _settle(
     task: Task,
     make: Callable[..., Engine],
-    validation: list[Case],
+    validation: list[PreparedScan],
     world: machine.World,
     where: torch.device,
     began: float,
@@ -227,7 +221,7 @@ def _settle(
     settings = replace(wanted, steps=steps, micro_batch=patches)
     settings, seconds = machine.settle(plan, make, settings, where, say, world)
     if plan.minutes is not None and seconds is not None:
-        each = _validation_seconds(make(settings), validation[:1]) if validation else 0.0
+        each = _validation_seconds(make(settings), validation[0]) if validation else 0.0
         # Validation times are of all scans at the end, and of a few on the way.
         most = len(validation) + 7 * len(spread(validation, SCANS_ON_THE_WAY))
         steps = machine.steps_in(plan.minutes, time.perf_counter() - began, seconds, each * most / world.size)
@@ -239,17 +233,17 @@ def _settle(
     return machine.agreed(settings, world)
 
 
-def _validation_seconds(engine: Engine, cases: list[Case]) -> float:
-    """Seconds to validate one scan, warm."""
+def _validation_seconds(engine: Engine, scan: PreparedScan) -> float:
+    """Seconds to validate one scan, after a first time that warms up."""
     for _ in range(2):
         start = time.perf_counter()
-        for case in cases:
-            found = segment_case(engine.mean, case, engine.plan, engine.device, engine.settings.precision)
-            score_case(found, case, engine.plan)
+        found = segment_scan(engine.mean, scan, engine.plan, engine.device, engine.settings.precision)
+        score_scan(found, scan, engine.plan)
     return time.perf_counter() - start
 
 
-def _start(task: Task, settings: Settings, where: torch.device, threads: int, resumed: int) -> dict[str, Any]:
+def _start(task: Task, engine: Engine, threads: int, resumed: int) -> dict[str, Any]:
+    where, settings = engine.device, engine.settings
     return {
         "model": task.plan.model,
         "fold": task.fold,
@@ -259,14 +253,14 @@ def _start(task: Task, settings: Settings, where: torch.device, threads: int, re
         "threads": threads,
         "steps": settings.steps,
         "precision": settings.precision,
-        "parameters": sum(p.numel() for p in build_for(task.plan).parameters()),
+        "parameters": sum(p.numel() for p in engine.network.parameters()),
         "versions": versions(),
         "resumed_at": resumed,
     }
 
 
 def task_facts(task: Task, settings: Settings) -> Mapping[str, Any]:
-    """Facts about a training that a model carries with it; none of them tells the time or the machine."""
+    """Facts about a training that a model carries with it; none of them depends on the time or the machine."""
     return {
         "plan": task.plan,
         "fold": task.fold,

@@ -41,7 +41,7 @@ class Augmentation:
         """Augment a step's batch, or the part of it that has the places ``members``; the draws are the same."""
         places = range(len(batch.scans)) if members is None else members
         seeds = [seed_for(self.seed, AUGMENT_STREAM, step, place) for place in places]
-        images, labels, mirrored = self.augmenter.augment(batch.images, batch.labels, seeds)
+        images, labels, mirrored = self.augmenter(batch.images, batch.labels, seeds)
         return Batch(images, labels, self._known(batch.annotated, mirrored), batch.scans)
 
     def _known(self, annotated: Tensor, mirrored: Tensor) -> Tensor:

@@ -26,7 +26,7 @@ HELD_SHARE = 0.35
 
 
 @dataclass(frozen=True)
-class Case:
+class PreparedScan:
     """One prepared scan.
 
     Attributes:
@@ -78,7 +78,7 @@ class Batch:
     scans: tuple[str, ...]
 
 
-def load_cases(folder: Path, scan_ids: Sequence[str], plan: Plan, device: torch.device) -> list[Case]:
+def load_scans(folder: Path, scan_ids: Sequence[str], plan: Plan, device: torch.device) -> list[PreparedScan]:
     """Open prepared scans: held on the device (or in RAM) if all of them fit, else memory-mapped.
 
     Raises:
@@ -90,13 +90,13 @@ def load_cases(folder: Path, scan_ids: Sequence[str], plan: Plan, device: torch.
     except FileNotFoundError:
         raise InputError("a prepared scan is missing", where=str(folder), remedy="Run `organseg preprocess`.") from None
     held = total < HELD_SHARE * _free_memory(device)
-    cases = []
+    scans = []
     for scan_id, file in zip(scan_ids, files, strict=True):
         facts = read_json(below(folder, f"{scan_id}.json"))
         # Copy-on-write: torch wants memory that it may write to, and nothing writes.
         image, labels = (np.load(path, mmap_mode="c") for path in (file, below(folder, f"{scan_id}.labels.npy")))
-        cases.append(
-            Case(
+        scans.append(
+            PreparedScan(
                 scan_id,
                 _held(image, device) if held else torch.from_numpy(image),
                 _held(labels, device) if held else torch.from_numpy(labels),
@@ -106,7 +106,7 @@ def load_cases(folder: Path, scan_ids: Sequence[str], plan: Plan, device: torch.
                 not held,
             )
         )
-    return cases
+    return scans
 
 
 def _held(array: Array, device: torch.device) -> Tensor:
@@ -126,7 +126,7 @@ class Batches:
     the whole scan where it fits; else around a voxel of an organ (organs take turns) or anywhere.
 
     Args:
-        cases: Scans to train on.
+        scans: Scans to train on.
         plan: Patch, batch, foreground share and seed.
         device: Where batches are wanted.
         rank: Of this process, which takes every ``world``-th patch of a batch.
@@ -137,20 +137,20 @@ class Batches:
     """
 
     def __init__(
-        self, cases: Sequence[Case], plan: Plan, device: torch.device, *, rank: int = 0, world: int = 1
+        self, scans: Sequence[PreparedScan], plan: Plan, device: torch.device, *, rank: int = 0, world: int = 1
     ) -> None:
-        if not cases:
+        if not scans:
             raise InputError("this fold has no scan to train on", remedy="Add labelled scans, or change the split.")
         if plan.batch % world:
             raise InputError(
                 f"a batch of {plan.batch} cannot be shared by {world} processes",
                 remedy="Set models.<name>.plan.batch to a multiple of the number of processes.",
             )
-        self.cases, self.plan, self.device = list(cases), plan, device
+        self.scans, self.plan, self.device = list(scans), plan, device
         self.world = world
         self.members = range(rank, plan.batch, world)
         #: Batches are made ahead in a thread where scans have to be fetched from elsewhere.
-        self._fetcher = ThreadPoolExecutor(1) if self.cases[0].fetched or self.cases[0].image.device != device else None
+        self._fetcher = ThreadPoolExecutor(1) if self.scans[0].fetched or self.scans[0].image.device != device else None
         self._ahead: dict[int, Future[Batch]] = {}
         self._orders: dict[int, NDArray[np.int64]] = {}
         patch = list(plan.patch)
@@ -159,15 +159,15 @@ class Batches:
             patch.insert(self._across, 1)
         self._patch = (patch[0], patch[1], patch[2])
         # Torch knows next to no arithmetic of wider unsigned integers.
-        self._label_dtype = torch.uint8 if self.cases[0].labels.dtype == torch.uint8 else torch.int64
+        self._label_dtype = torch.uint8 if self.scans[0].labels.dtype == torch.uint8 else torch.int64
 
-    def case_at(self, position: int) -> Case:
+    def scan_at(self, position: int) -> PreparedScan:
         """The scan at a position of the endless sequence of visits."""
-        lap, place = divmod(position, len(self.cases))
+        lap, place = divmod(position, len(self.scans))
         if lap not in self._orders:
-            order = np.random.default_rng([self.plan.seed, ORDER_STREAM, lap]).permutation(len(self.cases))
+            order = np.random.default_rng([self.plan.seed, ORDER_STREAM, lap]).permutation(len(self.scans))
             self._orders = {key: value for key, value in self._orders.items() if key >= lap - 2} | {lap: order}
-        return self.cases[int(self._orders[lap][place])]
+        return self.scans[int(self._orders[lap][place])]
 
     def at(self, step: int) -> Batch:
         """The batch of a step (0 is the first): this process's share of it."""
@@ -178,27 +178,27 @@ class Batches:
         return wanted.result()
 
     def _made(self, step: int) -> Batch:
-        count, device = len(self.members), self.cases[0].image.device
+        count, device = len(self.members), self.scans[0].image.device
         images = torch.zeros((count, self.plan.in_channels, *self._patch), device=device)
         labels = torch.zeros((count, *self._patch), dtype=self._label_dtype, device=device)
         chosen = []
         for index, member in enumerate(self.members):
-            case = self.case_at(step * self.plan.batch + member)
+            scan = self.scan_at(step * self.plan.batch + member)
             draw = np.random.default_rng([self.plan.seed, WINDOW_STREAM, step, member])
-            source, target = self._window(case, draw)
-            images[index][(slice(None), *target)] = case.image[(slice(None), *source)].float()
-            labels[index][target] = case.labels[source].to(self._label_dtype)
-            chosen.append(case)
+            source, target = self._window(scan, draw)
+            images[index][(slice(None), *target)] = scan.image[(slice(None), *source)].float()
+            labels[index][target] = scan.labels[source].to(self._label_dtype)
+            chosen.append(scan)
         if self._across is not None:
             images, labels = images.squeeze(2 + self._across), labels.squeeze(1 + self._across)
-        known = torch.tensor([case.annotated for case in chosen])
-        return Batch(images.to(self.device), labels.to(self.device), known, tuple(case.scan_id for case in chosen))
+        known = torch.tensor([scan.annotated for scan in chosen])
+        return Batch(images.to(self.device), labels.to(self.device), known, tuple(scan.scan_id for scan in chosen))
 
-    def _window(self, case: Case, draw: np.random.Generator) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
+    def _window(self, scan: PreparedScan, draw: np.random.Generator) -> tuple[tuple[slice, ...], tuple[slice, ...]]:
         """Where a patch is cut from the scan, and where it lies in the batch; what hangs over stays zero."""
-        centre = self._organ_voxel(case, draw) if draw.random() < self.plan.foreground_share else None
+        centre = self._organ_voxel(scan, draw) if draw.random() < self.plan.foreground_share else None
         source, target = [], []
-        for axis, (size, side) in enumerate(zip(case.size, self._patch, strict=True)):
+        for axis, (size, side) in enumerate(zip(scan.size, self._patch, strict=True)):
             if size <= side:
                 # The same margins as in the sliding window.
                 before = (side - size) // 2
@@ -211,10 +211,10 @@ class Batches:
             target.append(slice(0, side))
         return tuple(source), tuple(target)
 
-    def _organ_voxel(self, case: Case, draw: np.random.Generator) -> NDArray[np.int32] | None:
-        present = np.flatnonzero(case.places[:, 0, 0] >= 0)
+    def _organ_voxel(self, scan: PreparedScan, draw: np.random.Generator) -> NDArray[np.int32] | None:
+        present = np.flatnonzero(scan.places[:, 0, 0] >= 0)
         if present.size == 0:
             return None
-        places = case.places[draw.choice(present)]
+        places = scan.places[draw.choice(present)]
         voxel: NDArray[np.int32] = places[draw.integers(len(places))]
         return voxel

@@ -1,4 +1,4 @@
-"""The machine that a training meets: device, threads, precision by measurement, memory, time of a step."""
+"""The machine that a training runs on: device, threads, precision by measurement, memory, time of a step."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ T = TypeVar("T")
 
 
 def agreed(value: T, world: World) -> T:
-    """What the leading process thinks, whatever this one does."""
+    """The value of the leading process, in all processes."""
     if world.size == 1:
         return value
     values: list[T] = [value]
@@ -96,7 +96,7 @@ def chosen_device(world: World, device: str | None = None, say: Say = quiet) -> 
     Args:
         world: The processes of this training.
         device: ``cpu``, ``cuda:1`` …
-        say: Told once if there is waiting to do.
+        say: Takes a line if a free card must be waited for.
 
     Raises:
         InputError: There is no such device.
@@ -170,12 +170,12 @@ def _cpu_flags() -> set[str]:
     return set()
 
 
-def step_seconds(engine: Engine, steps: int = MEASURED) -> float:
-    """Median time of a step, measured on the real thing and undone."""
+def step_seconds(engine: Engine) -> float:
+    """Median time of a step; steps are taken for it and then undone."""
     before: dict[str, Tensor] = {name: value.detach().clone() for name, value in engine.state().items()}
     times = []
     try:
-        for step in range(steps + 1):
+        for step in range(MEASURED + 1):
             _wait(engine.device)
             start = time.perf_counter()
             engine.step(step)

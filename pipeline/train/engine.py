@@ -95,8 +95,8 @@ class Engine:
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=settings.precision == "fp16")
         wrapped = wrap(network)
         self._alone = wrapped is network
-        # Processes tell each other their gradients once a batch, not with every part of it.
-        self._in_private: Callable[[], AbstractContextManager[None]] = getattr(wrapped, "no_sync", nullcontext)
+        # Gradients are summed over the processes once a batch, not after every part of it.
+        self._no_sync: Callable[[], AbstractContextManager[None]] = getattr(wrapped, "no_sync", nullcontext)
         self.forward: Callable[..., Any] = torch.compile(wrapped) if settings.compiled else wrapped
         self._floats = self._paired(floating=True)
         self._counts = self._paired(floating=False)
@@ -151,7 +151,7 @@ class Engine:
         try:
             self.scaler.step(self.optimiser)
         except RuntimeError as error:
-            # Its moments are made in the first step.
+            # The optimiser allocates its moments in the first step.
             if not out_of_memory(error):
                 raise
             raise InputError(
@@ -181,7 +181,7 @@ class Engine:
             try:
                 return self._accumulate(batch, step)
             except RuntimeError as error:
-                # Others would wait for this process in the midst of a batch: they agreed on what fits before.
+                # With several processes the others would wait in the middle of a batch; what fits was tried before.
                 if not out_of_memory(error) or not self._alone:
                     raise
             self.optimiser.zero_grad(set_to_none=True)
@@ -207,7 +207,7 @@ class Engine:
             images, share = batch.images[part], len(batch.scans[part]) / count
             if self._form is not None:
                 images = images.contiguous(memory_format=self._form)
-            with nullcontext() if first + self.micro_batch >= count else self._in_private():
+            with nullcontext() if first + self.micro_batch >= count else self._no_sync():
                 with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
                     logits = self.forward(images)
                 loss = self.loss(logits, targets[part], batch.annotated[part]) * share

@@ -14,16 +14,16 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.plan import Plan
 from pipeline.core.scan import FRONTAL_AFFINE, Array, Modality, Scan
 from pipeline.imaging.pictures import busiest_slice, contact_sheet, overlay
-from pipeline.train.data import Case
+from pipeline.train.data import PreparedScan
 from pipeline.train.engine import Engine
 
 MOST = 12
 SIDE = 224
 #: Longest side of a validation scan's picture, pixels: about what MLflow's slider shows.
-CASE_SIDE = 256
+SCAN_SIDE = 256
 
 
-def draw_augmented(engine: Engine, plan: Plan, colors: Mapping[str, str], path: Path, most: int = MOST) -> None:
+def draw_augmented(engine: Engine, plan: Plan, colors: Mapping[str, str], path: Path) -> None:
     """Write a sheet of the first augmented samples that training sees, each with its organs' outlines.
 
     Args:
@@ -31,46 +31,45 @@ def draw_augmented(engine: Engine, plan: Plan, colors: Mapping[str, str], path: 
         plan: The plan.
         colors: Organ → ``#rrggbb``.
         path: PNG file.
-        most: Samples to show.
     """
     tiles: list[tuple[str, Image.Image]] = []
-    for step in range(-(-most // plan.batch)):
+    for step in range(-(-MOST // plan.batch)):
         batch = engine.batch(step)
         images, labels = batch.images.float().cpu().numpy(), batch.labels.cpu().numpy()
         for scan_id, image, label in zip(batch.scans, images, labels, strict=True):
-            if len(tiles) < most:
+            if len(tiles) < MOST:
                 tiles.append((scan_id, _tile(image, label, plan, colors)))
     with whole_file(path) as part:
         contact_sheet(tiles, columns=4, size=SIDE).save(part, optimize=True)
 
 
-def draw_case(case: Case, found: LabelMap, plan: Plan, colors: Mapping[str, str], title: str) -> bytes:
+def draw_scan(scan: PreparedScan, found: LabelMap, plan: Plan, colors: Mapping[str, str], title: str) -> bytes:
     """A PNG of a prepared scan with what was found in it, filled, and the reference as dashes.
 
     Volumes are shown as the axial slice with most of the reference, so that pictures of one scan differ by what was
     found alone.
 
     Args:
-        case: The scan.
+        scan: A prepared scan.
         found: Its organs by the network so far, on the prepared grid.
         plan: The plan.
         colors: Organ → ``#rrggbb``.
         title: A line above.
     """
-    reference = case.label_map(plan)
-    at = busiest_slice([reference], case.size, "axial")
+    reference = scan.label_map(plan)
+    at = busiest_slice([reference], scan.size, "axial")
     # Copied before it is turned: the voxels may be a memory-mapped volume, of which one slice is wanted.
-    image = case.image[..., at : at + 1].float().numpy()
-    turn = slice(None, None, 1 if case.size[2] == 1 else -1)
-    affine = FRONTAL_AFFINE @ np.diag([*case.spacing[:2], 1.0, 1.0])
+    image = scan.image[..., at : at + 1].float().numpy()
+    turn = slice(None, None, 1 if scan.size[2] == 1 else -1)
+    affine = FRONTAL_AFFINE @ np.diag([*scan.spacing[:2], 1.0, 1.0])
     own, other = (
         LabelMap(m.data[turn, turn, at : at + 1], affine, m.organs, m.overlapping, m.annotated)
         for m in (found, reference)
     )
-    scan = _shown(image[:, turn, turn], affine, plan)
+    shown = _shown(image[:, turn, turn], affine, plan)
     stream = io.BytesIO()
     # The training waits for it: little compression takes a quarter of the time.
-    overlay(scan, own, other, colors, size=CASE_SIDE, title=title).save(stream, "PNG", compress_level=1)
+    overlay(shown, own, other, colors, size=SCAN_SIDE, title=title).save(stream, "PNG", compress_level=1)
     return stream.getvalue()
 
 

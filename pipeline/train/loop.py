@@ -18,12 +18,12 @@ from pipeline.core.files import write_bytes
 from pipeline.core.journal import Journal, read_journal
 from pipeline.core.say import Say
 from pipeline.train.checkpoint import JOURNAL, Progress, read_checkpoint, write_checkpoint
-from pipeline.train.data import Case
+from pipeline.train.data import PreparedScan
 from pipeline.train.device import World
 from pipeline.train.engine import Engine, NotFiniteError
-from pipeline.train.figure import draw_case
+from pipeline.train.figure import draw_scan
 from pipeline.train.schedule import validation_steps
-from pipeline.train.validation import means, score_case, segment_case, spread
+from pipeline.train.validation import means, score_scan, segment_scan, spread
 
 #: Scans that a validation on the way looks at; the last one looks at all.
 SCANS_ON_THE_WAY = 16
@@ -42,7 +42,6 @@ class Status:
         steps: Steps of the whole training.
         loss: Mean loss lately.
         images_per_s: Patches a second lately.
-        seconds_left: Estimate of the time that is left.
         dice: Organ → Dice at the last validation.
     """
 
@@ -50,7 +49,6 @@ class Status:
     steps: int
     loss: float
     images_per_s: float
-    seconds_left: float
     dice: dict[str, float | None] = field(default_factory=dict)
 
 
@@ -62,7 +60,7 @@ class Stopped(SystemExit):
 
 
 class Stop:
-    """Notices SIGTERM while it is entered; elsewhere than in the main thread there is nothing to notice."""
+    """Notices SIGTERM while it is entered, in the main thread: Python tells no other thread of signals."""
 
     def __init__(self) -> None:
         self.asked = False
@@ -81,38 +79,38 @@ class Stop:
             signal.signal(signal.SIGTERM, self._before)
 
 
+@dataclass
 class Loop:
     """Runs a training from its checkpoint to its last step.
 
-    Args:
+    Attributes:
         engine: The state and its step.
         validation: Scans of the validation fold.
         folder: Folder of the checkpoint.
-        journal: Where events go; ``None`` in processes that do not lead.
         colors: Organ → ``#rrggbb``, for pictures.
         world: The processes of the training.
         say: Takes plain lines.
         progress: Takes a status every few steps.
+        journal: Where events go; ``None`` in processes that do not lead.
+        at: Where the training stands.
+        dice: Organ → Dice at the last validation.
     """
 
-    def __init__(
-        self,
-        engine: Engine,
-        validation: Sequence[Case],
-        folder: Path,
-        journal: Journal | None,
-        colors: Mapping[str, str],
-        world: World,
-        say: Say,
-        progress: Callable[[Status], None],
-    ) -> None:
-        self.engine, self.validation, self.folder, self.journal = engine, validation, folder, journal
-        self.colors, self.world, self.say, self.progress = colors, world, say, progress
-        self.pictured = {case.scan_id for case in spread(spread(validation, SCANS_ON_THE_WAY), PICTURED)}
-        self.steps = engine.settings.steps
+    engine: Engine
+    validation: Sequence[PreparedScan]
+    folder: Path
+    colors: Mapping[str, str]
+    world: World
+    say: Say
+    progress: Callable[[Status], None]
+    journal: Journal | None = None
+    at: Progress = field(default_factory=Progress)
+    dice: dict[str, float | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.pictured = {scan.scan_id for scan in spread(spread(self.validation, SCANS_ON_THE_WAY), PICTURED)}
+        self.steps = self.engine.settings.steps
         self.every = max(min(20, self.steps // 50), 1)
-        self.at = Progress()
-        self.dice: dict[str, float | None] = {}
         self._saved = 0.0
 
     def resume(self) -> int:
@@ -164,11 +162,11 @@ class Loop:
     def validate(self, step: int) -> None:
         """Measure Dice on the validation fold with the mean of weights, scans spread over the processes."""
         final = step == self.steps
-        cases = list(self.validation) if final else spread(self.validation, SCANS_ON_THE_WAY)
-        if not cases:
+        scans = list(self.validation) if final else spread(self.validation, SCANS_ON_THE_WAY)
+        if not scans:
             return
         own = {
-            index: self._measure(cases[index], step) for index in range(self.world.rank, len(cases), self.world.size)
+            index: self._measure(scans[index], step) for index in range(self.world.rank, len(scans), self.world.size)
         }
         rows: list[Any] = [own]
         if self.world.size > 1:
@@ -176,24 +174,24 @@ class Loop:
             torch.distributed.all_gather_object(rows, own)
         merged = {index: measured for part in rows for index, measured in part.items()}
         for index in sorted(merged):
-            self._keep_picture(cases[index].scan_id, step, merged[index][1])
+            self._keep_picture(scans[index].scan_id, step, merged[index][1])
         organs = self.engine.plan.organs
         self.dice, mean = means([merged[index][0] for index in sorted(merged)], organs)
-        self._write("validation", step=step, dice=self.dice, mean=mean, scans=len(cases))
+        self._write("validation", step=step, dice=self.dice, mean=mean, scans=len(scans))
         each = ", ".join(f"{organ} {'–' if value is None else f'{value:.3f}'}" for organ, value in self.dice.items())
-        self.say(f"step {step} of {self.steps}: validation Dice of {len(cases)} scans: {each}")
+        self.say(f"step {step} of {self.steps}: validation Dice of {len(scans)} scans: {each}")
 
-    def _measure(self, case: Case, step: int) -> tuple[list[float], bytes | None]:
+    def _measure(self, scan: PreparedScan, step: int) -> tuple[list[float], bytes | None]:
         """Dice of each organ on one scan, and its picture where it is one of those that are drawn."""
         engine = self.engine
         plan = engine.plan
-        found = segment_case(engine.mean, case, plan, engine.device, engine.settings.precision)
-        scores = score_case(found, case, plan)
-        if case.scan_id not in self.pictured:
+        found = segment_scan(engine.mean, scan, plan, engine.device, engine.settings.precision)
+        scores = score_scan(found, scan, plan)
+        if scan.scan_id not in self.pictured:
             return scores, None
         _, mean = means([scores], plan.organs)
         title = f"step {step}" + ("" if mean is None else f", mean Dice {mean:.3f}")
-        return scores, draw_case(case, found, plan, self.colors, title)
+        return scores, draw_scan(scan, found, plan, self.colors, title)
 
     def _keep_picture(self, scan_id: str, step: int, picture: bytes | None) -> None:
         if picture is not None and self.journal is not None:
@@ -211,7 +209,7 @@ class Loop:
         left = (self.steps - done) * lately / count
         learning_rate = self.engine.optimiser.param_groups[0]["lr"]
         self._write("step", step=done, loss=round(loss, 6), learning_rate=learning_rate, images_per_s=round(rate, 2))
-        self.progress(Status(done, self.steps, loss, rate, left, self.dice))
+        self.progress(Status(done, self.steps, loss, rate, self.dice))
         if done % max(self.steps // 20 // self.every * self.every, self.every) == 0:
             self.say(f"step {done} of {self.steps}: loss {loss:.4f}, {rate:.1f} images/s, {left:.0f} s left")
 

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from typing import Any, Literal
 
 import torch
+from pydantic import BaseModel, ConfigDict, ValidationError
 from torch import Tensor, nn
 from torch.nn import functional
 
 from pipeline.core.errors import InputError
+from pipeline.core.study import explain
 
 IGNORE_VALUE = 255
 
 
-@dataclass(frozen=True)
-class LossOptions:
+class LossOptions(BaseModel):
     """What a loss is made of.
 
     Attributes:
@@ -34,8 +33,10 @@ class LossOptions:
         beta: Tversky's weight of false negatives.
     """
 
-    region: str = "dice"
-    pixel: str = "ce"
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    region: Literal["dice", "log_jaccard", "tversky", "generalised_dice", "none"] = "dice"
+    pixel: Literal["ce", "focal", "none"] = "ce"
     region_weight: float = 1.0
     pixel_weight: float = 1.0
     batch: bool = False
@@ -67,22 +68,10 @@ def make_loss(spec: Mapping[str, Any] | str, overlapping: bool) -> SegmentationL
     name = options.pop("name", "dice_ce")
     if name not in LOSSES:
         raise InputError(f"there is no loss {name!r}", where="loss", remedy=f"Losses: {', '.join(LOSSES)}.")
-    known = [field.name for field in fields(LossOptions)]
-    for option in options:
-        if option not in known:
-            near = difflib.get_close_matches(option, known, n=2)
-            raise InputError(
-                f"a loss has no option {option!r}",
-                where="loss",
-                remedy=f"Did you mean {' or '.join(near)}?" if near else f"Options: {', '.join(known)}.",
-            )
-    chosen = replace(LOSSES[name], **options)
-    if chosen.region not in (*_REGIONS, "none") or chosen.pixel not in ("ce", "focal", "none"):
-        raise InputError(
-            f"a loss of region {chosen.region!r} and pixel {chosen.pixel!r} does not exist",
-            where="loss",
-            remedy=f"Regions: {', '.join(_REGIONS)}, none. Pixels: ce, focal, none.",
-        )
+    try:
+        chosen = LossOptions.model_validate({**LOSSES[name].model_dump(), **options})
+    except ValidationError as error:
+        raise InputError(explain(error, LossOptions), where="loss") from None
     return SegmentationLoss(chosen, overlapping)
 
 
@@ -248,7 +237,7 @@ def _nearest(target: Tensor, spatial: Sequence[int]) -> Tensor:
 
 
 def _all_true(flags: Tensor) -> bool:
-    # Asking a GPU would wait for it; masking by ones costs less.
+    # A GPU would have to finish its work to answer; multiplying by ones costs less.
     return flags.device.type == "cpu" and bool(flags.all())
 
 

@@ -13,23 +13,23 @@ from pipeline.core.plan import Plan
 from pipeline.imaging.preprocessing import decide
 from pipeline.inference.sliding_window import predict_probabilities
 from pipeline.metrics.overlap import dice
-from pipeline.train.data import Case
+from pipeline.train.data import PreparedScan
 
 
-def segment_case(network: nn.Module, case: Case, plan: Plan, device: Any, precision: str = "fp32") -> LabelMap:
+def segment_scan(network: nn.Module, scan: PreparedScan, plan: Plan, device: Any, precision: str = "fp32") -> LabelMap:
     """The organs that a network finds in one scan, on the prepared grid."""
     probabilities = predict_probabilities(
-        network, case.image, plan, device=device, batch=max(plan.batch, 1), precision=precision
+        network, scan.image, plan, device=device, batch=max(plan.batch, 1), precision=precision
     )
-    reference = case.label_map(plan)
+    reference = scan.label_map(plan)
     return LabelMap(
         decide(probabilities.numpy(), plan), reference.affine, reference.organs, plan.overlapping, reference.annotated
     )
 
 
-def score_case(found: LabelMap, case: Case, plan: Plan) -> list[float]:
+def score_scan(found: LabelMap, scan: PreparedScan, plan: Plan) -> list[float]:
     """Dice of each organ on one scan; NaN where the organ is absent in both masks or not annotated."""
-    reference = case.label_map(plan)
+    reference = scan.label_map(plan)
     counted = ~reference.ignored()
     return [
         dice(found.mask(organ) & counted, reference.mask(organ) & counted)
@@ -50,8 +50,8 @@ def means(rows: Sequence[Sequence[float]], organs: Sequence[str]) -> tuple[dict[
     return each, float(np.mean(values)) if values else None
 
 
-def spread(cases: Sequence[Case], most: int) -> list[Case]:
-    """At most ``most`` cases, evenly along the list."""
-    if len(cases) <= most:
-        return list(cases)
-    return [cases[int((index + 0.5) * len(cases) / most)] for index in range(most)]
+def spread(scans: Sequence[PreparedScan], most: int) -> list[PreparedScan]:
+    """At most ``most`` scans, evenly along the list."""
+    if len(scans) <= most:
+        return list(scans)
+    return [scans[int((index + 0.5) * len(scans) / most)] for index in range(most)]

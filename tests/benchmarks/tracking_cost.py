@@ -43,7 +43,7 @@ from tests.benchmarks.tracking_cost import study_of
 marks, pictures, ways = [], [], []
 background.FIRST = float(sys.argv[3])
 follow = train.follow
-steps, draw, keep = loop.Loop.run, loop.draw_case, loop.Loop._keep_picture
+steps, draw, keep = loop.Loop.run, loop.draw_scan, loop.Loop._keep_picture
 def timed(work):
     def run(*given):
         began = time.process_time()
@@ -67,7 +67,7 @@ def following(*given):
     left = time.perf_counter()
     inner.__exit__(None, None, None)
     ways.extend((entered - began, time.perf_counter() - left))
-loop.Loop.run, loop.draw_case, loop.Loop._keep_picture = run, timed(draw), timed(keep)
+loop.Loop.run, loop.draw_scan, loop.Loop._keep_picture = run, timed(draw), timed(keep)
 train.follow = following
 train.run(study_of(int(sys.argv[2])), StudyPaths("chest", Path(sys.argv[1])), "unet", 0, threads=1, device="cpu")
 print(json.dumps({

@@ -79,7 +79,8 @@ def dice_of_test(paths: StudyPaths, model: str, folds: int = 1) -> tuple[list[st
     import torch
 
     from pipeline.core.labels import LabelMap
-    from pipeline.imaging.preprocessing import decide, prepare, restore
+    from pipeline.imaging.preprocessing import decide, prepare
+    from pipeline.imaging.resampling import resample
     from pipeline.inference.model_files import load_model
     from pipeline.inference.sliding_window import predict_probabilities
     from pipeline.metrics.overlap import dice
@@ -94,7 +95,7 @@ def dice_of_test(paths: StudyPaths, model: str, folds: int = 1) -> tuple[list[st
         prepared = prepare(scan, plan)
         image, mirror = torch.from_numpy(prepared.image), bool(plan.mirror_axes)
         chances = sum(predict_probabilities(network, image, plan, mirror=mirror).numpy() for network in networks)
-        data = decide(restore(chances / folds, prepared), plan)
+        data = decide(resample(chances / folds, prepared.source.shape), plan)
         mask = LabelMap(data, reference.affine, reference.organs, plan.overlapping, reference.annotated)
         found.setdefault(row["patient_id"], []).append([dice(mask.mask(o), reference.mask(o)) for o in plan.organs])
     return list(plan.organs), found

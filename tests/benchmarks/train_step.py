@@ -27,7 +27,7 @@ from pipeline.core.plan import Plan
 from pipeline.inference.model_files import build_for
 from pipeline.plan import rules
 from pipeline.train.augment import targets_of
-from pipeline.train.data import Batches, Case
+from pipeline.train.data import Batches, PreparedScan
 from pipeline.train.engine import Engine, Settings, drawn_network
 
 #: Largest size of a scan, as in hippocampus and in radiographs.
@@ -74,21 +74,23 @@ def reference_plan(dims: int, batch: int | None = None, nnunet: bool = False) ->
     )
 
 
-def make_cases(plan: Plan, dims: int) -> list[Case]:
+def make_scans(plan: Plan, dims: int) -> list[PreparedScan]:
     """Random scans with a block of each organ."""
     draw = np.random.default_rng(0)
-    cases = []
+    scans = []
     for number in range(8):
         size = LARGEST[dims]
         labels = torch.zeros(size, dtype=torch.uint8)
         labels[8:20, 8:30] = 1
         labels[20:30, 8:30] = 2
         image = torch.from_numpy(draw.normal(size=(1, *size)).astype(np.float16))
-        cases.append(Case(f"s{number}", image, labels, (True,) * 3, np.full((3, 4, 3), 9, np.int32), (1.0, 1.0, 1.0)))
-    return cases
+        scans.append(
+            PreparedScan(f"s{number}", image, labels, (True,) * 3, np.full((3, 4, 3), 9, np.int32), (1.0, 1.0, 1.0))
+        )
+    return scans
 
 
-def monai_step(plan: Plan, cases: list[Case], network: torch.nn.Module) -> Callable[[int], object]:
+def monai_step(plan: Plan, scans: list[PreparedScan], network: torch.nn.Module) -> Callable[[int], object]:
     """A step of a plain MONAI loop on the same scans; gives the function that takes it."""
     from monai.data import CacheDataset, DataLoader
     from monai.losses import DiceCELoss
@@ -132,10 +134,10 @@ def monai_step(plan: Plan, cases: list[Case], network: torch.nn.Module) -> Calla
     flat = plan.spatial_dims == 2
     items = [
         {
-            "image": (case.image[..., 0] if flat else case.image).float(),
-            "label": (case.labels[None, ..., 0] if flat else case.labels[None]).float(),
+            "image": (scan.image[..., 0] if flat else scan.image).float(),
+            "label": (scan.labels[None, ..., 0] if flat else scan.labels[None]).float(),
         }
-        for case in cases
+        for scan in scans
     ]
     loader = DataLoader(
         CacheDataset(items, transforms, progress=False), batch_size=plan.batch, shuffle=True, drop_last=True
@@ -216,8 +218,8 @@ def main() -> None:
     cpu = torch.device("cpu")
     network = drawn_network(plan, lambda: build_for(plan))
     settings = Settings(1000, "fp32", plan.batch, given.compile)
-    cases = make_cases(plan, given.dims)
-    engine = Engine(plan, network, Batches(cases, plan, cpu), settings)
+    scans = make_scans(plan, given.dims)
+    engine = Engine(plan, network, Batches(scans, plan, cpu), settings)
     batch = engine.batch(0)
 
     def passes(step: int) -> None:
@@ -226,8 +228,8 @@ def main() -> None:
 
     jobs: dict[str, Callable[[int], object]] = {"whole step": engine.step, "passes": passes, "batch": engine.batch}
     if given.monai:
-        jobs["MONAI loop, our network"] = monai_step(plan, cases, FullSize(plan))
-        jobs["MONAI loop, DynUNet"] = monai_step(plan, cases, dyn_unet(plan))
+        jobs["MONAI loop, our network"] = monai_step(plan, scans, FullSize(plan))
+        jobs["MONAI loop, DynUNet"] = monai_step(plan, scans, dyn_unet(plan))
     times: dict[str, list[float]] = {name: [] for name in jobs}
     for step in range(given.steps + 1):
         for name, work in jobs.items():

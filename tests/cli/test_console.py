@@ -10,7 +10,7 @@ import rich.console
 from pipeline.cli import console
 from pipeline.train.loop import Status
 
-STATUS = Status(40, 100, 0.123, 8.5, 60.0, {"heart": 0.912, "aorta": None})
+STATUS = Status(40, 100, 0.123, 8.5, {"heart": 0.912, "aorta": None})
 
 
 def test_on_a_terminal_the_bar_shows_loss_dice_speed_and_time_left(

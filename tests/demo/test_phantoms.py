@@ -114,9 +114,9 @@ def test_default_counts() -> None:
 
     assert COUNTS == {"demo_xray": 30, "demo_mri": 20}
     for study, count in COUNTS.items():
-        cases = cohort(study, 0, count, ("a", "b"))
-        assert [case.fault for case in cases[count:]] == ["a", "b"]
-        share = sum(case.cells["split"] == "test" for case in cases) / count
+        scans = cohort(study, 0, count, ("a", "b"))
+        assert [scan.fault for scan in scans[count:]] == ["a", "b"]
+        share = sum(scan.cells["split"] == "test" for scan in scans) / count
         assert 0.15 <= share <= 0.25
 
 

@@ -21,7 +21,7 @@ from pipeline.core.labels import LabelMap
 from pipeline.evaluate import compare
 from pipeline.formats.rle.writing import write_masks
 from pipeline.formats.store import write_labels
-from pipeline.metrics.organs import MetricSettings, organ_metrics
+from tests.metrics.organ import organ_metrics
 
 SHAPE = (14, 12, 9)
 AFFINE = np.diag([1.5, 1.0, 2.0, 1.0])
@@ -56,7 +56,7 @@ def only(rows: list[dict[str, str]], **cells: str) -> dict[str, str]:
 
 def test_two_volumes(tmp_path: Path) -> None:
     compared = compare(save(tmp_path / "a.nii.gz", volume(1)), save(tmp_path / "b.nii", volume()))
-    expected = organ_metrics(volume(1) == 1, volume() == 1, (1.5, 1.0, 2.0), MetricSettings())
+    expected = organ_metrics(volume(1) == 1, volume() == 1, (1.5, 1.0, 2.0))
     row = only(compared.rows, organ="1")
     assert float(row["dice"]) == pytest.approx(expected.dice)
     assert float(row["hd95"]) == pytest.approx(expected.hd95)

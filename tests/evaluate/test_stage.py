@@ -176,10 +176,10 @@ def test_the_baseline_is_made_from_the_training_patients_of_the_fold_alone(make:
     drawn = make()
     splits = read_splits(drawn.paths.splits)
     table = read_table(drawn.paths.scans_csv)
-    inside = {row["patient_id"] for row in training_rows(table, splits, "oof", 0)}
+    inside = {row["patient_id"] for row in training_rows(table, splits, 0)}
     assert inside
     assert all(splits[p].split == "development" and splits[p].fold == 1 for p in inside)
-    assert {splits[r["patient_id"]].split for r in training_rows(table, splits, "test", None)} == {"development"}
+    assert {splits[r["patient_id"]].split for r in training_rows(table, splits, None)} == {"development"}
     facts = run(drawn, "test")
     baseline = one(facts["summary"], model=BASELINE, organ="liver", metric="dice")
     assert 0.5 < baseline["mean"] < 1

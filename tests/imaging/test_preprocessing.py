@@ -16,7 +16,7 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.plan import Plan
 from pipeline.core.scan import FRONTAL_AFFINE, Grid, Scan
 from pipeline.imaging.normalisation import normalise
-from pipeline.imaging.preprocessing import decide, prepare, prepare_labels, restore
+from pipeline.imaging.preprocessing import decide, prepare, prepare_labels
 from pipeline.imaging.resampling import axis_weights, resample, resampled_grid
 from pipeline.train.schedule import ema_decay, rate_factor, validation_steps
 
@@ -65,18 +65,6 @@ def test_resampling_agrees_with_pillow_and_scipy() -> None:
     ours = resample(volume, (20, 24, 14))
     theirs = ndimage.zoom(volume, 2, order=1, mode="nearest", grid_mode=True)
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
-
-
-@given(SIDES, SIDES)
-@settings(deadline=None, max_examples=30)
-def test_a_part_is_the_part_of_the_whole(before: tuple[int, int, int], after: tuple[int, int, int]) -> None:
-    volume = np.random.default_rng(0).random((2, *before))
-    part = tuple(slice(n // 3, n // 3 + (n + 1) // 2) for n in after)
-    np.testing.assert_allclose(
-        resample(volume, after, part),
-        resample(volume, after)[(slice(None), *part)],
-        atol=1e-5,  # type: ignore[arg-type]
-    )
 
 
 @given(SIDES, SIDES)
@@ -169,7 +157,9 @@ def test_labels_go_to_the_plan_and_come_back(overlapping: bool) -> None:
     channels = moved.masks().astype(np.float32)
     if not overlapping:
         channels = np.concatenate([1 - channels.sum(axis=0, keepdims=True), channels])
-    back = LabelMap(decide(restore(channels, prepared), plan), scan.affine, ("a", "b"), overlapping, labels.annotated)
+    back = LabelMap(
+        decide(resample(channels, prepared.source.shape), plan), scan.affine, ("a", "b"), overlapping, labels.annotated
+    )
     for organ in ("a", "b"):
         both = (back.mask(organ) & labels.mask(organ)).sum()
         assert 2 * both / (back.mask(organ).sum() + labels.mask(organ).sum()) > 0.93
@@ -180,7 +170,7 @@ def test_pictures_keep_their_aspect() -> None:
     wide = Scan(np.zeros((1, 200, 100, 1)), FRONTAL_AFFINE, "xray", "unknown")
     prepared = prepare(wide, plan)
     assert prepared.image.shape == (1, 64, 32, 1)
-    assert restore(np.ones((2, 64, 32, 1)), prepared).shape == (2, 200, 100, 1)
+    assert resample(np.ones((2, 64, 32, 1)), prepared.source.shape).shape == (2, 200, 100, 1)
 
 
 def test_an_unchanged_grid_changes_nothing() -> None:
@@ -189,7 +179,7 @@ def test_an_unchanged_grid_changes_nothing() -> None:
     prepared = prepare(scan, plan)
     assert prepare_labels(labels, plan, prepared).data is labels.data
     maps = np.random.default_rng(0).random((2, 40, 30, 20)).astype(np.float32)
-    np.testing.assert_array_equal(restore(maps, prepared), maps)
+    np.testing.assert_array_equal(resample(maps, prepared.source.shape), maps)
 
 
 @pytest.mark.parametrize(

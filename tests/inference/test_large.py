@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from pipeline.core.errors import InputError
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Scan
-from pipeline.imaging.preprocessing import prepare, restore
+from pipeline.imaging.preprocessing import prepare
+from pipeline.imaging.resampling import resample
 from pipeline.inference.large import chunks, prepare_within, restore_rows
 from tests.predict.plans import make_plan
 
@@ -50,7 +51,9 @@ def test_restored_rows_are_restored(size: tuple[int, int, int], factor: tuple[fl
     prepared = prepare(scan_of(size), plan)
     p = np.random.default_rng(0).uniform(size=(2, *prepared.grid.shape)).astype(np.float32)
     rows = slice(min(start, size[0] - 1), min(start + 3, size[0]))
-    np.testing.assert_allclose(restore_rows(p, size, rows, room=0), restore(p, prepared)[:, rows], atol=1e-5)
+    np.testing.assert_allclose(
+        restore_rows(p, size, rows, room=0), resample(p, prepared.source.shape)[:, rows], atol=1e-5
+    )
 
 
 def test_chunks_cover_all_rows() -> None:

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from pipeline.imaging.surfaces import surface_distances
-from pipeline.metrics.organs import MetricSettings, OrganMetrics, organ_metrics
+from pipeline.metrics.organs import MetricSettings, OrganMetrics
+from tests.metrics.organ import organ_metrics
 
 torch = pytest.importorskip("torch")
 monai = pytest.importorskip("monai.metrics")

@@ -21,6 +21,7 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.formats.store import read_scan, write_labels
+from pipeline.report import provenance
 from pipeline.report.attention import scans_to_look_at
 from pipeline.report.charts import thinned
 from pipeline.report.data import Figures, findings_of, gather
@@ -154,7 +155,7 @@ def test_every_patient_is_a_point_that_names_its_scans(page: str, finished: tupl
     points = studies.specs(page)["spread-test-0"]
     rows = [row for data in points["datasets"].values() for row in data if "scans" in row]
     champion = [row for row in rows if row["model"] == "champion"]
-    assert len(champion) == gathered.test.patients
+    assert len(champion) == gathered.test.facts["n_patients"]
     named = {scan for row in champion for scan in row["scans"].split(", ")}
     assert named == {row["scan_id"] for row in gathered.test.rows}
 
@@ -270,7 +271,7 @@ def test_lengths_in_pixels_and_in_mm_stand_in_rows_of_their_own(finished: tuple[
         rows += [{**row, "unit": unit, "volume_unit": other} for row in gathered.test.rows]
         summary += [{**row, "unit": unit} for row in gathered.test.facts["summary"] if row["metric"] in {"hd95", "nsd"}]
     summary += [row for row in gathered.test.facts["summary"] if row["metric"] not in {"hd95", "nsd"}]
-    mixed = Figures("test", rows, {**gathered.test.facts, "summary": summary})
+    mixed = Figures(rows, {**gathered.test.facts, "summary": summary})
     table = section("test", replace(gathered, test=mixed))
     assert "liver, mm" in table
     assert "liver, px" in table
@@ -352,3 +353,10 @@ def test_the_report_says_how_well_the_verdicts_find_bad_organs(finished: tuple[S
     assert "The AUROC of their risk was 0.88." in said
     assert "Of 8 Dice predicted for held-out patients, 88% lay in the 90% interval" in said
     assert "Agreement of folds: Dice with the reader." in said
+
+
+def test_a_cut_line_of_a_benchmark_is_no_measurement(tmp_path: Path) -> None:
+    (tmp_path / "ingest-0.tsv").write_text("s\th:m:s\tmax_rss\n12.0\t0:00:12\t300\n", encoding="utf-8")
+    (tmp_path / "ingest-1.tsv").write_text("s\th:m:s\tmax_rss\n12.0\n", encoding="utf-8")
+    (tmp_path / "train-0.tsv").write_text("s\th:m:s\tmax_rss\n", encoding="utf-8")
+    assert provenance._stages(tmp_path) == [["ingest", "1", "12 s", "300 MB"]]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pipeline.core.errors import InputError
 from pipeline.core.plan import Plan
 from pipeline.train.augment import Augmentation, targets_of
-from pipeline.train.data import Batch, Batches, Case
+from pipeline.train.data import Batch, Batches, PreparedScan
 
 CPU = torch.device("cpu")
 
@@ -40,21 +40,21 @@ def make_plan(**changes: object) -> Plan:
     return Plan.model_validate(values | changes)
 
 
-def make_case(number: int, size: tuple[int, int, int] = (16, 12, 6)) -> Case:
+def make_scan(number: int, size: tuple[int, int, int] = (16, 12, 6)) -> PreparedScan:
     labels = torch.zeros(size, dtype=torch.uint8)
     labels[1, 1, 1], labels[-2, -2, -2] = 1, 2
     image = torch.arange(labels.numel(), dtype=torch.float16).reshape(1, *size) + number
     places = np.array([[[1, 1, 1]] * 4, [[s - 2 for s in size]] * 4], np.int32)
-    return Case(f"s{number}", image, labels, (True, True), places, (1.0, 1.0, 1.0))
+    return PreparedScan(f"s{number}", image, labels, (True, True), places, (1.0, 1.0, 1.0))
 
 
 @given(step=st.integers(0, 10**6), seed=st.integers(0, 2**31))
 @settings(max_examples=25, deadline=None)
 def test_a_batch_depends_on_seed_and_step_alone(step: int, seed: int) -> None:
     plan = make_plan(seed=seed)
-    cases = [make_case(n) for n in range(3)]
-    fresh = Batches(cases, plan, CPU).at(step)
-    used = Batches(cases, plan, CPU)
+    scans = [make_scan(n) for n in range(3)]
+    fresh = Batches(scans, plan, CPU).at(step)
+    used = Batches(scans, plan, CPU)
     used.at(step + 7)
     used.at(max(step - 1, 0))
     again = used.at(step)
@@ -66,9 +66,9 @@ def test_a_batch_depends_on_seed_and_step_alone(step: int, seed: int) -> None:
 
 
 def test_processes_share_a_batch_without_overlap() -> None:
-    plan, cases = make_plan(), [make_case(n) for n in range(5)]
-    whole = Batches(cases, plan, CPU).at(9)
-    parts = [Batches(cases, plan, CPU, rank=rank, world=2).at(9) for rank in range(2)]
+    plan, scans = make_plan(), [make_scan(n) for n in range(5)]
+    whole = Batches(scans, plan, CPU).at(9)
+    parts = [Batches(scans, plan, CPU, rank=rank, world=2).at(9) for rank in range(2)]
     assert torch.equal(whole.images[0::2], parts[0].images)
     assert torch.equal(whole.images[1::2], parts[1].images)
     augment = Augmentation(plan)
@@ -78,37 +78,37 @@ def test_processes_share_a_batch_without_overlap() -> None:
         torch.testing.assert_close(own.images, changed.images[rank::2], atol=1e-5, rtol=1e-5)
         assert torch.equal(own.labels, changed.labels[rank::2])
     with pytest.raises(InputError, match="cannot be shared"):
-        Batches(cases, plan, CPU, world=3)
+        Batches(scans, plan, CPU, world=3)
 
 
 def test_every_scan_is_seen_equally_often() -> None:
-    batches = Batches([make_case(n) for n in range(6)], make_plan(), CPU)
+    batches = Batches([make_scan(n) for n in range(6)], make_plan(), CPU)
     seen = Counter(scan for step in range(12) for scan in batches.at(step).scans)
     assert set(seen.values()) == {8}
 
 
 def test_patches_are_centred_on_organs_as_often_as_planned() -> None:
-    batches = Batches([make_case(0)], make_plan(foreground_share=1.0, patch=[4, 4, 4]), CPU)
+    batches = Batches([make_scan(0)], make_plan(foreground_share=1.0, patch=[4, 4, 4]), CPU)
     found = Counter(frozenset(patch.unique().tolist()) for step in range(20) for patch in batches.at(step).labels)
     assert set(found) == {frozenset({0, 1}), frozenset({0, 2})}
     assert min(found.values()) > 20
-    none = Batches([make_case(0, (40, 40, 40))], make_plan(foreground_share=0.0, patch=[4, 4, 4]), CPU)
+    none = Batches([make_scan(0, (40, 40, 40))], make_plan(foreground_share=0.0, patch=[4, 4, 4]), CPU)
     empty = sum(not patch.any() for step in range(20) for patch in none.at(step).labels)
     assert empty > 70
 
 
 def test_a_scan_smaller_than_the_patch_lies_as_in_the_sliding_window() -> None:
-    batch = Batches([make_case(0, (5, 8, 3))], make_plan(batch=1), CPU).at(0)
+    batch = Batches([make_scan(0, (5, 8, 3))], make_plan(batch=1), CPU).at(0)
     assert batch.images.shape == (1, 1, 8, 8, 4)
     inside = batch.images[0, 0, 1:6, :, 0:3]
-    assert torch.equal(inside, make_case(0, (5, 8, 3)).image[0].float())
+    assert torch.equal(inside, make_scan(0, (5, 8, 3)).image[0].float())
     assert batch.images.sum() == inside.sum()
 
 
 @pytest.mark.parametrize("axis", [0, 1, 2])
 def test_slices_across_any_axis(axis: int) -> None:
     plan = make_plan(spatial_dims=2, slice_axis=axis, patch=[16, 16], foreground_share=1.0)
-    batch = Batches([make_case(0)], plan, CPU).at(0)
+    batch = Batches([make_scan(0)], plan, CPU).at(0)
     assert batch.images.shape == (4, 1, 16, 16)
     assert all(patch.any() for patch in batch.labels)
 
@@ -116,9 +116,9 @@ def test_slices_across_any_axis(axis: int) -> None:
 def test_scans_on_disk_give_the_same_batches_made_ahead() -> None:
     from dataclasses import replace
 
-    cases = [make_case(n) for n in range(3)]
-    held = Batches(cases, make_plan(), CPU)
-    fetched = Batches([replace(case, fetched=True) for case in cases], make_plan(), CPU)
+    scans = [make_scan(n) for n in range(3)]
+    held = Batches(scans, make_plan(), CPU)
+    fetched = Batches([replace(scan, fetched=True) for scan in scans], make_plan(), CPU)
     for step in (0, 1, 2, 7, 8):
         assert torch.equal(held.at(step).images, fetched.at(step).images)
 

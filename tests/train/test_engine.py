@@ -20,7 +20,7 @@ from pipeline.core.study import Study
 from pipeline.inference.model_files import build_for, load_model
 from pipeline.inference.sliding_window import torch_forward
 from pipeline.train import device as machine
-from pipeline.train.data import Batches, load_cases
+from pipeline.train.data import Batches, load_scans
 from pipeline.train.engine import Engine, Settings, drawn_network
 from pipeline.train.schedule import ema_decay
 from tests.train.studies import chest_study, head_study
@@ -49,9 +49,9 @@ def make_engine(made: tuple[Study, StudyPaths], precision: str = "fp32", **value
     read = read_plan(made[1].plan("unet"))
     read = Plan.model_validate(read.model_dump() | values)
     task = train.read_task(made[1], "unet", 0)
-    cases = load_cases(task.prepared, task.training, read, CPU)
+    scans = load_scans(task.prepared, task.training, read, CPU)
     network = drawn_network(read, lambda: build_for(read))
-    return Engine(read, network, Batches(cases, read, CPU), Settings(10, precision, read.batch))
+    return Engine(read, network, Batches(scans, read, CPU), Settings(10, precision, read.batch))
 
 
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
@@ -114,8 +114,8 @@ def test_scans_on_disk_train_as_scans_in_memory_do(tmp_path: Path, monkeypatch: 
         made = chest(tmp_path / name, 3)
         monkeypatch.setattr("pipeline.train.data.HELD_SHARE", share)
         task = train.read_task(made[1], "unet", 0)
-        cases = load_cases(task.prepared, task.training, task.plan, CPU)
-        assert {case.fetched for case in cases} == {name == "disk"}
+        scans = load_scans(task.prepared, task.training, task.plan, CPU)
+        assert {scan.fetched for scan in scans} == {name == "disk"}
         train.run(*made, "unet", 0, threads=1)
         found.append(load_model(made[1].model("unet", 0))[0].state_dict())
     assert all(torch.equal(found[0][name], found[1][name]) for name in found[0])

@@ -17,9 +17,9 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.train import read_task
-from pipeline.train.data import load_cases
+from pipeline.train.data import load_scans
 from pipeline.train.engine import Engine
-from pipeline.train.figure import draw_case
+from pipeline.train.figure import draw_scan
 from tests.train.studies import chest_study, head_study
 
 TINY = {"batch": 2, "network": {"features": [4, 8]}, "validate_every": 2}
@@ -108,8 +108,8 @@ def test_volumes_are_shown_at_the_slice_with_most_of_the_reference(tmp_path: Pat
     models = {"unet": {"plan": {**TINY, "patch": [16, 16, 8]}}}
     _, paths = ready(head_study(tmp_path, 6, models=models))
     task = read_task(paths, "unet", 0)
-    case = load_cases(task.prepared, task.validation, task.plan, torch.device("cpu"))[0]
-    reference = case.label_map(task.plan)
+    scan = load_scans(task.prepared, task.validation, task.plan, torch.device("cpu"))[0]
+    reference = scan.label_map(task.plan)
     at = int((reference.data > 0).sum(axis=(0, 1)).argmax())
     colors = dict.fromkeys(task.plan.organs, "#00ff00")
 
@@ -117,7 +117,7 @@ def test_volumes_are_shown_at_the_slice_with_most_of_the_reference(tmp_path: Pat
         data = np.zeros_like(reference.data)
         data[places] = 1
         found = LabelMap(data, reference.affine, reference.organs, reference.overlapping, reference.annotated)
-        return np.asarray(Image.open(io.BytesIO(draw_case(case, found, task.plan, colors, "title"))))
+        return np.asarray(Image.open(io.BytesIO(draw_scan(scan, found, task.plan, colors, "title"))))
 
     nothing = drawn(np.zeros(reference.data.shape, bool))
     elsewhere = drawn((slice(None), slice(None), at - 1))
