@@ -14,6 +14,7 @@ from pipeline.core.files import digest_of, sha256_of, sweep_parts
 from pipeline.core.locks import hold_for_good
 from pipeline.core.manifest import load_manifest, manifest_path
 from pipeline.core.paths import StudyPaths
+from pipeline.core.private import keep_to_owner, protect
 from pipeline.core.shards import write_shards
 from pipeline.core.study import Study, data_root, load_study
 
@@ -103,10 +104,13 @@ def open_studies(names: str, main: bool) -> dict[str, WorkflowStudy]:
         The studies by name. On bad input, what is wrong is printed and the process ends with exit code 2.
     """
     studies = {}
+    keep_to_owner()
     try:
         for name in [part.strip() for part in str(names).split(",") if part.strip()]:
             study = load_study(name)
             studies[name] = WorkflowStudy(name, study)
+            protect(StudyPaths(name).results.parent, study.group)
+            protect(StudyPaths(name).results, study.group)
             if main:
                 _hold(name)
                 sweep_parts(StudyPaths(name).results)

@@ -34,6 +34,9 @@ app.add_typer(manifest.app, name="manifest", help="Draft, check and mend manifes
 def main() -> None:
     """Run the command line; bad input ends with exit code 2, what may pass with 75, our own faults with 1."""
     from pipeline.core.errors import EXIT_INTERNAL, UserError, for_the_user
+    from pipeline.core.private import keep_to_owner
+
+    keep_to_owner()
 
     # Waiting threads that spin take the processor from the jobs beside them: a training that shared its cores took
     # three to five times as long. Read when PyTorch is loaded.

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, TryAgainError
 from pipeline.core.files import read_table, sha256_of, whole_file, write_table
+from pipeline.core.locks import hold_if_free
 from pipeline.core.manifest import load_manifest, manifest_path
 from pipeline.core.names import SCAN_ID, checked_name
+from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study, data_root, load_study
 from pipeline.formats.correction import IMAGES, MASKS
 from pipeline.ingest.drafts import IMAGE_ENDINGS, stem
@@ -51,7 +53,18 @@ def add_masks(name: str, folder: Path, version: str | None) -> list[str]:
 
     Raises:
         InputError: There are no masks, or a scan or organ is not the study's. Nothing is changed then.
+        TryAgainError: The study is being worked on.
     """
+    with hold_if_free(StudyPaths(name).lock("workflow")) as free:
+        if not free:
+            raise TryAgainError(
+                f"the study {name} is being worked on, and says what it was trained on by its manifest",
+                remedy="Wait for it to end, then run the same command again.",
+            )
+        return _add_masks(name, folder, version)
+
+
+def _add_masks(name: str, folder: Path, version: str | None) -> list[str]:
     study, path = load_study(name), manifest_path(name)
     load_manifest(path, study)
     rows = read_table(path)

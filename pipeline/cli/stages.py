@@ -44,10 +44,13 @@ def opened(name: str, *lock: object) -> Iterator[tuple[Study, StudyPaths]]:
     from pipeline.cli.console import say
     from pipeline.core.locks import hold
     from pipeline.core.paths import StudyPaths
+    from pipeline.core.private import protect
     from pipeline.core.study import load_study
 
     study = load_study(name)
     paths = StudyPaths(name)
+    for folder in (paths.results.parent, paths.results):
+        protect(folder, study.group)
     rank = os.environ.get("RANK", "0")
     lock = lock if rank == "0" else (*lock, f"rank{rank}")
     with hold(paths.lock(*lock), say):

@@ -15,6 +15,9 @@ from pipeline.core.names import Name, OrganName, checked_name
 from pipeline.core.paths import shipped
 from pipeline.core.scan import Modality
 
+#: What lies in ``results/`` beside the studies.
+TAKEN = {"mlflow.db", "mlartifacts"}
+
 
 class Section(BaseModel):
     """A part of a study's config; unknown keys are refused."""
@@ -189,6 +192,8 @@ class Study(Section):
     """Whether a voxel may belong to several organs, as in radiographs (a channel an organ, sigmoid)."""
     data_root: str | None = None
     """Folder that the manifest's paths start from; by default ``ORGANSEG_DATA``, else ``data``."""
+    group: str | None = None
+    """Group of users that may read the results; by default nobody but who runs the study."""
     seed: int = 0
     """Seed of training."""
     demo: Demo | None = None
@@ -292,6 +297,8 @@ def load_study(name: str, root: Path | None = None) -> Study:
             right one.
     """
     path = study_path(checked_name(name, "a study's name"), root)
+    if name in TAKEN:
+        raise InputError(f"{name!r} is the name of something else in results/", remedy="Give the study another name.")
     if not path.is_file():
         known = sorted({p.stem for p in [*path.parent.glob("*.yaml"), *(shipped() / "configs").glob("demo_*.yaml")]})
         near = difflib.get_close_matches(name, known, 1)

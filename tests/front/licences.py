@@ -19,8 +19,8 @@ NOTES = {
 COPYLEFT = re.compile(r"\b(A?GPL|LGPL|MPL|EPL|CDDL|EUPL)|General Public|Mozilla", re.IGNORECASE)
 HEAD = """# Licences of what is installed
 
-What `pip install organseg -c .ci/constraints.txt` brings on Linux, by each package's own metadata. organseg changes none
-of it. A PyTorch that is built for CUDA brings NVIDIA's libraries too, under NVIDIA's own terms.
+What `pip install organseg -c .ci/constraints.txt` brings on Linux, by each package's own metadata. organseg changes
+none of it. A PyTorch that is built for CUDA brings NVIDIA's libraries too, under NVIDIA's own terms.
 
 | package | licence | a word on it |
 |---|---|---|
@@ -68,7 +68,7 @@ def _by_text(file: importlib.metadata.PackagePath) -> str:
     """The licence that a package's own copy of it begins with; empty for other files."""
     if not file.name.upper().startswith(("LICENSE", "LICENCE", "COPYING")):
         return ""
-    text = file.read_text(encoding="utf-8")
+    text = " ".join(file.read_text(encoding="utf-8").split())
     known = {"MIT License": "MIT", "Apache License": "Apache", "Permission is hereby granted, free": "MIT"}
     known |= {"Redistribution and use in source and binary forms": "BSD", "BSD 3-Clause": "BSD"}
     return next((kind for words, kind in known.items() if words in text[:2000]), "")
