@@ -47,7 +47,9 @@ def _command(name: str, command: Any) -> str:
     rows = [(f"`{one.make_metavar(_context(command))}`", _text(getattr(one, "help", "")), "") for one in arguments]
     rows += [(_flags(one), _text(one.help), _default(one)) for one in options]
     if rows:
-        parts.append(_table(("argument or option", "meaning", "default"), rows))
+        heads = ("argument or option", "meaning", "default")
+        kept = 3 if any(row[2] for row in rows) else 2
+        parts.append(_table(heads[:kept], [row[:kept] for row in rows]))
     return "\n\n".join(part for part in parts if part)
 
 
