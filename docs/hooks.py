@@ -23,7 +23,7 @@ def commands() -> str:
 
 
 def walk() -> Iterator[tuple[str, Any]]:
-    """Name as it is typed, and the command of click, of every command and group below ``organseg``."""
+    """Name as it is typed, and the command, of every command and group below ``organseg``."""
     from typer.main import get_command
 
     from pipeline.cli import app
@@ -54,9 +54,7 @@ def _command(name: str, command: Any) -> str:
 
 
 def _context(command: Any) -> Any:
-    import click
-
-    return click.Context(command)
+    return command.context_class(command)
 
 
 def _flags(option: Any) -> str:
