@@ -12,6 +12,15 @@ from typing import Any
 MARK = re.compile(r"^<!-- generated: ([a-z-]+) -->$", re.MULTILINE)
 
 
+#: References of docstrings to code, as Sphinx writes them: ``:func:`~package.module.name```.
+ROLE = re.compile(r":(?:func|class|meth|data|attr|mod):<code>~?([^<]*)</code>")
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Leave of a docstring's reference its last name, which needs no page of its own."""
+    return ROLE.sub(lambda role: f"<code>{role[1].rpartition('.')[2]}</code>", html)
+
+
 def on_page_markdown(markdown: str, **_: Any) -> str:
     """Put the lists in."""
     return MARK.sub(lambda mark: LISTS[mark[1]](), markdown)
