@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from pipeline.metrics.organs import organ_metrics
+from pipeline.core.labels import LabelMap
+from pipeline.metrics.organs import compare_labels
 from pipeline.metrics.overlap import dice, overlap
 from tests.metrics.contract import MetricContract
 
@@ -14,6 +15,13 @@ sklearn = pytest.importorskip("sklearn.metrics")
 
 MISSED = {"both_empty": math.nan, "empty_reference": 0.0, "empty_prediction": 0.0}
 LEFT_OUT = dict.fromkeys(MISSED, math.nan)
+
+
+def figure(name, prediction, reference, spacing):
+    """A figure of one organ as a study measures it."""
+    affine = np.diag([*spacing, 1.0])
+    maps = [LabelMap.from_masks({"organ": m}, affine, ("organ",), overlapping=False) for m in (prediction, reference)]
+    return getattr(compare_labels(*maps, spacing)["organ"], name)
 
 
 class TestDice(MetricContract):
@@ -44,7 +52,7 @@ class TestPrecision(MetricContract):
     at_empty = MISSED | {"empty_prediction": math.nan}
 
     def measure(self, prediction, reference, spacing):
-        return organ_metrics(prediction, reference, spacing).precision
+        return figure("precision", prediction, reference, spacing)
 
     def independent(self, prediction, reference, spacing):
         return sklearn.precision_score(reference.ravel(), prediction.ravel())
@@ -57,7 +65,7 @@ class TestAverageSurfaceDistance(MetricContract):
     at_empty = LEFT_OUT
 
     def measure(self, prediction, reference, spacing):
-        return organ_metrics(prediction, reference, spacing).assd
+        return figure("assd", prediction, reference, spacing)
 
     def independent(self, prediction, reference, spacing):
         flat = reference.shape[2] == 1
