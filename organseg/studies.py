@@ -32,7 +32,7 @@ def run_stage(stage: str, study: str, **options: str | int | bool) -> None:
 
     Raises:
         InputError: The study or what it is made of is wrong; the message says where and how to mend it.
-        click.UsageError: There is no such stage or option.
+        UsageError: There is no such stage or option; it is typer's, and ``typer.BadParameter`` is one of its kind.
         RuntimeError: The command ended with another exit code than 0.
     """
     from typer.main import get_command
