@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -10,7 +11,7 @@ import typer
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
-    for command in (info, schema, clean):
+    for command in (info, schema, clean, forget):
         app.command(rich_help_panel=None)(command)
 
 
@@ -70,3 +71,42 @@ def clean(
     for folder in folders:
         shutil.rmtree(folder)
     print(f"{study}: removed {names} ({say_size(size)})")
+
+
+def forget(
+    patient: Annotated[str, typer.Argument(help="The patient's id in the manifest.")],
+    study: Annotated[str, typer.Option("--study", help="Name of the study.", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", help="Remove what was found; else it is only listed.")] = False,
+) -> None:
+    """Say where all of a patient lies in a study and which models were trained on it; with --yes, remove it."""
+    from pipeline.core.errors import TryAgainError
+    from pipeline.core.locks import hold_if_free
+    from pipeline.core.paths import StudyPaths
+    from pipeline.core.study import load_study
+    from pipeline.tracking import forget
+
+    config, paths = load_study(study), StudyPaths(study)
+    with hold_if_free(paths.lock("workflow")) as free:
+        if not free:
+            raise TryAgainError(f"the study {study} is being worked on", remedy="Wait for it to end.")
+        found = forget.find_traces(paths, patient)
+        print(f"{patient}: {len(found.scans)} scans ({', '.join(found.scans)})")
+        for what, places in (
+            ("its own files", found.files),
+            ("made again by the next run", found.derived),
+            ("tables with its rows", found.tables),
+            ("facts of models that name it", found.facts),
+            ("models trained on it", found.models),
+        ):
+            print(f"{what}: {len(places)}")
+            for place in places:
+                print(f"  {place}")
+        for source in found.sources:
+            print(f"under the data root, which is yours to clear: {source}")
+        if config.tracking.uri or os.environ.get("MLFLOW_TRACKING_URI"):
+            print("An MLflow server's artefacts lie with the server, and are not looked through.")
+        if not yes:
+            print("Nothing was removed; --yes does it.")
+            return
+        forget.remove(paths, found)
+        print(f"{paths.results / forget.RECORD}: noted, without a name. The next run trains without these scans.")

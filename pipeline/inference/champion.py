@@ -23,7 +23,7 @@ WEIGHTS = "weights.safetensors"
 ONNX = "model.onnx"
 QUALITY = "quality.json"
 #: Of ``champion.yaml``; it rises when an older reader would misread a newer file.
-FORMAT = 1
+FORMAT = 2
 MODEL_FORMAT = 1  # of ``model.json``
 
 BackendName = Literal["onnxruntime", "openvino", "torch"]
@@ -218,7 +218,7 @@ def check_format(content: object, known: int, path: Path, maker: str) -> None:
     """Refuse a description of another version than this one reads.
 
     Args:
-        content: What was read; a description without ``format`` is left to its own checks.
+        content: What was read; a description without ``format`` is of the first version.
         known: The version that is read here.
         path: The file, for the message.
         maker: The command that writes it.
@@ -226,7 +226,7 @@ def check_format(content: object, known: int, path: Path, maker: str) -> None:
     Raises:
         InputError: It has another version.
     """
-    found = content.get("format", known) if isinstance(content, Mapping) else known
+    found = content.get("format", 1) if isinstance(content, Mapping) else known
     if found != known:
         raise InputError(
             f"has version {found!r} of its form, and this organseg reads version {known}",
