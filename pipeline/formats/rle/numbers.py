@@ -1,15 +1,15 @@
-"""Runs of decimal numbers in text: parsed, and formatted, many at a time."""
+"""Lists of decimal numbers in text: parsed, and formatted, many at a time."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
-
-Ints = NDArray[np.int64]
+from pipeline.formats.rle.edges import Ints
 
 #: Below this many numbers Python's own formatting is faster than arithmetic on arrays.
 _SMALL = 400
@@ -19,22 +19,29 @@ _INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
 _INTEGRAL = re.compile(r"([+-]?[0-9]{1,12})\.0*")
 
 
-def is_plain(text: str) -> bool:
-    """Whether there is nothing in a text but digits and blanks."""
-    return text.isascii() and not text.encode().translate(None, b"0123456789 ")
+def parse_lists(texts: Sequence[str]) -> tuple[Ints, Ints] | None:
+    """Read lists of digits, parted by single blanks and without blanks around them.
+
+    Returns:
+        The numbers of all texts, and how many each has, ``(N,)``; ``None`` where one of them holds anything else.
+    """
+    counts = np.array([text.count(" ") + 1 if text else 0 for text in texts], np.int64)
+    joined = texts[0] if len(texts) == 1 else " ".join([text for text in texts if text])
+    if not joined:
+        return np.empty(0, np.int64), counts
+    if not joined.isascii() or joined.encode().translate(None, b"0123456789 "):
+        return None
+    numbers = np.fromstring(joined, dtype=np.int64, sep=" ")
+    # More blanks than one between two numbers make the counts wrong; numbers beyond 64 bits are clipped.
+    return (numbers, counts) if numbers.size == counts.sum() and numbers.max() < LIMIT else None
 
 
-def parse_numbers(text: str) -> Ints:
-    """Read whole numbers parted by blanks.
+def parse_tokens(text: str) -> Ints:
+    """Read whole numbers, signed or not, parted by any blanks.
 
     Raises:
         InputError: A token is not a whole number of at most 12 digits; ``where`` counts tokens from 1.
     """
-    if is_plain(text) and not text.isspace():
-        numbers = np.fromstring(text, dtype=np.int64, sep=" ")
-        # Numbers of more than 64 bits are clipped without a word; a text with large ones is looked at token by token.
-        if not numbers.size or numbers.max() < LIMIT:
-            return numbers
     values = []
     for index, token in enumerate(text.split(), 1):
         if not _INTEGER.fullmatch(token):
@@ -47,7 +54,7 @@ def parse_numbers(text: str) -> Ints:
     return np.array(values, np.int64)
 
 
-def repair_numbers(text: str) -> tuple[Ints, list[str]]:
+def repair_tokens(text: str) -> tuple[Ints, list[str]]:
     """Read what can be read: ``12.0`` is 12, commas and brackets are blanks, the rest ends the list.
 
     Returns:
@@ -71,16 +78,24 @@ def repair_numbers(text: str) -> tuple[Ints, list[str]]:
     return np.array(values, np.int64), done
 
 
-def format_numbers(values: Ints) -> str:
-    """Write numbers that are not negative, parted by single blanks."""
-    if values.size <= _SMALL:
-        return str(values.tolist())[1:-1].replace(",", "")
-    letters, keep = letters_of(values)
+def format_lists(values: Ints, counts: Ints) -> list[str]:
+    """Write lists of numbers that are not negative, each with single blanks between them.
+
+    Args:
+        values: The numbers of all lists.
+        counts: How many each has, at least 1 where there are several lists.
+    """
+    if counts.size == 1 and values.size <= _SMALL:
+        return [str(values.tolist())[1:-1].replace(",", "")]
+    if not values.size:
+        return []
+    letters, keep = _letters_of(values)
+    letters[-1, np.cumsum(counts) - 1] = ord("\n")
     keep[-1, -1] = False
-    return letters.T[keep.T].tobytes().decode("ascii")
+    return letters.T[keep.T].tobytes().decode("ascii").split("\n")
 
 
-def letters_of(values: Ints) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _letters_of(values: Ints) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Digits of ``V`` numbers that are not negative.
 
     Returns:
