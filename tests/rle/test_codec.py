@@ -83,7 +83,7 @@ def test_compressed_counts_round_trip(counts: list[int]) -> None:
 @pytest.mark.parametrize("top", [9, 10, 2**20, 2**31, 2**39])
 def test_numbers_round_trip(count: int, top: int) -> None:
     values = np.random.default_rng(count).integers(0, top, count)
-    (text,) = format_lists(values, np.array([count]))
+    (text,) = format_lists(values, [count])
     assert text == " ".join(map(str, values.tolist()))
     assert np.array_equal(parse_lists([text])[0], values)
 

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
 from pipeline.formats.rle.counts_text import compress_counts, expand_counts
 from pipeline.formats.rle.dialects import Dialect, dialect_named
 from pipeline.formats.rle.edges import Ints, Mask
-from pipeline.formats.rle.numbers import LIMIT, format_lists, parse_lists, parse_tokens, repair_tokens
+from pipeline.formats.rle.numbers import format_lists, parse_lists, parse_tokens, repair_tokens
 from pipeline.formats.rle.runs import Runs, bounds_of, counted, covered
 
 
@@ -52,36 +51,43 @@ def write_texts(runs: Runs, dialect: Dialect) -> list[str]:
     runs = runs.to_order(dialect.order).merged()
     if dialect.counts:
         return _count_texts(runs, dialect)
+    held = runs.counts.tolist()
     pairs = np.empty(2 * runs.starts.size, np.int64)
     pairs[1::2] = runs.lengths
-    filled = runs.counts > 0
     if dialect.kind == "gap-length" and runs.starts.size:
+        stops = runs.starts + runs.lengths
+        np.subtract(runs.starts[1:], stops[:-1], out=pairs[2::2])
         # A picture's first gap counts from its beginning, where the number of the first pixel comes in.
-        before = np.concatenate(([0], (runs.starts + runs.lengths)[:-1]))
-        before[runs.bounds[:-1][filled]] = -dialect.base
-        np.subtract(runs.starts, before, out=pairs[0::2])
+        first = runs.bounds[:-1] if len(runs) == 1 else runs.bounds[:-1][runs.counts > 0]
+        pairs[2 * first] = runs.starts[first] + dialect.base
     else:
         np.add(runs.starts, dialect.base, out=pairs[0::2])
-    texts = iter(format_lists(pairs, 2 * runs.counts[filled]))
-    return [dialect.lead + (next(texts) if full else dialect.empty[0]) for full in filled.tolist()]
+    texts = iter(format_lists(pairs, [2 * count for count in held if count]))
+    return [dialect.lead + (next(texts) if count else dialect.empty[0]) for count in held]
 
 
 def _count_texts(runs: Runs, dialect: Dialect) -> list[str]:
     """Lengths of background and object in turn, from the first pixel, over the whole picture."""
     # All pictures in one long line: each ends where the next begins, with background of no length or more.
     ends = np.cumsum(runs.sizes)
-    starts = runs.starts if len(runs) == 1 else runs.starts + np.repeat(ends - runs.sizes, runs.counts)
-    edges = np.empty(2 * starts.size, np.int64)
-    edges[0::2], edges[1::2] = starts, starts + runs.lengths
-    edges = np.append(edges, ends) if len(runs) == 1 else np.insert(edges, 2 * runs.bounds[1:], ends)
-    counts = np.diff(edges, prepend=0)
+    edges = np.empty(2 * runs.starts.size + len(runs), np.int64)
+    if len(runs) == 1:
+        edges[0:-1:2], edges[1:-1:2], edges[-1] = runs.starts, runs.starts + runs.lengths, ends[0]
+    else:
+        owner = runs.owner
+        place = 2 * np.arange(owner.size) + owner
+        edges[place] = runs.starts + (ends - runs.sizes)[owner]
+        edges[place + 1] = edges[place] + runs.lengths
+        edges[2 * runs.bounds[1:] + np.arange(len(runs))] = ends
+    counts = edges.copy()
+    counts[1:] -= edges[:-1]
     last = 2 * runs.bounds[1:] + np.arange(len(runs))
     full = counts[last] == 0
     if full.any():
         counts = np.delete(counts, last[full])
     numbers = 2 * runs.counts + ~full
     if dialect.kind == "counts":
-        return [f"[{text.replace(' ', ', ')}]" for text in format_lists(counts, numbers)]
+        return [f"[{text.replace(' ', ', ')}]" for text in format_lists(counts, numbers.tolist())]
     return compress_counts(counts, bounds_of(numbers))
 
 
@@ -97,21 +103,24 @@ def read_texts(texts: Sequence[str], heights: Sequence[int], widths: Sequence[in
     Returns:
         Their runs, those that :func:`read_text` gives; ``None`` where it might refuse or repair one of them.
     """
-    bodies = [text.strip() for text in texts]
-    sizes = np.array((heights, widths), np.int64)
-    if dialect.kind == "counts-text":
-        if not all(body and body.isascii() and not body.startswith("{") for body in bodies):
-            return None
-        try:
-            return _from_counts(*expand_counts(bodies), sizes, dialect)
-        except InputError:
-            # Which cell is at fault, and with what words, says read_text.
-            return None
-    if dialect.counts:
-        parsed = parse_lists([_listed(body) for body in bodies])
-        return None if parsed is None else _from_counts(*parsed, sizes, dialect)
-    parsed = parse_lists(["" if body in dialect.empty else body for body in bodies])
-    return None if parsed is None else _from_pairs(*parsed, sizes, dialect)
+    parsed = _parsed([text.strip() for text in texts], dialect)
+    build = _from_counts if dialect.counts else _from_pairs
+    return None if parsed is None else build(*parsed, (np.array(heights), np.array(widths)), dialect)
+
+
+def _parsed(bodies: list[str], dialect: Dialect) -> tuple[Ints, list[int]] | None:
+    """The numbers of all cells, and how many each has; ``None`` where one cell is not as it is mostly written."""
+    if not dialect.counts:
+        return parse_lists(["" if body in dialect.empty else body for body in bodies])
+    if dialect.kind == "counts":
+        return parse_lists([_listed(body) for body in bodies])
+    if not all(body and body.isascii() and not body.startswith("{") for body in bodies):
+        return None
+    try:
+        return expand_counts(bodies)
+    except InputError:
+        # Which cell is at fault, and with what words, says read_text.
+        return None
 
 
 def _listed(body: str) -> str:
@@ -119,60 +128,74 @@ def _listed(body: str) -> str:
     return body[1:-1].replace(", ", " ") if body[:1] == "[" and body[-1:] == "]" else body
 
 
-def _from_pairs(numbers: Ints, counts: Ints, sizes: NDArray[np.int64], dialect: Dialect) -> Runs | None:
+def _from_pairs(numbers: Ints, counts: Sequence[int], shapes: tuple[Ints, Ints], dialect: Dialect) -> Runs | None:
     """Runs of pairs of numbers, ``None`` where they are not lawful.
 
     Args:
         numbers: The numbers of all pictures.
-        counts: How many each picture has, ``(N,)``.
-        sizes: ``(2, N)`` heights and widths.
+        counts: How many each picture has, ``N``.
+        shapes: Heights and widths, ``(N,)`` each.
         dialect: How they count.
     """
-    if (counts & 1).any():
+    gaps = dialect.kind == "gap-length"
+    if any(count % 2 for count in counts) or (gaps and not _summable(numbers)):
         return None
-    bounds = bounds_of(counts >> 1)
+    bounds = bounds_of([count // 2 for count in counts])
     starts, lengths = numbers[0::2], np.ascontiguousarray(numbers[1::2])
-    if dialect.kind == "gap-length":
+    if gaps:
         ends = np.cumsum(starts + lengths)
         starts = ends - lengths
-        if counts.size > 1:
-            starts -= np.repeat(np.concatenate(([0], ends))[bounds[:-1]], counts >> 1)
-    runs = Runs(starts - dialect.base, lengths, bounds, sizes[0], sizes[1], dialect.order)
+        if len(counts) > 1:
+            starts -= np.repeat(np.concatenate(([0], ends))[bounds[:-1]], np.diff(bounds))
+    runs = Runs(starts - dialect.base, lengths, bounds, *shapes, dialect.order)
     if not lengths.size:
         return runs
     stops = runs.starts + lengths
-    pixels = runs.sizes
-    most = np.repeat(pixels, runs.counts) if counts.size > 1 else pixels
-    early = runs.within(runs.starts[1:] < stops[:-1])
-    lawful = not early.any() and lengths.min() > 0 and runs.starts.min() >= 0 and (stops <= most).all()
+    # Each run begins where the one before it ended or later, so the first and the last of a picture answer for all.
+    if lengths.min() < 1 or runs.within(runs.starts[1:] < stops[:-1]).any():
+        return None
+    if len(counts) == 1:
+        lawful = runs.starts[0] >= 0 and stops[-1] <= runs.sizes[0]
+    else:
+        held = runs.counts > 0
+        first, last = bounds[:-1][held], bounds[1:][held] - 1
+        lawful = runs.starts[first].min() >= 0 and (stops[last] <= runs.sizes[held]).all()
     return runs if lawful else None
 
 
-def _from_counts(counts: Ints, numbers: Ints, sizes: NDArray[np.int64], dialect: Dialect) -> Runs | None:
+def _from_counts(counts: Ints, numbers: Sequence[int], shapes: tuple[Ints, Ints], dialect: Dialect) -> Runs | None:
     """Runs of lengths of background and object in turn, ``None`` where they are not lawful.
 
     Args:
         counts: The lengths of all pictures.
-        numbers: How many each picture has, ``(N,)``.
-        sizes: ``(2, N)`` heights and widths.
+        numbers: How many each picture has, ``N``.
+        shapes: Heights and widths, ``(N,)`` each.
         dialect: How they count.
     """
-    if not numbers.all() or counts.min() < 0 or counts.max() >= LIMIT:
+    if not all(numbers) or not _summable(counts):
         return None
-    bounds, pixels = bounds_of(numbers), sizes[0] * sizes[1]
-    # A zero first means that the picture begins inside the object; any other zero is a run of no length.
-    if np.count_nonzero(counts) + np.count_nonzero(counts[bounds[:-1]] == 0) < counts.size:
-        return None
+    pixels = shapes[0] * shapes[1]
+    bounds, held = bounds_of(numbers), [number // 2 for number in numbers]
     edges, ends = np.cumsum(counts), np.cumsum(pixels)
-    if not np.array_equal(edges[bounds[1:] - 1], ends):
-        return None
     # Background comes first: an object begins at every even edge and ends at the next; background may come last too.
-    objects = slice(1, None, 2) if numbers.size == 1 else counted(numbers) & 1 == 1
-    lengths, held = np.ascontiguousarray(counts[objects]), numbers >> 1
+    objects: Any = slice(1, None, 2)
+    inner: Any = slice(1, None)
+    if len(numbers) > 1:
+        place = counted(np.diff(bounds))
+        objects, inner = place % 2 == 1, place > 0
+    # A zero first means that the picture begins inside the object; any other zero is a run of no length.
+    if counts.min() < 0 or not counts[inner].all() or (edges[bounds[1:] - 1] != ends).any():
+        return None
+    lengths = np.ascontiguousarray(counts[objects])
     starts = edges[objects] - lengths
-    if numbers.size > 1:
+    if len(numbers) > 1:
         starts -= np.repeat(ends - pixels, held)
-    return Runs(starts, lengths, bounds_of(held), sizes[0], sizes[1], dialect.order)
+    return Runs(starts, lengths, bounds_of(held), *shapes, dialect.order)
+
+
+def _summable(numbers: Ints) -> bool:
+    """Whether their sum fits in 64 bits, as it does in every mask that fits its picture."""
+    return not numbers.size or int(numbers.max()) * numbers.size < 2**62
 
 
 def read_text(text: str, height: int, width: int, dialect: Dialect, *, lenient: bool = False) -> tuple[Runs, list[str]]:
@@ -185,10 +208,18 @@ def read_text(text: str, height: int, width: int, dialect: Dialect, *, lenient: 
         InputError: Overlapping, unsorted or empty runs, a run past the end, an odd number of tokens, a token that is
             not a number, counts that do not add up to the picture; ``where`` names the token, from 1.
     """
-    runs = read_texts([text], [height], [width], dialect)
+    body, shapes = text.strip(), (np.array([height]), np.array([width]))
+    build, fault, repair = (
+        (_from_counts, _count_fault, _repaired_counts)
+        if dialect.counts
+        else (_from_pairs, _pair_fault, _repaired_pairs)
+    )
+    parsed = _parsed([body], dialect)
+    runs = None if parsed is None else build(*parsed, shapes, dialect)
     if runs is not None:
         return runs, []
-    body, sizes = text.strip(), np.array(((height,), (width,)))
+    if parsed is not None and not lenient:
+        raise fault(parsed[0], height, width, dialect)
     if dialect.counts:
         body = _unwrapped(body, height, width)
     if dialect.kind == "counts":
@@ -200,15 +231,10 @@ def read_text(text: str, height: int, width: int, dialect: Dialect, *, lenient: 
         numbers, repairs = repair_tokens(body)
     else:
         numbers = parse_tokens(body)
-    build, fault, repair = (
-        (_from_counts, _count_fault, _repaired_counts)
-        if dialect.counts
-        else (_from_pairs, _pair_fault, _repaired_pairs)
-    )
     if lenient:
         runs, more = repair(numbers, height, width, dialect)
         return runs, repairs + more
-    runs = build(numbers, np.array([numbers.size]), sizes, dialect)
+    runs = build(numbers, [numbers.size], shapes, dialect)
     if runs is None:
         raise fault(numbers, height, width, dialect)
     return runs, []

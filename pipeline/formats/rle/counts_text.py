@@ -55,11 +55,11 @@ def compress_counts(counts: Ints, bounds: Ints) -> list[str]:
     return [text[begin:end] for begin, end in itertools.pairwise(cuts)]
 
 
-def expand_counts(texts: Sequence[str]) -> tuple[Ints, Ints]:
+def expand_counts(texts: Sequence[str]) -> tuple[Ints, list[int]]:
     """Read COCO's compressed texts.
 
     Returns:
-        The counts of all texts, and how many each has, ``(N,)``.
+        The counts of all texts, and how many each has.
 
     Raises:
         InputError: A character lies outside the scheme, or a text ends inside a number; ``where`` names the character
@@ -67,13 +67,13 @@ def expand_counts(texts: Sequence[str]) -> tuple[Ints, Ints]:
     """
     joined = "".join(texts)
     if not joined:
-        return np.empty(0, np.int64), np.zeros(len(texts), np.int64)
+        return np.empty(0, np.int64), [0] * len(texts)
     values, ends = _signed_groups(joined)
     if len(texts) == 1:
         # Each count is its difference plus the count two before it, from the fourth on: two interleaved sums.
         values[1::2] = np.cumsum(values[1::2])
         values[2::2] = np.cumsum(values[2::2])
-        return values, np.array([values.size])
+        return values, [values.size]
     reach = np.cumsum([len(text) for text in texts])
     upto = np.searchsorted(ends, reach - 1, side="right")
     if not np.array_equal(np.append(-1, ends)[upto], reach - 1):
@@ -90,7 +90,7 @@ def expand_counts(texts: Sequence[str]) -> tuple[Ints, Ints]:
     counts = sums - np.where(before >= 0, sums[before], 0)
     first = bounds[:-1][numbers > 0]
     counts[first] = values[first]
-    return counts, numbers
+    return counts, numbers.tolist()
 
 
 def _signed_groups(text: str) -> tuple[Ints, Ints]:

@@ -14,26 +14,26 @@ from pipeline.formats.rle.edges import Ints
 #: Below this many numbers Python's own formatting is faster than arithmetic on arrays.
 _SMALL = 400
 #: No picture has as many pixels; sums of numbers below it overflow 64 bits only long after they passed its end.
-LIMIT = 10**12
+_LIMIT = 10**12
 _INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
 _INTEGRAL = re.compile(r"([+-]?[0-9]{1,12})\.0*")
 
 
-def parse_lists(texts: Sequence[str]) -> tuple[Ints, Ints] | None:
+def parse_lists(texts: Sequence[str]) -> tuple[Ints, list[int]] | None:
     """Read lists of digits, parted by single blanks and without blanks around them.
 
     Returns:
-        The numbers of all texts, and how many each has, ``(N,)``; ``None`` where one of them holds anything else.
+        The numbers of all texts, and how many each has; ``None`` where one of them holds anything else.
     """
-    counts = np.array([text.count(" ") + 1 if text else 0 for text in texts], np.int64)
     joined = texts[0] if len(texts) == 1 else " ".join([text for text in texts if text])
     if not joined:
-        return np.empty(0, np.int64), counts
+        return np.empty(0, np.int64), [0] * len(texts)
     if not joined.isascii() or joined.encode().translate(None, b"0123456789 "):
         return None
     numbers = np.fromstring(joined, dtype=np.int64, sep=" ")
+    counts = [numbers.size] if len(texts) == 1 else [text.count(" ") + 1 if text else 0 for text in texts]
     # More blanks than one between two numbers make the counts wrong; numbers beyond 64 bits are clipped.
-    return (numbers, counts) if numbers.size == counts.sum() and numbers.max() < LIMIT else None
+    return (numbers, counts) if numbers.size == sum(counts) and numbers.max() < _LIMIT else None
 
 
 def parse_tokens(text: str) -> Ints:
@@ -78,20 +78,22 @@ def repair_tokens(text: str) -> tuple[Ints, list[str]]:
     return np.array(values, np.int64), done
 
 
-def format_lists(values: Ints, counts: Ints) -> list[str]:
+def format_lists(values: Ints, counts: Sequence[int]) -> list[str]:
     """Write lists of numbers that are not negative, each with single blanks between them.
 
     Args:
         values: The numbers of all lists.
         counts: How many each has, at least 1 where there are several lists.
     """
-    if counts.size == 1 and values.size <= _SMALL:
+    if len(counts) == 1 and values.size <= _SMALL:
         return [str(values.tolist())[1:-1].replace(",", "")]
     if not values.size:
         return []
     letters, keep = _letters_of(values)
-    letters[-1, np.cumsum(counts) - 1] = ord("\n")
     keep[-1, -1] = False
+    if len(counts) == 1:
+        return [letters.T[keep.T].tobytes().decode("ascii")]
+    letters[-1, np.cumsum(counts) - 1] = ord("\n")
     return letters.T[keep.T].tobytes().decode("ascii").split("\n")
 
 

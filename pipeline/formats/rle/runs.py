@@ -86,7 +86,7 @@ class Runs:
 
     @classmethod
     def gather(cls, parts: Sequence[Runs]) -> Runs:
-        """One batch of several; those in another order than the first are turned."""
+        """One batch of single pictures; those in another order than the first are turned."""
         if len(parts) == 1:
             return parts[0]
         order = parts[0].order
@@ -94,7 +94,7 @@ class Runs:
         return cls(
             np.concatenate([runs.starts for runs in parts]),
             np.concatenate([runs.lengths for runs in parts]),
-            bounds_of(np.concatenate([np.diff(runs.bounds) for runs in parts])),
+            bounds_of([runs.starts.size for runs in parts]),
             np.concatenate([runs.heights for runs in parts]),
             np.concatenate([runs.widths for runs in parts]),
             order,
@@ -106,15 +106,11 @@ class Runs:
     def __iter__(self) -> Iterator[Runs]:
         """The pictures one by one (views)."""
         bounds = self.bounds.tolist()
-        for n, (begin, end) in enumerate(itertools.pairwise(bounds)):
-            yield Runs(
-                self.starts[begin:end],
-                self.lengths[begin:end],
-                np.array((0, end - begin)),
-                self.heights[n : n + 1],
-                self.widths[n : n + 1],
-                self.order,
-            )
+        own = np.zeros((len(self), 2), np.int64)
+        own[:, 1] = self.counts
+        rest = zip(own, self.heights.reshape(-1, 1), self.widths.reshape(-1, 1), strict=True)
+        for (begin, end), one in zip(itertools.pairwise(bounds), rest, strict=True):
+            yield Runs(self.starts[begin:end], self.lengths[begin:end], *one, self.order)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -253,18 +249,22 @@ class Runs:
         left, right = keys[0::2], keys[1::2]
         widths = right - left
         border, place = _divided(left, wide)
-        picture, border = _divided(border, tall)
-        head = picture * (wide * tall) + place * tall + border
+        head, size = place * tall + border, along[0]
+        if len(self) > 1:
+            picture, border = _divided(border, tall)
+            head = picture * (wide * tall) + place * tall + border
         # The places of one border lie a whole line apart in the crossing order.
         crossing = np.sort(np.repeat(head, widths) + counted(widths) * tall)
-        picture, rest = _divided(crossing[0::2], wide * tall)
-        size = along[picture]
-        place, border = _divided(rest, tall)
-        starts = place * size + border
-        place, border = _divided(crossing[1::2] - picture * (wide * tall), tall)
-        bounds = bounds_of(np.bincount(picture, minlength=len(self)))
-        lengths = place * size + border - starts
-        return Runs(starts, lengths, bounds, self.heights, self.widths, order).merged()
+        counts: Ints | list[int] = [crossing.size // 2]
+        if len(self) > 1:
+            picture = crossing[0::2] // (wide * tall)
+            crossing -= np.repeat(picture * (wide * tall), 2)
+            counts, size = np.bincount(picture, minlength=len(self)), np.repeat(along[picture], 2)
+        place, border = _divided(crossing, tall)
+        edges = place * size + border
+        starts = edges[0::2]
+        bounds = bounds_of(counts)
+        return Runs(starts, edges[1::2] - starts, bounds, self.heights, self.widths, order).merged()
 
     def bounding_boxes(self) -> Ints:
         """``(N, 4)``: first row, first column, last row, last column; −1 in pictures without a pixel."""
@@ -343,9 +343,11 @@ class Runs:
         return filled
 
 
-def bounds_of(counts: Ints | NDArray[np.bool_]) -> Ints:
+def bounds_of(counts: Ints | NDArray[np.bool_] | Sequence[int]) -> Ints:
     """Where each of several lists begins and ends when they stand one after the other, ``(N + 1,)``."""
-    bounds = np.zeros(counts.size + 1, np.int64)
+    if len(counts) == 1:
+        return np.array((0, int(counts[0])))
+    bounds = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=bounds[1:])
     return bounds
 
