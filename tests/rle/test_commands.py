@@ -243,6 +243,7 @@ def test_dialects_marks_those_of_which_no_file_was_seen() -> None:
         (["encode", "{here}", "--out", "x.csv"], "there is no mask"),
         (["encode", "{here}/a.csv", "--out", "x.csv"], "is not readable as a mask"),
         (["encode", "{here}/a.csv", "--organs", "1", "--out", "x.csv"], "is not VALUE=ORGAN"),
+        (["encode", "{here}/a.csv", "--organs", "1=liver,2=liver", "--out", "x.csv"], "each value and name once"),
         (
             ["convert", "{here}/a.csv", "--from", "hubmap", "--size", "4x4", "--to", "siim", "--out", "{here}/x.txt"],
             ".csv",

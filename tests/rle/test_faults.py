@@ -77,10 +77,14 @@ def test_the_first_wrong_row_is_named_whatever_follows(tmp_path: Path) -> None:
 def test_wrong_cells_of_our_dialect(tmp_path: Path, text: str, where: str, words: str) -> None:
     path = tmp_path / "masks.csv"
     path.write_text(",".join(ORGANSEG_COLUMNS) + f"\n{text}\n")
-    with pytest.raises(InputError) as caught:
-        stats(EntryReader(path, "organseg"), tmp_path / "out.csv")
-    assert words in caught.value.what
-    assert str(caught.value.where).endswith(where)
+    for work in (
+        lambda: stats(EntryReader(path, "organseg"), tmp_path / "out.csv"),
+        lambda: RleTable(path).masks("a", ["x"], (4, 4, 1)),
+    ):
+        with pytest.raises(InputError) as caught:
+            work()
+        assert words in caught.value.what
+        assert str(caught.value.where).endswith(where)
 
 
 @pytest.mark.parametrize("name", ["m.csv.gz", "m.json.gz"])

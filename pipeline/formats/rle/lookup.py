@@ -158,10 +158,10 @@ class RleTable:
         known: Mapping[str, object] = self._held or self._places.last
         if scan_id in known:
             return [scan_id]
-        slices = self._slices.get(scan_id)
-        if slices:
-            return slices
-        same = self._stems.get(_stem(scan_id), [])
+        slices, stems = self._other_names
+        if scan_id in slices:
+            return slices[scan_id]
+        same = stems.get(_stem(scan_id), [])
         if len(same) == 1:
             return same
         raise InputError(
@@ -171,20 +171,15 @@ class RleTable:
         )
 
     @cached_property
-    def _stems(self) -> dict[str, list[str]]:
+    def _other_names(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        """The ids of the slices of each scan, and ids by what they are without folders and suffix."""
+        slices: dict[str, list[str]] = {}
         stems: dict[str, list[str]] = {}
         for name in self.ids():
             stems.setdefault(_stem(name), []).append(name)
-        return stems
-
-    @cached_property
-    def _slices(self) -> dict[str, list[str]]:
-        scans: dict[str, list[str]] = {}
-        for name in self.ids():
-            found = _SLICE.fullmatch(name)
-            if found:
-                scans.setdefault(found["scan"], []).append(name)
-        return scans
+            if numbered := _SLICE.fullmatch(name):
+                slices.setdefault(numbered["scan"], []).append(name)
+        return slices, stems
 
     def _index(self) -> None:
         with open_table(self.path) as table:
