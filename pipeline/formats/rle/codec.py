@@ -12,7 +12,7 @@ from pipeline.core.errors import InputError
 from pipeline.formats.rle.counts_text import compress_counts, expand_counts
 from pipeline.formats.rle.dialects import Dialect, dialect_named
 from pipeline.formats.rle.edges import Ints, Mask
-from pipeline.formats.rle.numbers import format_lists, parse_lists, parse_tokens, repair_tokens
+from pipeline.formats.rle.numbers import format_lists, parse_lists, parse_tokens
 from pipeline.formats.rle.runs import Runs, bounds_of, counted, covered
 
 
@@ -227,10 +227,8 @@ def read_text(text: str, height: int, width: int, dialect: Dialect, *, lenient: 
     repairs: list[str] = []
     if dialect.kind == "counts-text":
         numbers, _ = expand_counts([body])
-    elif lenient:
-        numbers, repairs = repair_tokens(body)
     else:
-        numbers = parse_tokens(body)
+        numbers, repairs = parse_tokens(body, lenient=lenient)
     if lenient:
         runs, more = repair(numbers, height, width, dialect)
         return runs, repairs + more

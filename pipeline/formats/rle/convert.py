@@ -12,7 +12,7 @@ from pipeline.formats.rle.entries import EntryReader
 from pipeline.formats.rle.runs import Runs
 from pipeline.formats.rle.tables import write_rows
 from pipeline.formats.rle.volume import Entry
-from pipeline.formats.rle.writing import batched, write_from
+from pipeline.formats.rle.writing import write_from
 
 STATS_COLUMNS = (
     "row",
@@ -69,24 +69,22 @@ def stats(reader: EntryReader, target: str | Path) -> int:
         Number of rows written.
     """
     count = 0
-    found = ((cell.row, part) for cell, entry in reader.entries() for part in entry.slices())
     with write_rows(target, STATS_COLUMNS) as rows:
-        for group in batched(found, weight=lambda pair: pair[1].runs.starts.size):
-            figures = figures_of([part for _, part in group])
-            rows.write([row, *values] for (row, _), values in zip(group, figures, strict=True))
-            count += len(group)
+        for batch in reader.batches():
+            parts = [(cell.row, part) for cell, entry in batch for part in entry.slices()]
+            rows.write(_figures(parts))
+            count += len(parts)
     return count
 
 
-def figures_of(entries: Sequence[Entry]) -> Iterator[list[object]]:
-    """Figures of masks, in the order of :data:`STATS_COLUMNS` without the row number; no volumes among them."""
-    runs = Runs.gather([entry.runs for entry in entries])
+def _figures(parts: Sequence[tuple[int, Entry]]) -> Iterator[list[object]]:
+    """Rows in the order of :data:`STATS_COLUMNS`, of masks with the numbers of their rows; no volumes among them."""
+    runs = Runs.gather([part.runs for _, part in parts])
     columns = (runs.heights, runs.widths, runs.counts, runs.areas)
     table = np.concatenate((np.stack(columns, axis=1), runs.bounding_boxes()), axis=1).tolist()
-    middles = runs.centroids().tolist()
-    for entry, values, (row, column) in zip(entries, table, middles, strict=True):
+    for (row, part), values, middle in zip(parts, table, runs.centroids().tolist(), strict=True):
+        place = [row, part.scan_id, part.organ, part.axis, part.index]
         if values[2]:
-            rest: list[object] = [*values, f"{row:.3f}", f"{column:.3f}"]
+            yield [*place, *values, *(f"{value:.3f}" for value in middle)]
         else:
-            rest = [*values[:4], None, None, None, None, "", ""]
-        yield [entry.scan_id, entry.organ, entry.axis, entry.index, *rest]
+            yield [*place, *values[:4], None, None, None, None, "", ""]

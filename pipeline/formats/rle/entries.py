@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +73,7 @@ class EntryReader:
         return list(dict.fromkeys(cell.organ for cell in read_cells(self.path, self.dialect, columns=self._columns)))
 
     def entries(self, cells: Iterable[Cell] | None = None) -> Iterator[tuple[Cell, Entry]]:
-        """Decode cells one after the other, many at a time.
+        """Decode cells one after the other.
 
         Args:
             cells: By default all of the file.
@@ -80,15 +81,26 @@ class EntryReader:
         Raises:
             InputError: As :meth:`read`, after all cells before the wrong one were given.
         """
+        return chain.from_iterable(self.batches(cells))
+
+    def batches(self, cells: Iterable[Cell] | None = None) -> Iterator[list[tuple[Cell, Entry]]]:
+        """As :meth:`entries`, as many at a time as are worth a call of NumPy and take little memory."""
         if cells is None:
             cells = read_cells(self.path, self.dialect, columns=self._columns, progress=self._progress)
         for group in _groups(cells):
             together = self._together(group)
-            if together is None:
+            if together is not None:
+                yield list(zip(group, together, strict=True))
+                continue
+            single: list[tuple[Cell, Entry]] = []
+            try:
                 for cell in group:
-                    yield cell, self.read(cell)
-            else:
-                yield from zip(group, together, strict=True)
+                    single.append((cell, self.read(cell)))
+            except InputError:
+                if single:
+                    yield single
+                raise
+            yield single
 
     def read(self, cell: Cell) -> Entry:
         """Decode one cell, and compare it with its checksum where it has one.

@@ -36,40 +36,34 @@ def parse_lists(texts: Sequence[str]) -> tuple[Ints, list[int]] | None:
     return (numbers, counts) if numbers.size == sum(counts) and numbers.max() < _LIMIT else None
 
 
-def parse_tokens(text: str) -> Ints:
+def parse_tokens(text: str, *, lenient: bool = False) -> tuple[Ints, list[str]]:
     """Read whole numbers, signed or not, parted by any blanks.
+
+    Args:
+        text: The text.
+        lenient: Read what can be read: ``12.0`` is 12, commas and brackets are blanks, the rest ends the list.
+
+    Returns:
+        The numbers, and what was done about the rest.
 
     Raises:
         InputError: A token is not a whole number of at most 12 digits; ``where`` counts tokens from 1.
     """
-    values = []
+    values: list[int] = []
+    done = []
+    if lenient and re.search(r"[\[\](),;|]", text):
+        text = re.sub(r"[\[\](),;|]", " ", text)
+        done.append("took brackets, commas and semicolons for blanks")
     for index, token in enumerate(text.split(), 1):
-        if not _INTEGER.fullmatch(token):
+        if _INTEGER.fullmatch(token):
+            values.append(int(token))
+        elif not lenient:
             raise InputError(
                 f"{token[:40]!r} is not a whole number",
                 where=f"token {index}",
                 remedy="Run lengths are whole numbers of at most 12 digits, parted by blanks.",
             )
-        values.append(int(token))
-    return np.array(values, np.int64)
-
-
-def repair_tokens(text: str) -> tuple[Ints, list[str]]:
-    """Read what can be read: ``12.0`` is 12, commas and brackets are blanks, the rest ends the list.
-
-    Returns:
-        The numbers, and what was done about the rest.
-    """
-    done = []
-    if re.search(r"[\[\](),;|]", text):
-        text = re.sub(r"[\[\](),;|]", " ", text)
-        done.append("took brackets, commas and semicolons for blanks")
-    values: list[int] = []
-    for index, token in enumerate(text.split(), 1):
-        integral = _INTEGRAL.fullmatch(token)
-        if _INTEGER.fullmatch(token):
-            values.append(int(token))
-        elif integral:
+        elif integral := _INTEGRAL.fullmatch(token):
             values.append(int(integral.group(1)))
             done.append(f"token {index}: read {token[:40]!r} as a whole number")
         else:

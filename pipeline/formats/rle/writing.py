@@ -37,25 +37,6 @@ def slice_id(entry: Entry) -> str:
     return entry.scan_id if entry.depth == 1 else f"{entry.scan_id}_slice_{entry.index + 1:04d}"
 
 
-def batched(items: Iterable[T], weight: Callable[[T], int]) -> Iterator[list[T]]:
-    """Cut a stream of masks into lists that are worth a call of NumPy and take little memory.
-
-    Args:
-        items: The stream.
-        weight: Runs of an item.
-    """
-    batch: list[T] = []
-    runs = 0
-    for item in items:
-        batch.append(item)
-        runs += weight(item)
-        if len(batch) >= _MASKS or runs >= _RUNS:
-            yield batch
-            batch, runs = [], 0
-    if batch:
-        yield batch
-
-
 class MaskWriter(ABC):
     """Takes masks one by one, and writes them a few hundred at a time."""
 
