@@ -45,6 +45,7 @@ def evaluate_files(
 
     from pipeline.core.errors import EXIT_OK, EXIT_SOME_FAILED
     from pipeline.core.files import write_table
+    from pipeline.core.labels import parse_organs
     from pipeline.evaluate import compare
     from pipeline.metrics.empty import check_convention, rule_text
 
@@ -66,26 +67,6 @@ def evaluate_files(
     for name, reason in compared.failed.items():
         print(f"organseg: {name}: {reason}", file=sys.stderr)
     return EXIT_SOME_FAILED if compared.failed else EXIT_OK
-
-
-def parse_organs(text: str | None) -> dict[int, str]:
-    """``1=liver,2=spleen`` or ``liver,spleen`` as value → name.
-
-    Raises:
-        InputError: A value is no whole number above 0, or two organs share a value or a name.
-    """
-    from pipeline.core.errors import InputError
-
-    organs: dict[int, str] = {}
-    for position, part in enumerate([p.strip() for p in (text or "").split(",") if p.strip()], 1):
-        value, equals, name = (piece.strip() for piece in part.partition("="))
-        number, name = (value, name) if equals else (str(position), value)
-        if not number.isdecimal() or int(number) < 1 or not name or int(number) in organs or name in organs.values():
-            raise InputError(
-                f"{part!r} names no organ", where="--organs", remedy="Write 1=liver,2=spleen: each value and name once."
-            )
-        organs[int(number)] = name
-    return organs
 
 
 def parse_spacing(text: str | None) -> tuple[float, ...] | None:

@@ -73,7 +73,7 @@ def export_files(
 def _organs(mask: Path, organs: str | None) -> tuple[dict[str, Any], Path | Mapping[str, Path]]:
     """The organs with their values, and where their masks are."""
     if organs is not None:
-        from pipeline.cli.evaluate import parse_organs
+        from pipeline.core.labels import parse_organs
 
         return {name: {"value": value} for value, name in parse_organs(organs).items()}, mask
     files = sorted(p for p in mask.iterdir() if p.is_file()) if mask.is_dir() else []

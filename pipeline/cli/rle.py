@@ -11,7 +11,6 @@ import typer
 
 if TYPE_CHECKING:
     from pipeline.formats.rle.detection import Detection
-    from pipeline.formats.rle.dialects import Dialect
     from pipeline.formats.rle.entries import EntryReader
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
@@ -66,16 +65,15 @@ def encode(
     every_slice: Annotated[bool, typer.Option("--every-slice", help="Write slices without a pixel too.")] = False,
 ) -> None:
     """Write masks as run lengths. A file ID__ORGAN.png is one organ of image ID."""
-    from pipeline.formats.rle import dialect_named
+    from pipeline.core.labels import parse_organs
+    from pipeline.formats.rle import dialect_named, write_entries
     from pipeline.formats.rle.pictures import file_entries, mask_files, organs_of
-    from pipeline.formats.rle.writing import write_entries
 
-    known, names = dialect_named(dialect), _values(organs)
+    known, names = dialect_named(dialect), parse_organs(organs, values_only=True)
     files = mask_files(masks)
-    columns = organs_of(files, names)
     with _bar(f"{out}") as progress:
         entries = file_entries(files, names, known.order, axis, every_slice=every_slice, progress=progress)
-        count = write_entries(out, entries, known, columns)
+        count = write_entries(out, entries, known, organs_of(files, names))
     print(f"{out}: {count} masks from {len(files)} files")
 
 
@@ -90,15 +88,9 @@ def decode(
     lenient: Lenient = False,
 ) -> None:
     """Paint masks: a PNG a picture and organ, a NIfTI file a volume and organ, named ID__ORGAN."""
-    from pipeline.formats.rle import read_cells
     from pipeline.formats.rle.pictures import unpack
 
-    known = _dialect(file, dialect, size, images)
-    reader, repairs = _reader(file, size, images, lenient)
-    with _bar(f"{file}") as progress:
-        cells = read_cells(file, known, organ_columns=column, progress=progress)
-        count = sum(1 for _ in unpack(cells, reader, file, out))
-    print(_summary(out, count, repairs))
+    _run(lambda reader: sum(1 for _ in unpack(reader, out)), file, out, dialect, size, images, column, lenient)
 
 
 @app.command()
@@ -115,11 +107,7 @@ def convert(
     """Write masks in another dialect."""
     from pipeline.formats.rle.convert import convert as run
 
-    known = _dialect(file, old, size, images)
-    reader, repairs = _reader(file, size, images, lenient)
-    with _bar(f"{file}") as progress:
-        count = run(file, known, out, to, reader, organ_columns=column, progress=progress)
-    print(_summary(out, count, repairs))
+    _run(lambda reader: run(reader, out, to), file, out, old, size, images, column, lenient)
 
 
 @app.command()
@@ -135,11 +123,7 @@ def stats(
     """Write area, bounding box, centroid and runs of each mask, without painting it."""
     from pipeline.formats.rle.convert import stats as run
 
-    known = _dialect(file, dialect, size, images)
-    reader, repairs = _reader(file, size, images, lenient)
-    with _bar(f"{file}") as progress:
-        count = run(file, known, out, reader, organ_columns=column, progress=progress)
-    print(_summary(out, count, repairs))
+    _run(lambda reader: run(reader, out), file, out, dialect, size, images, column, lenient)
 
 
 @app.command()
@@ -151,17 +135,15 @@ def detect(
 ) -> None:
     """Weigh the evidence for every dialect; exit code 3 where none stands out."""
     from pipeline.core.errors import EXIT_SOME_FAILED
+    from pipeline.formats.rle.detection import detect as run
 
-    found = _detection(file, size, images)
+    found = run(file, size=_size(size), images=images)
     if json:
         import json as codec
 
-        from pipeline.formats.rle.detection.verdict import as_json
-
-        print(codec.dumps(as_json(found), indent=2))
+        print(codec.dumps(found.facts(), indent=2))
     else:
-        for line in _lines(found):
-            print(line)
+        print("\n".join(_lines(found)))
     if found.dialect is None:
         raise typer.Exit(EXIT_SOME_FAILED)
 
@@ -193,19 +175,6 @@ def dialects() -> None:
         print(f"{d.name}: {d.note}")
 
 
-def _values(text: str | None) -> dict[int, str]:
-    from pipeline.core.errors import InputError
-
-    values = {}
-    for part in (text or "").split(","):
-        value, equals, name = part.partition("=")
-        if part and not (equals and value.strip().isdigit() and name.strip() and int(value) > 0):
-            raise InputError(f"{part!r} is not VALUE=ORGAN", where="--organs", remedy="Write 1=liver,2=spleen.")
-        if part:
-            values[int(value)] = name.strip()
-    return values
-
-
 def _size(text: str | None) -> tuple[int, int] | None:
     import re
 
@@ -219,50 +188,42 @@ def _size(text: str | None) -> tuple[int, int] | None:
     return int(found[1]), int(found[2])
 
 
-def _reader(file: Path, size: str | None, images: Path | None, lenient: bool) -> tuple[EntryReader, list[int]]:
-    """How a file is decoded, and the number of repairs so far, each of which is printed."""
+def _run(
+    work: Callable[[EntryReader], int],
+    file: Path,
+    out: Path,
+    dialect: str | None,
+    size: str | None,
+    images: Path | None,
+    columns: list[str] | None,
+    lenient: bool,
+) -> None:
+    """Do work on the masks of a file; what is repaired is printed and counted."""
+    from pipeline.formats.rle.detection import given_or_detected
     from pipeline.formats.rle.entries import EntryReader
-    from pipeline.formats.rle.pictures import picture_sizes
 
-    repairs = [0]
+    repairs = 0
 
     def report(line: str) -> None:
+        nonlocal repairs
         print(line)
-        repairs[0] += 1
+        repairs += 1
 
-    sizes = picture_sizes(images)[0] if images is not None else {}
-    return EntryReader(file, size=_size(size), sizes=sizes, lenient=lenient, report=report), repairs
-
-
-def _summary(out: Path, count: int, repairs: list[int]) -> str:
-    return f"{out}: {count} masks" + (f", {repairs[0]} repairs" if repairs[0] else "")
-
-
-def _detection(file: Path, size: str | None, images: Path | None) -> Detection:
-    from pipeline.formats.rle.detection import detect as run
-    from pipeline.formats.rle.pictures import picture_sizes
-
-    sizes, paths = picture_sizes(images) if images is not None else ({}, {})
-    return run(file, size=_size(size), sizes=sizes, pictures=paths)
-
-
-def _dialect(file: Path, name: str | None, size: str | None, images: Path | None) -> Dialect:
-    """The dialect that is given, else the one that the file names, else one that is detected beyond doubt."""
-    from pipeline.core.errors import InputError
-    from pipeline.formats.rle import dialect_named
-
-    if name is not None:
-        return dialect_named(name)
-    found = _detection(file, size, images)
-    if found.dialect is None:
-        raise InputError(
-            f"no dialect is given, and none is clear: {found.reason}",
-            where=str(file),
-            remedy="Name it with --dialect (convert: --from); `organseg rle detect` shows the evidence.",
+    picture = _size(size)
+    known = given_or_detected(file, dialect, size=picture, images=images, say=print)
+    with _bar(f"{file}") as progress:
+        reader = EntryReader(
+            file,
+            known,
+            size=picture,
+            images=images,
+            lenient=lenient,
+            report=report,
+            columns=columns,
+            progress=progress,
         )
-    if not found.declared:
-        print(f"dialect {found.dialect}: {found.reason}")
-    return dialect_named(found.dialect)
+        count = work(reader)
+    print(f"{out}: {count} masks" + (f", {repairs} repairs" if repairs else ""))
 
 
 def _lines(found: Detection) -> Iterator[str]:

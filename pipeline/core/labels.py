@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.errors import InputError
 from pipeline.core.scan import Array, Grid
 
 IGNORE = "(ignore)"
@@ -129,3 +130,28 @@ class LabelMap:
             return tuple(organ for index, organ in enumerate(self.organs) if union >> index & 1)
         counts = np.bincount(self.data.ravel(), minlength=len(self.organs) + 1)
         return tuple(organ for index, organ in enumerate(self.organs) if counts[index + 1])
+
+
+def parse_organs(text: str | None, *, values_only: bool = False) -> dict[int, str]:
+    """``1=liver,2=spleen`` or ``liver,spleen`` as value → name.
+
+    Args:
+        text: As given on the command line; ``None`` names no organ.
+        values_only: Whether every organ must be given with its value.
+
+    Raises:
+        InputError: A value is no whole number above 0 or absent where it must not be, or two organs share a value or a
+            name.
+    """
+    organs: dict[int, str] = {}
+    for position, part in enumerate([p.strip() for p in (text or "").split(",") if p.strip()], 1):
+        value, equals, name = (piece.strip() for piece in part.partition("="))
+        if values_only and not equals:
+            raise InputError(f"{part!r} is not VALUE=ORGAN", where="--organs", remedy="Write 1=liver,2=spleen.")
+        number, name = (value, name) if equals else (str(position), value)
+        if not number.isdecimal() or int(number) < 1 or not name or int(number) in organs or name in organs.values():
+            raise InputError(
+                f"{part!r} names no organ", where="--organs", remedy="Write 1=liver,2=spleen: each value and name once."
+            )
+        organs[int(number)] = name
+    return organs

@@ -239,7 +239,7 @@ class RunLengths:
     """Masks in a file of run lengths, by the ids in it."""
 
     def __init__(self, path: Path, dialect: str | None = None) -> None:
-        from pipeline.formats.rle.table import RleTable
+        from pipeline.formats.rle.lookup import RleTable
 
         self.path = path
         self._table = RleTable(path, dialect)
@@ -271,12 +271,11 @@ class RunLengths:
 
     def _grid(self, cell: Cell) -> tuple[Grid, LengthUnit]:
         """Shape from the size of the slices; place from the affine that our own dialect holds."""
-        from pipeline.formats.rle.entries import EntryReader
         from pipeline.formats.rle.volume import from_pictures
 
         height, width = cell.size(self.path)
         x, y, z = from_pictures(np.broadcast_to(False, (cell.depth, height, width)), cell.axis).shape
-        entry = EntryReader(self.path).read(cell)
+        entry = self._table.read(cell)
         if entry.affine is None:
             return Grid((x, y, z), FRONTAL_AFFINE.copy()), "px"
         return Grid((x, y, z), entry.affine), "mm" if entry.unit == "mm" else "px"

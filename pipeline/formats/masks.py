@@ -131,7 +131,7 @@ class _Reader:
             from pipeline.formats.dicom.seg_reader import read_seg
 
             return read_seg(path, self.scan, self.organs, self.options)
-        from pipeline.formats.rle.masks import read_rle_masks
+        from pipeline.formats.rle.lookup import read_rle_masks
 
         masks = read_rle_masks(path, self.scan, organs, self.options, self.names)
         return {organ: _cropped(mask, self.scan) for organ, mask in masks.items()}

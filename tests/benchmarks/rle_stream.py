@@ -20,11 +20,9 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.labels import LabelMap
-from pipeline.formats.rle import DIALECTS, RleTable, read_cells, write_masks
+from pipeline.formats.rle import EntryReader, RleTable, write_entries, write_masks
 from pipeline.formats.rle.convert import convert, stats
-from pipeline.formats.rle.entries import EntryReader
 from pipeline.formats.rle.pictures import file_entries, mask_files, unpack
-from pipeline.formats.rle.writing import write_entries
 
 
 def ellipse(height: int, width: int, rng: np.random.Generator) -> np.ndarray:
@@ -63,13 +61,12 @@ def chexmask(path: str, count: str) -> int:
 
 
 def paint(path: str, dialect: str, side: str) -> int:
-    reader = EntryReader(path, size=(int(side), int(side)))
-    cells = read_cells(path, DIALECTS[dialect])
-    return sum(bool(entry.runs.paint().any()) for _, entry in reader.entries(cells))
+    reader = EntryReader(path, dialect, size=(int(side), int(side)))
+    return sum(bool(entry.runs.paint().any()) for _, entry in reader.entries())
 
 
 def pictures(path: str, dialect: str, out: str) -> int:
-    return sum(1 for _ in unpack(read_cells(path, DIALECTS[dialect]), EntryReader(path), path, Path(out)))
+    return sum(1 for _ in unpack(EntryReader(path, dialect), Path(out)))
 
 
 def files(folder: str, out: str) -> int:
@@ -78,11 +75,11 @@ def files(folder: str, out: str) -> int:
 
 
 def turn(path: str, old: str, out: str, new: str, side: str) -> int:
-    return convert(path, old, out, new, EntryReader(path, size=(int(side), int(side))))
+    return convert(EntryReader(path, old, size=(int(side), int(side))), out, new)
 
 
 def measure(path: str, dialect: str, out: str, side: str) -> int:
-    return stats(path, dialect, out, EntryReader(path, size=(int(side), int(side))))
+    return stats(EntryReader(path, dialect, size=(int(side), int(side))), out)
 
 
 def lookup(path: str) -> int:

@@ -14,10 +14,10 @@ import pytest
 from PIL import Image
 
 from pipeline import evaluate
-from pipeline.cli.evaluate import evaluate_files, parse_organs, parse_spacing
+from pipeline.cli.evaluate import evaluate_files, parse_spacing
 from pipeline.core.errors import EXIT_SOME_FAILED, InputError
 from pipeline.core.files import read_table
-from pipeline.core.labels import LabelMap
+from pipeline.core.labels import LabelMap, parse_organs
 from pipeline.evaluate import compare
 from pipeline.formats.rle.writing import write_masks
 from pipeline.formats.store import write_labels

@@ -20,7 +20,7 @@ from pipeline.core.scan import Scan
 from pipeline.core.study import Study
 from pipeline.formats.correction import put_aside
 from pipeline.formats.pictures.borders import crop_borders, uncropped
-from pipeline.formats.rle import read_mask
+from pipeline.formats.rle import RleTable
 from pipeline.formats.store import read_labels, read_scan, write_labels, write_scan
 from tests.predict.studies import ORGANS, phantom
 
@@ -92,7 +92,7 @@ def test_every_form_has_the_size_of_the_file(cut: tuple[Study, StudyPaths]) -> N
         image = nib.load(paths.exports / "nifti" / "s4" / f"{organ}.nii.gz")
         np.testing.assert_array_equal(np.asarray(image.dataobj) > 0, framed(masks[organ]))
         np.testing.assert_allclose(image.affine, whole.affine, atol=1e-5)
-    decoded = read_mask(paths.exports / "rle" / "masks.csv", "s4", ORGANS, (*SIZE, 1), "organseg")
+    decoded = RleTable(paths.exports / "rle" / "masks.csv").masks("s4", ORGANS, (*SIZE, 1))
     np.testing.assert_array_equal(decoded["left"], framed(masks["left"]))
     coco = json.loads((paths.exports / "coco" / "annotations.json").read_text())
     assert {(image["width"], image["height"]) for image in coco["images"]} == {SIZE}
@@ -112,7 +112,7 @@ def test_every_form_has_the_size_of_the_file(cut: tuple[Study, StudyPaths]) -> N
 def test_the_table_of_masks_has_the_size_of_the_files(cut: tuple[Study, StudyPaths]) -> None:
     study, paths = cut
     table = rle.run(study, paths)
-    masks = read_mask(table, "s1", ORGANS, (*SIZE, 1), "organseg")
+    masks = RleTable(table).masks("s1", ORGANS, (*SIZE, 1))
     np.testing.assert_array_equal(masks["right"], framed(phantom(1, flat=True)[1]["right"]))
 
 

@@ -11,8 +11,7 @@ import pytest
 from pipeline import export
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
-from pipeline.formats.rle import DIALECTS, read_cells, read_mask
-from pipeline.formats.rle.entries import EntryReader
+from pipeline.formats.rle import EntryReader, rle_table
 from pipeline.formats.rle.pictures import unpack
 
 Make = Callable[..., tuple[Study, StudyPaths]]
@@ -29,12 +28,12 @@ def test_decoded_predictions_are_the_exported_files(
     for path in sorted((paths.exports / "nifti").glob("*.nii.gz")):
         image = nib.load(path)
         scan_id, data = path.name.removesuffix(".nii.gz"), np.asarray(image.dataobj)
-        masks = read_mask(table, scan_id, list(values), data.shape, dialect)
+        masks = rle_table(table, dialect).masks(scan_id, list(values), data.shape)
         for organ, value in values.items():
             assert np.array_equal(masks[organ], data == value), (scan_id, organ)
             assert (data == value).any()
     if dialect == "organseg":
-        written = list(unpack(read_cells(table, DIALECTS[dialect]), EntryReader(table), table, paths.exports / "back"))
+        written = list(unpack(EntryReader(table, dialect), paths.exports / "back"))
         assert written
         for path in written:
             scan_id, organ = path.name.removesuffix(".nii.gz").split("__")

@@ -107,6 +107,12 @@ def reference_text(mask: Mask, dialect: str) -> str:
     return " ".join(f"{start + base} {length}" for start, length in runs)
 
 
+def checksum(stack: Mask) -> str:
+    """The checksum of slices ``(slices, rows, columns)`` in our dialect, as its documentation says."""
+    head = "x".join(str(side) for side in stack.shape) + ":"
+    return hashlib.sha256(head.encode() + np.packbits(stack.reshape(-1)).tobytes()).hexdigest()[:16]
+
+
 COLUMNS = {
     "kaggle": ("ImageId", "EncodedPixels"),
     "airbus": ("ImageId", "EncodedPixels"),
@@ -140,10 +146,8 @@ def write_declared(path: Path, dialect: str, masks: list[Mask]) -> None:
         writer = csv.writer(handle)
         writer.writerow(columns.split(","))
         for number, mask in enumerate(masks):
-            bits = np.packbits(mask.reshape(-1)).tobytes()
-            digest = hashlib.sha256(f"1x{mask.shape[0]}x{mask.shape[1]}:".encode() + bits).hexdigest()[:16]
             place = ["heart", "z", 0, 1, *mask.shape, "row", 0, "1 1 1", "px", ""]
-            writer.writerow([f"image{number}", *place, reference_text(mask, dialect), digest, "organseg"])
+            writer.writerow([f"image{number}", *place, reference_text(mask, dialect), checksum(mask[None]), "organseg"])
 
 
 def write_reference(path: Path, dialect: str, masks: list[Mask]) -> None:

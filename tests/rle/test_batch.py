@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from pipeline.core.errors import InputError
-from pipeline.formats.rle import DIALECTS, Runs, read_cell, write_cell
-from pipeline.formats.rle.batch import read_texts, write_texts
+from pipeline.formats.rle import DIALECTS, Runs, read_text, read_texts, write_texts
 
 from .phantoms import SHAPES, SIZES, random_mask, random_size, reference_text
 
@@ -34,7 +33,7 @@ def same(one: Runs, other: Runs) -> bool:
     return (
         np.array_equal(one.starts, other.starts)
         and np.array_equal(one.lengths, other.lengths)
-        and (one.height, one.width, one.order) == (other.height, other.width, other.order)
+        and (one.shape, one.order) == (other.shape, other.order)
     )
 
 
@@ -48,11 +47,11 @@ def sides(pictures: list[np.ndarray]) -> tuple[list[int], list[int]]:
 def test_cells_are_written_and_read_as_each_alone(name: str, pictures: list[np.ndarray], order: str) -> None:
     dialect = EVERY[name]
     alone = [Runs.from_mask(mask, order) for mask in pictures]
-    written = write_texts(alone, dialect)
-    assert written == [write_cell(runs, dialect) for runs in alone]
+    written = write_texts(Runs.gather(alone), dialect)
+    assert written == [write_texts(runs, dialect)[0] for runs in alone]
     read = read_texts(written, *sides(pictures), dialect)
-    for text, mask, runs in zip(written, pictures, read.pictures(), strict=True):
-        assert same(runs, read_cell(text, *mask.shape, dialect)[0])
+    for text, mask, runs in zip(written, pictures, read, strict=True):
+        assert same(runs, read_text(text, *mask.shape, dialect)[0])
         assert np.array_equal(runs.paint(), mask)
 
 
@@ -62,11 +61,11 @@ def test_larger_pictures(name: str) -> None:
     pictures = [random_mask(rng, *random_size(rng, SIZES[n % 3]), kind) for n, kind in enumerate(SHAPES * 3)]
     pictures.insert(2, pictures[1] & False)
     dialect = EVERY[name]
-    written = write_texts([Runs.from_mask(mask, "row") for mask in pictures], dialect)
+    written = write_texts(Runs.gather([Runs.from_mask(mask, "row") for mask in pictures]), dialect)
     if name in REFERENCED:
         assert written == [reference_text(mask, name) for mask in pictures]
     read = read_texts(written, *sides(pictures), dialect)
-    assert all(np.array_equal(runs.paint(), mask) for runs, mask in zip(read.pictures(), pictures, strict=True))
+    assert all(np.array_equal(runs.paint(), mask) for runs, mask in zip(read, pictures, strict=True))
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -79,10 +78,10 @@ def test_cells_that_are_accepted_at_once_are_those_accepted_alone(
     read = read_texts(cells, [4] * len(cells), [5] * len(cells), dialect)
     if read is None:
         return
-    for text, runs in zip(cells, read.pictures(), strict=True):
+    for text, runs in zip(cells, read, strict=True):
         # Lenient reading repairs nothing that strict reading accepts, so that both may come from here.
         for lenient in (False, True):
-            alone, repairs = read_cell(text, 4, 5, dialect, lenient=lenient)
+            alone, repairs = read_text(text, 4, 5, dialect, lenient=lenient)
             assert same(runs, alone)
             assert not repairs
 
@@ -114,8 +113,8 @@ def test_cells_that_are_accepted_at_once_are_those_accepted_alone(
 def test_one_wrong_cell_is_enough_to_leave_all_alone(name: str, text: str) -> None:
     dialect = EVERY[name]
     with pytest.raises(InputError):
-        read_cell(text, 5, 5, dialect)
-    good = write_cell(Runs.from_mask(np.eye(5, dtype=bool), "row"), dialect)
+        read_text(text, 5, 5, dialect)
+    good = write_texts(Runs.from_mask(np.eye(5, dtype=bool), "row"), dialect)[0]
     assert read_texts([good, good], [5, 5], [5, 5], dialect) is not None
     for cells in ([text], [good, text], [text, good], [good, text, good]):
         assert read_texts(cells, [5] * len(cells), [5] * len(cells), dialect) is None

@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import array_shapes, arrays
 
 from pipeline.core.errors import InputError
-from pipeline.formats.rle import DIALECTS, Runs, decode, dialect_named, encode, read_cell, write_cell
+from pipeline.formats.rle import DIALECTS, Runs, decode, dialect_named, encode, read_text, write_texts
 from pipeline.formats.rle.counts_text import compress_counts, expand_counts
-from pipeline.formats.rle.numbers import format_numbers, parse_numbers
+from pipeline.formats.rle.numbers import format_lists, parse_lists
 
 from .phantoms import SHAPES, SIZES, random_mask, random_size, reference_text
 
@@ -75,16 +75,17 @@ def test_coco_of_large_masks_is_that_of_pycocotools(size: tuple[int, int]) -> No
 @given(st.lists(st.integers(0, 2**40), max_size=40))
 def test_compressed_counts_round_trip(counts: list[int]) -> None:
     array = np.array(counts, np.int64)
-    assert np.array_equal(expand_counts(compress_counts(array)), array)
+    texts = compress_counts(array, np.array([0, array.size]))
+    assert np.array_equal(expand_counts(texts)[0], array)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 399, 400, 401, 5000])
 @pytest.mark.parametrize("top", [9, 10, 2**20, 2**31, 2**39])
 def test_numbers_round_trip(count: int, top: int) -> None:
     values = np.random.default_rng(count).integers(0, top, count)
-    text = format_numbers(values)
+    (text,) = format_lists(values, [count])
     assert text == " ".join(map(str, values.tolist()))
-    assert np.array_equal(parse_numbers(text), values)
+    assert np.array_equal(parse_lists([text])[0], values)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +150,7 @@ def test_strict_decoding_names_the_token(name: str, text: str, token: str | None
     ],
 )
 def test_lenient_decoding_repairs_and_says_so(name: str, text: str, pixels: list[int], repairs: list[str]) -> None:
-    runs, done = read_cell(text, 5, 5, dialect_named(name), lenient=True)
+    runs, done = read_text(text, 5, 5, dialect_named(name), lenient=True)
     assert np.flatnonzero(runs.paint().ravel(order="F")).tolist() == pixels
     assert len(done) == len(repairs)
     for words, line in zip(repairs, done, strict=True):
@@ -163,13 +164,13 @@ def test_any_text_is_read_or_refused(name: str, text: str) -> None:
     dialect = dialect_named(name)
     for lenient in (False, True):
         try:
-            runs, _ = read_cell(text, 6, 7, dialect, lenient=lenient)
+            runs, _ = read_text(text, 6, 7, dialect, lenient=lenient)
         except InputError:
             continue
         assert ((runs.starts >= 0) & (runs.lengths > 0)).all()
         assert (runs.starts[1:] >= (runs.starts + runs.lengths)[:-1]).all()
-        assert runs.area == runs.paint().sum()
-        again, _ = read_cell(write_cell(runs, dialect), 6, 7, dialect)
+        assert runs.areas[0] == runs.paint().sum()
+        again, _ = read_text(write_texts(runs, dialect)[0], 6, 7, dialect)
         assert np.array_equal(again.paint(), runs.paint())
 
 
@@ -184,9 +185,9 @@ def test_an_unknown_dialect_is_answered_with_the_nearest() -> None:
 
 
 def test_touching_runs_are_written_as_one() -> None:
-    runs, repairs = read_cell("1 2 3 4", 5, 5, dialect_named("kaggle"))
+    runs, repairs = read_text("1 2 3 4", 5, 5, dialect_named("kaggle"))
     assert not repairs
-    assert write_cell(runs, dialect_named("kaggle")) == "1 6"
+    assert write_texts(runs, dialect_named("kaggle")) == ["1 6"]
 
 
 def test_masks_of_other_types_are_read_as_true_and_false() -> None:

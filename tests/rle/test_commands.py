@@ -22,8 +22,8 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.scan import Scan
 from pipeline.core.study import Ingest, Study
 from pipeline.formats.nifti.labels import write_label_files
-from pipeline.formats.rle import DIALECTS, Dialect, RleTable, read_mask, write_masks
-from pipeline.formats.rle.masks import read_rle_masks
+from pipeline.formats.rle import DIALECTS, Dialect, RleTable, write_masks
+from pipeline.formats.rle.lookup import read_rle_masks
 from pipeline.formats.rle.pictures import file_name
 from pipeline.formats.rle.tables import open_table, write_rows
 from pipeline.formats.rle.volume import on_stored_grid
@@ -210,13 +210,13 @@ def test_a_new_dialect_is_one_entry_of_the_table(tmp_path: Path, monkeypatch: py
     assert call("encode", tmp_path / "in", "--dialect", "mine", "--out", file).exit_code == 0
     with open_table(file) as table:
         assert table.columns == ["picture", "what", "gaps"]
-        assert [cells for _, cells in table.rows][-1] == ["c", "heart", "none"]
+        assert [cells for *_, cells in table.records][-1] == ["c", "heart", "none"]
     assert call("convert", file, "--from", "mine", *size, "--to", "organseg", "--out", ours).exit_code == 0
     assert call("decode", file, "--dialect", "mine", *size, "--out", tmp_path / "out").exit_code == 0
     for name, mask in masks.items():
         organ = name.split("__")[1]
         assert np.array_equal(np.asarray(Image.open(tmp_path / "out" / f"{name}.png")), mask * 255)
-        back = read_mask(ours, name[0], ["heart", "left lung"], (50, 30, 1))[organ]
+        back = RleTable(ours).masks(name[0], ["heart", "left lung"], (50, 30, 1))[organ]
         assert np.array_equal(back[:, :, 0].T, mask)
     assert "mine" in call("dialects").output
     assert any("mine" in one["dialects"] for one in json.loads(call("detect", file, *size, "--json").output)["ranking"])
@@ -243,6 +243,7 @@ def test_dialects_marks_those_of_which_no_file_was_seen() -> None:
         (["encode", "{here}", "--out", "x.csv"], "there is no mask"),
         (["encode", "{here}/a.csv", "--out", "x.csv"], "is not readable as a mask"),
         (["encode", "{here}/a.csv", "--organs", "1", "--out", "x.csv"], "is not VALUE=ORGAN"),
+        (["encode", "{here}/a.csv", "--organs", "1=liver,2=liver", "--out", "x.csv"], "each value and name once"),
         (
             ["convert", "{here}/a.csv", "--from", "hubmap", "--size", "4x4", "--to", "siim", "--out", "{here}/x.txt"],
             ".csv",

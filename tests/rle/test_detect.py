@@ -13,7 +13,6 @@ from PIL import Image
 from pipeline.core.labels import LabelMap
 from pipeline.formats.rle import DIALECTS, RleTable, write_masks
 from pipeline.formats.rle.detection import detect
-from pipeline.formats.rle.detection.verdict import as_json
 
 from .phantoms import COLUMNS, DECLARED, SHAPES, SIZES, random_mask, random_size, reference_text, write_reference
 
@@ -91,13 +90,12 @@ def test_pictures_decide_where_masks_cannot(tmp_path: Path, dialect: str) -> Non
         pictures[f"image{number}"] = tmp_path / f"image{number}.png"
         noisy = 90 + 80 * mask + rng.normal(0, 12, mask.shape)
         Image.fromarray(noisy.clip(0, 255).astype(np.uint8)).save(pictures[f"image{number}"])
-    sizes = dict.fromkeys(pictures, (120, 120))
-    found = detect(tmp_path / "masks.csv", sizes=sizes, pictures=pictures)
+    found = detect(tmp_path / "masks.csv", images=tmp_path)
     assert found.dialect is not None
     assert DIALECTS[found.dialect].reading == DIALECTS[dialect].reading
     for path in pictures.values():
         Image.fromarray(rng.integers(0, 255, (120, 120), np.uint8)).save(path)
-    assert detect(tmp_path / "masks.csv", sizes=sizes, pictures=pictures).dialect is None
+    assert detect(tmp_path / "masks.csv", images=tmp_path).dialect is None
 
 
 @pytest.mark.parametrize("dialect", ["kaggle", "uw-madison"])
@@ -138,7 +136,7 @@ def test_a_file_of_unknown_size_is_not_accepted(tmp_path: Path) -> None:
     found = detect(path)
     assert found.dialect is None
     assert "--size" in found.reason
-    assert as_json(found)["ranking"][0]["lawful"] == 1
+    assert found.facts()["ranking"][0]["lawful"] == 1
 
 
 def test_starts_from_0_are_seen_where_they_show(tmp_path: Path) -> None:

@@ -8,10 +8,9 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.errors import InputError
-from pipeline.formats.rle import DIALECTS, RleTable, known_dialect, read_cells
+from pipeline.formats.rle import DIALECTS, EntryReader, RleTable, read_cells
 from pipeline.formats.rle.cells import ORGANSEG_COLUMNS
 from pipeline.formats.rle.convert import convert, stats
-from pipeline.formats.rle.entries import EntryReader
 from pipeline.formats.rle.pictures import unpack
 
 from .test_files import ORGANS, label_map, write
@@ -35,10 +34,10 @@ def test_every_way_through_a_file_heeds_its_checksums(tmp_path: Path, work: str,
 
     def run(reader: EntryReader) -> int:
         if work == "convert":
-            return convert(path, "organseg", tmp_path / "out.csv", "kaggle", reader)
+            return convert(reader, tmp_path / "out.csv", "kaggle")
         if work == "stats":
-            return stats(path, "organseg", tmp_path / "out.csv", reader)
-        return sum(1 for _ in unpack(read_cells(path, DIALECTS["organseg"]), reader, path, tmp_path / "out"))
+            return stats(reader, tmp_path / "out.csv")
+        return sum(1 for _ in unpack(reader, tmp_path / "out"))
 
     with pytest.raises(InputError, match="the mask's checksum is") as caught:
         run(EntryReader(path))
@@ -58,7 +57,7 @@ def test_the_first_wrong_row_is_named_whatever_follows(tmp_path: Path) -> None:
             text = [*rows[:place], "first,3 2 4 1", *rows[place:], wrong]
             path.write_text("id,rle\n" + "\n".join(text) + "\n")
             with pytest.raises(InputError, match="overlaps") as caught:
-                stats(path, "hubmap", tmp_path / "out.csv", EntryReader(path, size=(4, 4)))
+                stats(EntryReader(path, "hubmap", size=(4, 4)), tmp_path / "out.csv")
             assert caught.value.where == f"{path}, row {place + 2}, column 'rle', token 3"
 
 
@@ -78,10 +77,14 @@ def test_the_first_wrong_row_is_named_whatever_follows(tmp_path: Path) -> None:
 def test_wrong_cells_of_our_dialect(tmp_path: Path, text: str, where: str, words: str) -> None:
     path = tmp_path / "masks.csv"
     path.write_text(",".join(ORGANSEG_COLUMNS) + f"\n{text}\n")
-    with pytest.raises(InputError) as caught:
-        stats(path, "organseg", tmp_path / "out.csv", EntryReader(path))
-    assert words in caught.value.what
-    assert str(caught.value.where).endswith(where)
+    for work in (
+        lambda: stats(EntryReader(path, "organseg"), tmp_path / "out.csv"),
+        lambda: RleTable(path).masks("a", ["x"], (4, 4, 1)),
+    ):
+        with pytest.raises(InputError) as caught:
+            work()
+        assert words in caught.value.what
+        assert str(caught.value.where).endswith(where)
 
 
 @pytest.mark.parametrize("name", ["m.csv.gz", "m.json.gz"])
@@ -99,8 +102,7 @@ def test_packed_files_that_are_damaged(tmp_path: Path, name: str, harm: str) -> 
         data[3:60] = b"x" * 57
     path.write_bytes(data)
     with pytest.raises(InputError) as caught:
-        dialect = known_dialect(path, None)
-        stats(path, dialect, tmp_path / "out.csv", EntryReader(path))
+        stats(EntryReader(path), tmp_path / "out.csv")
     assert str(path) in str(caught.value.where)
     assert not (tmp_path / "out.csv").exists()
 
@@ -126,4 +128,4 @@ def test_rows_of_one_image_that_are_apart_and_differ_in_size(tmp_path: Path, siz
         csv.DictWriter(file, columns).writerow(again)
     reader = EntryReader(path)
     with pytest.raises(InputError, match=r"differ in size|size|checksum"):
-        list(unpack(read_cells(path, DIALECTS["organseg"]), reader, path, tmp_path / "out"))
+        list(unpack(reader, tmp_path / "out"))

@@ -15,21 +15,19 @@ from pipeline.core.files import read_table
 from pipeline.core.labels import IGNORE, LabelMap
 from pipeline.formats.rle import (
     DIALECTS,
+    EntryReader,
     RleTable,
     Runs,
-    checksum,
     decode,
     known_dialect,
     read_cells,
-    read_mask,
+    rle_table,
     write_masks,
 )
 from pipeline.formats.rle.convert import convert, stats
-from pipeline.formats.rle.entries import EntryReader
 from pipeline.formats.rle.tables import open_table
-from pipeline.formats.rle.volume import slice_runs
 
-from .phantoms import COLUMNS, random_mask, write_reference
+from .phantoms import COLUMNS, checksum, random_mask, write_reference
 
 NAMES = sorted(DIALECTS)
 ORGANS = ("left_lung", "heart")
@@ -99,11 +97,11 @@ def test_slices_at_once_are_those_one_by_one(order: str) -> None:
     ]
     stacks[0][2] = False
     for stack in stacks:
-        for runs, picture in zip(slice_runs(stack, order), stack, strict=True):
+        for runs, picture in zip(Runs.from_stack(stack, order), stack, strict=True):
             alone = Runs.from_mask(picture, order)
             assert np.array_equal(runs.starts, alone.starts)
             assert np.array_equal(runs.lengths, alone.lengths)
-            assert (runs.height, runs.width, runs.order) == (*picture.shape, order)
+            assert (runs.shape, runs.order) == (picture.shape, order)
 
 
 def test_absent_unknown_and_ignored_are_told_apart(tmp_path: Path) -> None:
@@ -136,7 +134,7 @@ def test_conversion_keeps_every_pixel(tmp_path: Path, source: str, target: str) 
     maps = {f"image{i}": label_map(i, (23, 17, 1), organs) for i in range(3)}
     first, second = tmp_path / "a.csv", tmp_path / "b.csv"
     write(first, maps, source)
-    convert(first, source, second, target, EntryReader(first, size=(17, 23)))
+    convert(EntryReader(first, source, size=(17, 23)), second, target)
     table = RleTable(second, target)
     assert table.ids() == list(maps)
     for key, labels in maps.items():
@@ -179,7 +177,7 @@ def test_volumes_in_a_dialect_without_slices(tmp_path: Path) -> None:
     path = tmp_path / "uw.csv"
     write(path, {"case1_day2": labels}, "uw-madison", every_slice=True)
     assert RleTable(path, "uw-madison").ids()[0] == "case1_day2_slice_0001"
-    masks = read_mask(path, "case1_day2", ORGANS, (12, 11, 6), "uw-madison")
+    masks = rle_table(path, "uw-madison").masks("case1_day2", ORGANS, (12, 11, 6))
     for organ in ORGANS:
         assert np.array_equal(masks[organ], labels.mask(organ))
 
@@ -192,7 +190,7 @@ def test_whole_volumes_become_slices_on_conversion(tmp_path: Path) -> None:
         organs = ORGANS if dialect == "uw-madison" else ORGANS[:1]
         if dialect == "kaggle":
             write(first, {"s": label_map(6, (12, 11, 6), organs)}, axis="volume")
-        convert(first, "organseg", second, dialect, EntryReader(first))
+        convert(EntryReader(first, "organseg"), second, dialect)
         masks = RleTable(second, dialect).masks("s", organs, (12, 11, 6))
         reference = RleTable(first).masks("s", organs, (12, 11, 6))
         for organ in organs:
@@ -213,7 +211,7 @@ def test_a_wide_file_needs_rows_of_an_image_together(tmp_path: Path) -> None:
     first = tmp_path / "a.csv"
     first.write_text("id,class,segmentation\na,Heart,1 2\nb,Heart,3 1\na,Left Lung,4 1\n")
     with pytest.raises(InputError, match="do not follow each other"):
-        convert(first, "uw-madison", tmp_path / "b.csv", "chexmask", EntryReader(first, size=(3, 3)))
+        convert(EntryReader(first, "uw-madison", size=(3, 3)), tmp_path / "b.csv", "chexmask")
     assert not (tmp_path / "b.csv").exists()
 
 
@@ -234,7 +232,7 @@ def test_a_wide_file_needs_rows_of_an_image_together(tmp_path: Path) -> None:
 def test_files_that_are_wrong_are_refused_by_row_and_column(tmp_path: Path, text: str, where: str, words: str) -> None:
     path = tmp_path / "masks.csv"
     path.write_text(text)
-    reader = EntryReader(path, size=(4, 4))
+    reader = EntryReader(path, "kaggle", size=(4, 4))
     with pytest.raises(InputError) as caught:
         for cell in read_cells(path, DIALECTS["kaggle"]):
             reader.read(cell)
@@ -280,7 +278,7 @@ def test_a_mask_that_does_not_fit_its_scan_is_refused(
     path = tmp_path / "masks.csv"
     write(path, {"a": label_map(1, (9, 14, 1))})
     with pytest.raises(InputError, match=words):
-        read_mask(path, "a", organs, shape)
+        rle_table(path).masks("a", organs, shape)
 
 
 def test_organs_match_whatever_their_spelling(tmp_path: Path) -> None:
@@ -288,7 +286,7 @@ def test_organs_match_whatever_their_spelling(tmp_path: Path) -> None:
     maps = {"a": label_map(1, (9, 14, 1))}
     write(path, maps, "chexmask", organs=ORGANS)
     assert path.read_text().splitlines()[0] == "image_id,Left Lung,Heart,Height,Width"
-    masks = read_mask(path, "a", ["LEFT-LUNG", "cor"], (9, 14, 1), "chexmask", aliases={"Heart": "cor"})
+    masks = RleTable(path, "chexmask").masks("a", ["LEFT-LUNG", "cor"], (9, 14, 1), aliases={"Heart": "cor"})
     assert np.array_equal(masks["cor"], maps["a"].mask("heart"))
     assert np.array_equal(masks["LEFT-LUNG"], maps["a"].mask("left_lung"))
 
@@ -296,9 +294,9 @@ def test_organs_match_whatever_their_spelling(tmp_path: Path) -> None:
 def test_a_file_is_read_again_when_it_changes(tmp_path: Path) -> None:
     path = tmp_path / "masks.csv"
     path.write_text("ImageId,EncodedPixels\na,1 2\n")
-    assert read_mask(path, "a", ["x"], (4, 4, 1), "kaggle")["x"].sum() == 2
+    assert rle_table(path, "kaggle").masks("a", ["x"], (4, 4, 1))["x"].sum() == 2
     path.write_text("ImageId,EncodedPixels\na,1 12\n")
-    assert read_mask(path, "a", ["x"], (4, 4, 1), "kaggle")["x"].sum() == 12
+    assert rle_table(path, "kaggle").masks("a", ["x"], (4, 4, 1))["x"].sum() == 12
 
 
 def test_a_file_without_a_name_of_its_dialect_is_not_guessed(tmp_path: Path) -> None:
@@ -315,16 +313,17 @@ def test_files_of_an_independent_writer(tmp_path: Path, dialect: str) -> None:
     masks.append(masks[0] & False)
     path = tmp_path / "masks.csv"
     write_reference(path, dialect, masks)
+    reader = EntryReader(path, dialect, size=(31, 22))
     cells = [cell for cell in read_cells(path, DIALECTS[dialect]) if cell.organ != "Right Lung"]
     for cell, mask in zip(cells, masks, strict=True):
-        assert np.array_equal(cell.runs(path, (31, 22))[0].paint(), mask)
+        assert np.array_equal(reader.read(cell).runs.paint(), mask)
 
 
 def test_stats_are_those_of_the_pictures(tmp_path: Path) -> None:
     maps = {"a": label_map(1, (40, 30, 3)), "b": label_map(2, (25, 33, 1))}
     path, out = tmp_path / "masks.csv", tmp_path / "stats.csv"
     write(path, maps)
-    assert stats(path, "organseg", out, EntryReader(path)) == len(read_table(path))
+    assert stats(EntryReader(path, "organseg"), out) == len(read_table(path))
     for row in read_table(out):
         picture = maps[row["scan_id"]].mask(row["organ"])[:, :, int(row["slice"])].T
         rows, columns = np.nonzero(picture)
@@ -339,15 +338,15 @@ def test_missing_sizes_are_refused_or_repaired(tmp_path: Path) -> None:
     path = tmp_path / "chex.csv"
     path.write_text("image_id,Heart,Height,Width\na,1 2,4,5\nb,3 2,,\n")
     cells = list(read_cells(path, DIALECTS["chexmask"]))
-    reader = EntryReader(path)
+    reader = EntryReader(path, "chexmask")
     reader.read(cells[0])
     with pytest.raises(InputError, match="how large the picture is"):
         reader.read(cells[1])
     said: list[str] = []
-    reader = EntryReader(path, lenient=True, report=said.append)
-    assert [reader.read(cell).runs.area for cell in cells] == [2, 2]
+    reader = EntryReader(path, "chexmask", lenient=True, report=said.append)
+    assert [reader.read(cell).runs.areas[0] for cell in cells] == [2, 2]
     assert said == [f"{path}, row 3, column 'Heart': took the size of the rows before, 4×5"]
-    assert EntryReader(path, size=(7, 7)).read(cells[1]).runs.height == 7
+    assert EntryReader(path, "chexmask", size=(7, 7)).read(cells[1]).runs.shape == (7, 7)
 
 
 def test_equal_tables_are_equal_files(tmp_path: Path) -> None:
@@ -372,7 +371,7 @@ def test_semicolons_and_marks_of_byte_order(tmp_path: Path) -> None:
     path.write_text("\ufeffid; rle \nä;1 2\n", encoding="utf-8")
     with open_table(path) as table:
         assert table.columns == ["id", "rle"]
-        assert list(table.rows) == [(2, ["ä", "1 2"])]
+        assert [(row, cells) for row, *_, cells in table.records] == [(2, ["ä", "1 2"])]
     assert RleTable(path, "hubmap").masks("ä", ["x"], (2, 2, 1))["x"].sum() == 2
 
 

@@ -11,11 +11,10 @@ import pytest
 from PIL import Image, ImageDraw
 
 from pipeline.core.files import read_table
-from pipeline.formats.rle import DIALECTS, RleTable, read_cells
+from pipeline.formats.rle import EntryReader, RleTable
 from pipeline.formats.rle.convert import convert
 from pipeline.formats.rle.detection import detect
-from pipeline.formats.rle.entries import EntryReader
-from pipeline.formats.rle.pictures import picture_sizes
+from pipeline.formats.rle.entries import picture_sizes
 
 DATA = Path(os.environ.get("ORGANSEG_DATA", "data")) / "rle_csv"
 pytestmark = pytest.mark.skipif(not DATA.is_dir(), reason=f"no sample files: {DATA} is absent (set ORGANSEG_DATA)")
@@ -72,19 +71,19 @@ def test_siim_masks_hang_together_and_lie_inside(name: str) -> None:
     from scipy.ndimage import label
 
     path = DATA / "siim" / f"{name}.csv"
-    reader = EntryReader(path)
-    entries = [reader.read(cell) for cell in read_cells(path, DIALECTS["siim"])]
-    filled = [entry.runs for entry in entries if entry.runs.count]
+    entries = [entry for _, entry in EntryReader(path, "siim").entries()]
+    filled = [entry.runs for entry in entries if entry.runs.starts.size]
     assert filled
     assert len(entries) == len(read_table(path))
     for runs in filled:
-        assert label(runs.paint(), np.ones((3, 3)))[1] <= 0.1 * runs.count
+        assert label(runs.paint(), np.ones((3, 3)))[1] <= 0.1 * runs.starts.size
     assert detect(path).dialect == "siim"
 
 
 def test_airbus_masks_lie_on_the_ships() -> None:
     path = DATA / "airbus" / "train_ship_segmentations_v2.sample.csv"
-    sizes, pictures = picture_sizes(DATA / "airbus" / "images")
+    images = DATA / "airbus" / "images"
+    _, pictures = picture_sizes(images)
     table = RleTable(path, "airbus")
     inside, outside = [], []
     for scan_id in table.ids():
@@ -94,7 +93,7 @@ def test_airbus_masks_lie_on_the_ships() -> None:
             inside.append(pixels[mask].mean())
             outside.append(pixels[~mask].mean())
     assert np.mean(inside) > np.mean(outside) + 40
-    assert detect(path, size=(768, 768), sizes=sizes, pictures=pictures).dialect == "kaggle"
+    assert detect(path, size=(768, 768), images=images).dialect == "kaggle"
     assert detect(path, size=(768, 768)).dialect is None
 
 
@@ -119,10 +118,10 @@ def test_samples_survive_a_way_through_our_dialect_and_coco(
     tmp_path: Path, file: str, old: str, size: tuple[int, int] | None
 ) -> None:
     source, ours, coco = DATA / file, tmp_path / "ours.parquet", tmp_path / "coco.json"
-    convert(source, old, ours, "organseg", EntryReader(source, size=size))
-    convert(ours, "organseg", coco, "coco", EntryReader(ours))
-    before = [EntryReader(source, size=size).read(cell) for cell in read_cells(source, DIALECTS[old])]
-    after = [EntryReader(coco).read(cell) for cell in read_cells(coco, DIALECTS["coco"])]
+    convert(EntryReader(source, old, size=size), ours, "organseg")
+    convert(EntryReader(ours, "organseg"), coco, "coco")
+    before = [entry for _, entry in EntryReader(source, old, size=size).entries()]
+    after = [entry for _, entry in EntryReader(coco).entries()]
     assert len(before) == len(after)
     for one, other in zip(before, after, strict=True):
         assert (one.scan_id, one.organ) == (other.scan_id, other.organ)

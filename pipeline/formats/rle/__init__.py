@@ -1,12 +1,13 @@
 """Masks as run lengths: every dialect by its name, cells ↔ pictures, and files larger than memory."""
 
 from pipeline.formats.rle.cell import Cell
-from pipeline.formats.rle.cells import declared_dialect, read_cells
-from pipeline.formats.rle.codec import decode, encode, read_cell, write_cell
+from pipeline.formats.rle.cells import declared_dialect, known_dialect, read_cells
+from pipeline.formats.rle.codec import decode, encode, read_text, read_texts, write_texts
 from pipeline.formats.rle.dialects import DIALECTS, Dialect, dialect_named
+from pipeline.formats.rle.entries import EntryReader
+from pipeline.formats.rle.lookup import RleTable, rle_table
 from pipeline.formats.rle.runs import Runs
-from pipeline.formats.rle.table import RleTable, known_dialect, read_mask
-from pipeline.formats.rle.volume import Entry, checksum, label_entries
+from pipeline.formats.rle.volume import Entry, label_entries
 from pipeline.formats.rle.writing import open_masks, write_entries, write_masks
 
 __all__ = [
@@ -14,9 +15,9 @@ __all__ = [
     "Cell",
     "Dialect",
     "Entry",
+    "EntryReader",
     "RleTable",
     "Runs",
-    "checksum",
     "declared_dialect",
     "decode",
     "dialect_named",
@@ -24,10 +25,11 @@ __all__ = [
     "known_dialect",
     "label_entries",
     "open_masks",
-    "read_cell",
     "read_cells",
-    "read_mask",
-    "write_cell",
+    "read_text",
+    "read_texts",
+    "rle_table",
     "write_entries",
     "write_masks",
+    "write_texts",
 ]

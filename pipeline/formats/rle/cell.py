@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import json
-import re
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from pipeline.core.errors import InputError
-from pipeline.formats.rle.codec import read_cell
-from pipeline.formats.rle.dialects import DIALECTS, Dialect
-from pipeline.formats.rle.runs import Runs
+from pipeline.formats.rle.dialects import Dialect
 
 #: What an object is called in files that name no organ.
 UNNAMED = "mask"
@@ -72,55 +67,13 @@ class Cell:
             )
         return size
 
-    def runs(self, path: str | Path, size: Size | None = None, *, lenient: bool = False) -> tuple[Runs, list[str]]:
-        """Decode into runs; those of a whole volume lie in a picture of all slices one after the other.
-
-        Returns:
-            The runs and the repairs that were made.
+    def flat_size(self, path: str | Path, default: Size | None = None) -> Size:
+        """Height and width of the picture that the runs count in: that of a volume holds all its slices.
 
         Raises:
-            InputError: As :func:`pipeline.formats.rle.codec.read_cell`, with file, row, column and token.
+            InputError: As :meth:`size`.
         """
-        height, width = self.size(path, size)
-        if self.axis == "volume" and self.dialect.order == "row":
-            height *= self.depth
-        elif self.axis == "volume":
-            width *= self.depth
-        try:
-            return read_cell(self.text, height, width, self.dialect, lenient=lenient)
-        except InputError as error:
-            raise InputError(error.what, where=self.where(path, error.where), remedy=error.remedy) from None
-
-
-def coco_cell(cell: Cell, segmentation: Any, path: str | Path) -> Cell:
-    """Fill a cell from COCO's ``{"size": [h, w], "counts": …}``, given as JSON text or as an object.
-
-    Raises:
-        InputError: It is a polygon, or neither form of run lengths.
-    """
-    value = segmentation
-    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
-        try:
-            value = json.loads(value)
-        except json.JSONDecodeError as error:
-            raise InputError(f"is not JSON ({error})", where=cell.where(path)) from None
-    if isinstance(value, list) and not all(isinstance(item, int) for item in value):
-        raise InputError(
-            "is a polygon, not run lengths",
-            where=cell.where(path),
-            remedy="Convert it with pycocotools' annToRLE first.",
-        )
-    counts: Any = value
-    if isinstance(value, dict):
-        try:
-            counts = value["counts"]
-            height, width = (int(side) for side in value["size"])
-        except (KeyError, TypeError, ValueError):
-            raise InputError("lacks counts or size", where=cell.where(path)) from None
-        cell = replace(cell, height=height, width=width)
-    if isinstance(counts, list):
-        text = " ".join(str(count) for count in counts)
-        return replace(cell, text=text, dialect=DIALECTS["coco-list"])
-    text = str(counts).strip()
-    listed = bool(re.fullmatch(r"[0-9 ]*", text)) and cell.dialect.kind == "counts"
-    return replace(cell, text=text, dialect=DIALECTS["coco-list" if listed else "coco"])
+        height, width = self.size(path, default)
+        if self.axis != "volume":
+            return height, width
+        return (height * self.depth, width) if self.dialect.order == "row" else (height, width * self.depth)

@@ -11,9 +11,9 @@ from operator import itemgetter
 from pathlib import Path
 
 from pipeline.core.errors import InputError
-from pipeline.formats.rle.cell import UNNAMED, Cell, coco_cell
-from pipeline.formats.rle.coco_json import read_coco
-from pipeline.formats.rle.dialects import CLASSES, DIALECTS, Dialect
+from pipeline.formats.rle.cell import UNNAMED, Cell
+from pipeline.formats.rle.coco_json import coco_cell, read_coco
+from pipeline.formats.rle.dialects import CLASSES, DIALECTS, Dialect, dialect_named
 from pipeline.formats.rle.runs import Order
 from pipeline.formats.rle.tables import Table, open_table, starts_like_json
 
@@ -46,17 +46,33 @@ def declared_dialect(path: str | Path) -> Dialect | None:
     with open_table(path) as table:
         if {"dialect", "rle", "order", "base"} <= set(table.columns):
             return DIALECTS["organseg"]
-        for _, cells in islice(table.rows, 20):
+        for *_, cells in islice(table.records, 20):
             if any(text.lstrip().startswith("{") and '"counts"' in text for text in cells):
                 return DIALECTS["coco"]
     return None
+
+
+def known_dialect(path: str | Path, dialect: str | Dialect | None) -> Dialect:
+    """The dialect that is given, else the one that the file itself names.
+
+    Raises:
+        InputError: Neither; a dialect is never guessed here.
+    """
+    found = declared_dialect(path) if dialect is None else dialect_named(dialect)
+    if found is None:
+        raise InputError(
+            "does not name its RLE dialect",
+            where=str(path),
+            remedy="Name it; `organseg rle detect` weighs the evidence, `organseg rle dialects` lists them.",
+        )
+    return found
 
 
 def read_cells(
     path: str | Path,
     dialect: Dialect,
     *,
-    organ_columns: Sequence[str] | None = None,
+    columns: Sequence[str] | None = None,
     progress: Progress | None = None,
 ) -> Iterator[Cell]:
     """Stream the masks of a file, in its order.
@@ -64,7 +80,7 @@ def read_cells(
     Args:
         path: CSV, Parquet or (COCO) JSON, gzipped or not.
         dialect: How to read it.
-        organ_columns: In the wide layout, the columns that hold masks; by default all that are not known to hold
+        columns: In the wide layout, the columns that hold masks; by default all that are not known to hold
             something else.
         progress: Called now and then with the share of the file that was read.
 
@@ -75,7 +91,7 @@ def read_cells(
         yield from read_coco(path)
         return
     with open_table(path) as table:
-        for count, cell in enumerate(cells_of(path, table, dialect, organ_columns)):
+        for count, cell in enumerate(cells_of(table, dialect, columns)):
             if progress is not None and count % 256 == 0:
                 progress(table.done())
             yield cell
@@ -83,122 +99,91 @@ def read_cells(
             progress(1.0)
 
 
-def cells_of(
-    path: str | Path, table: Table, dialect: Dialect, organ_columns: Sequence[str] | None = None
-) -> Iterator[Cell]:
+def cells_of(table: Table, dialect: Dialect, columns: Sequence[str] | None = None) -> Iterator[Cell]:
     """The masks in the rows of an open table; arguments and errors are those of :func:`read_cells`."""
-    layout = {"long": _long, "wide": _wide, "coco": _coco, "organseg": _organseg}[dialect.layout]
-    return layout(path, table, dialect, organ_columns)
+    if dialect.layout == "organseg":
+        return _organseg(table)
+    if dialect.layout == "wide":
+        return _wide(table, dialect, columns)
+    cells = _long(table, dialect)
+    return (coco_cell(cell, cell.text, table.path) for cell in cells) if dialect.layout == "coco" else cells
 
 
-def column_of(table: Table, names: Sequence[str]) -> int | None:
-    """Index of the first of these columns that the table has; then without regard to case and blanks."""
-    for name in names:
-        if name in table.columns:
-            return table.columns.index(name)
-    plain = [re.sub(r"[\s_]", "", name).lower() for name in table.columns]
-    for name in names:
-        key = re.sub(r"[\s_]", "", name).lower()
-        if key in plain:
-            return plain.index(key)
-    return None
-
-
-def _needed(path: str | Path, table: Table, names: Sequence[str], what: str) -> int:
-    index = column_of(table, names)
-    if index is None:
-        raise InputError(
-            f"has no column of {what}: {', '.join(names[:6])}",
-            where=str(path),
-            remedy=f"Its columns are {', '.join(table.columns)}; the dialect may be another one.",
-        )
-    return index
-
-
-def _number(path: str | Path, row: int, column: str, text: str) -> int | None:
-    """A whole number that is not negative, from ``1024`` or ``1024.0``; ``None`` from a blank cell."""
-    value = _whole(text)
-    if value is not None and value < 0:
-        raise InputError(f"{text[:40]!r} is not a whole number", where=f"{path}, row {row}, column {column!r}")
-    return value
-
-
-@lru_cache(maxsize=4096)
-def _whole(text: str) -> int | None:
-    """The number, ``None`` from a blank cell, −1 from what is no number; a file has few sizes and many rows."""
-    text = text.strip()
-    if not text or text.lower() == "nan":
-        return None
-    return int(text.split(".")[0]) if re.fullmatch(r"[0-9]{1,9}(\.0*)?", text) else -1
-
-
-def _long(path: str | Path, table: Table, dialect: Dialect, _: Sequence[str] | None) -> Iterator[Cell]:
-    ids = _needed(path, table, dialect.id_columns, "ids")
-    masks = _needed(path, table, dialect.mask_columns, "masks")
-    organs = column_of(table, dialect.class_columns or CLASSES)
+def _long(table: Table, dialect: Dialect) -> Iterator[Cell]:
+    ids = table.needed(dialect.id_columns, "ids")
+    masks = table.needed(dialect.mask_columns, "masks")
+    organs = table.column(dialect.class_columns or CLASSES)
     sizes = _size_columns(table)
     name = table.columns[masks]
-    for row, cells in table.rows:
-        height, width = _sizes(path, table, row, cells, sizes)
+    for row, _, _, cells in table.records:
+        height, width = (_size(table, row, cells, at) for at in sizes)
         organ = (cells[organs].strip() if organs is not None else "") or UNNAMED
         yield Cell(row, name, cells[ids].strip(), organ, cells[masks], height, width, dialect)
 
 
-def _wide(path: str | Path, table: Table, dialect: Dialect, chosen: Sequence[str] | None) -> Iterator[Cell]:
-    ids = _needed(path, table, dialect.id_columns, "ids")
+def _wide(table: Table, dialect: Dialect, chosen: Sequence[str] | None) -> Iterator[Cell]:
+    ids = table.needed(dialect.id_columns, "ids")
     sizes = _size_columns(table)
     if chosen:
-        organs = [_needed(path, table, [name], "masks") for name in chosen]
+        organs = [table.needed([name], "masks") for name in chosen]
     else:
-        others = {ids, *(i for i in sizes if i is not None)}
+        others = {ids, *sizes}
         organs = [
             index
             for index, name in enumerate(table.columns)
             if index not in others and name and name not in dialect.other_columns
         ]
     if not organs:
-        raise InputError("has no column of masks", where=str(path), remedy=f"It has {', '.join(table.columns)}.")
-    for row, cells in table.rows:
-        height, width = _sizes(path, table, row, cells, sizes)
+        raise InputError("has no column of masks", where=str(table.path), remedy=f"It has {', '.join(table.columns)}.")
+    for row, _, _, cells in table.records:
+        height, width = (_size(table, row, cells, at) for at in sizes)
         scan_id = cells[ids].strip()
         for index in organs:
             yield Cell(row, table.columns[index], scan_id, table.columns[index], cells[index], height, width, dialect)
 
 
 def _size_columns(table: Table) -> tuple[int | None, int | None]:
-    return column_of(table, ("Height", "img_height", "rows")), column_of(table, ("Width", "img_width", "cols"))
+    return table.column(("Height", "img_height", "rows")), table.column(("Width", "img_width", "cols"))
 
 
-def _sizes(
-    path: str | Path, table: Table, row: int, cells: list[str], at: tuple[int | None, int | None]
-) -> tuple[int | None, int | None]:
-    height, width = (None if index is None else _number(path, row, table.columns[index], cells[index]) for index in at)
-    return height, width
+def _size(table: Table, row: int, cells: list[str], at: int | None) -> int | None:
+    """A side of a picture, from ``1024`` or ``1024.0``; ``None`` where there is no such column or its cell is blank."""
+    if at is None:
+        return None
+    try:
+        return _whole(table.columns[at], cells[at])
+    except InputError as error:
+        raise InputError(error.what, where=f"{table.path}, row {row}, column {error.where!r}") from None
 
 
-def _coco(path: str | Path, table: Table, dialect: Dialect, _: Sequence[str] | None) -> Iterator[Cell]:
-    for cell in _long(path, table, dialect, None):
-        yield coco_cell(cell, cell.text, path)
+@lru_cache(maxsize=4096)
+def _whole(column: str, text: str) -> int | None:
+    """The number in ``1024`` or ``1024.0``, ``None`` from a blank cell; a file has few sizes and many rows.
+
+    Raises:
+        InputError: It is neither; ``where`` is the column.
+    """
+    text = text.strip()
+    if not text or text.lower() == "nan":
+        return None
+    if not re.fullmatch(r"[0-9]{1,9}(\.0*)?", text):
+        raise InputError(f"{text[:40]!r} is not a whole number", where=column)
+    return int(text.split(".")[0])
 
 
-@lru_cache(maxsize=64)
-def _variant(order: Order, base: int) -> Dialect:
-    return replace(DIALECTS["organseg"], order=order, base=base)
-
-
-def _organseg(path: str | Path, table: Table, _: Dialect, __: Sequence[str] | None) -> Iterator[Cell]:
-    pick = itemgetter(*(_needed(path, table, [name], name) for name in ORGANSEG_COLUMNS))
-    for row, cells in table.rows:
+def _organseg(table: Table) -> Iterator[Cell]:
+    pick = itemgetter(*(table.needed([name], name) for name in ORGANSEG_COLUMNS))
+    for row, _, _, cells in table.records:
         scan_id, organ, axis, place, *head, spacing, unit, affine, text, check, name = map(str.strip, pick(cells))
         try:
-            dialect, tall, rows, columns = _head(axis, name, *head)
+            dialect, depth, height, width = _head(axis, name, *head)
             index = _stated("slice", place)
         except InputError as error:
-            raise InputError(error.what, where=f"{path}, row {row}, column {error.where!r}") from None
-        if index >= tall:
-            raise InputError(f"slice {index} lies outside a depth of {tall}", where=f"{path}, row {row}")
+            raise InputError(error.what, where=f"{table.path}, row {row}, column {error.where!r}") from None
+        if index >= depth:
+            raise InputError(f"slice {index} lies outside a depth of {depth}", where=f"{table.path}, row {row}")
         extra = {"spacing": spacing, "unit": unit, "affine": affine, "checksum": check}
-        yield Cell(row, "rle", scan_id, organ, text, rows, columns, dialect, axis, index, tall, extra)
+        yield Cell(row, "rle", scan_id, organ, text, height, width, dialect, axis, index, depth, extra)
 
 
 @lru_cache(maxsize=1024)
@@ -218,14 +203,18 @@ def _head(
     ):
         if value not in known:
             raise InputError(f"{value[:40]!r} is none of {', '.join(known)}", where=column)
-    sizes = [_stated(column, text) for column, text in (("depth", depth), ("height", height), ("width", width))]
-    return _variant("row" if order == "row" else "column", int(base)), sizes[0], sizes[1], sizes[2]
+    sides = _stated("depth", depth), _stated("height", height), _stated("width", width)
+    return _variant("row" if order == "row" else "column", int(base)), *sides
+
+
+@lru_cache(maxsize=4)
+def _variant(order: Order, base: int) -> Dialect:
+    """Our dialect as a row has it: one object for all such rows, by which readers tell that they go together."""
+    return replace(DIALECTS["organseg"], order=order, base=base)
 
 
 def _stated(column: str, text: str) -> int:
-    value = _whole(text)
+    value = _whole(column, text)
     if value is None:
         raise InputError("is blank", where=column)
-    if value < 0:
-        raise InputError(f"{text[:40]!r} is not a whole number", where=column)
     return value

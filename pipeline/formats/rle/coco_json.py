@@ -1,18 +1,17 @@
-"""COCO's JSON: annotation files and result lists, read into cells, and annotation files written as a stream."""
+"""COCO's JSON, whole files and single cells, read into cells."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from pipeline.core.errors import InputError
-from pipeline.formats.rle.batch import write_texts
-from pipeline.formats.rle.cell import UNNAMED, Cell, coco_cell
-from pipeline.formats.rle.dialects import DIALECTS, Dialect
-from pipeline.formats.rle.runs import Runs
-from pipeline.formats.rle.sheaf import Sheaf
+from pipeline.formats.rle.cell import UNNAMED, Cell
+from pipeline.formats.rle.dialects import DIALECTS
 from pipeline.formats.rle.tables import DAMAGED, open_bytes
 
 _UNREADABLE: tuple[type[BaseException], ...] = (UnicodeDecodeError, json.JSONDecodeError, OSError, *DAMAGED)
@@ -53,52 +52,35 @@ def read_coco(path: str | Path) -> Iterator[Cell]:
         yield coco_cell(cell, annotation["segmentation"], path)
 
 
-class CocoWriter:
-    """Writes an annotation file, annotations first and one by one, so that only names are kept in memory."""
+def coco_cell(cell: Cell, segmentation: Any, path: str | Path) -> Cell:
+    """Fill a cell from COCO's ``{"size": [h, w], "counts": …}``, given as JSON text or as an object.
 
-    def __init__(self, text: IO[str], dialect: Dialect) -> None:
-        self._text = text
-        self._dialect = dialect
-        self._images: dict[str, dict[str, Any]] = {}
-        self._categories: dict[str, int] = {}
-        self._count = 0
-        text.write('{"annotations": [')
-
-    def write(self, objects: Sequence[tuple[str, str, Runs]]) -> None:
-        """Append objects: image, organ and runs of each."""
-        if not objects:
-            return
-        pictures = [runs for *_, runs in objects]
-        sheaf = Sheaf.of(pictures)
-        values = coco_values(pictures, write_texts(pictures, self._dialect), self._dialect)
-        figures = zip(values, sheaf.areas.tolist(), sheaf.bounding_boxes().tolist(), strict=True)
-        for (scan_id, organ, runs), (value, area, box) in zip(objects, figures, strict=True):
-            image = self._images.setdefault(
-                scan_id,
-                {"id": len(self._images) + 1, "file_name": scan_id, "height": runs.height, "width": runs.width},
-            )
-            category = self._categories.setdefault(organ, len(self._categories) + 1)
-            top, left, bottom, right = box if area else (0, 0, -1, -1)
-            self._count += 1
-            annotation = {
-                "id": self._count,
-                "image_id": image["id"],
-                "category_id": category,
-                "segmentation": value,
-                "area": area,
-                "bbox": [left, top, right - left + 1, bottom - top + 1],
-                "iscrowd": 0,
-            }
-            self._text.write(("" if self._count == 1 else ",") + "\n" + json.dumps(annotation))
-
-    def close(self) -> None:
-        """Write the images and categories that the annotations name."""
-        categories = [{"id": number, "name": name} for name, number in self._categories.items()]
-        images = json.dumps(list(self._images.values()))
-        self._text.write(f'\n],\n"images": {images},\n"categories": {json.dumps(categories)}}}\n')
-
-
-def coco_values(pictures: Sequence[Runs], texts: Sequence[str], dialect: Dialect) -> Iterator[dict[str, Any]]:
-    """``{"size": [h, w], "counts": …}`` as COCO has it, of pictures and their cells."""
-    for runs, text in zip(pictures, texts, strict=True):
-        yield {"size": [runs.height, runs.width], "counts": json.loads(text) if dialect.kind == "counts" else text}
+    Raises:
+        InputError: It is a polygon, or neither form of run lengths.
+    """
+    value = segmentation
+    if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
+        try:
+            value = json.loads(value)
+        except json.JSONDecodeError as error:
+            raise InputError(f"is not JSON ({error})", where=cell.where(path)) from None
+    if isinstance(value, list) and not all(isinstance(item, int) for item in value):
+        raise InputError(
+            "is a polygon, not run lengths",
+            where=cell.where(path),
+            remedy="Convert it with pycocotools' annToRLE first.",
+        )
+    counts: Any = value
+    if isinstance(value, dict):
+        try:
+            counts = value["counts"]
+            height, width = (int(side) for side in value["size"])
+        except (KeyError, TypeError, ValueError):
+            raise InputError("lacks counts or size", where=cell.where(path)) from None
+        cell = replace(cell, height=height, width=width)
+    if isinstance(counts, list):
+        text = " ".join(str(count) for count in counts)
+        return replace(cell, text=text, dialect=DIALECTS["coco-list"])
+    text = str(counts).strip()
+    listed = bool(re.fullmatch(r"[0-9 ]*", text)) and cell.dialect.kind == "counts"
+    return replace(cell, text=text, dialect=DIALECTS["coco-list" if listed else "coco"])

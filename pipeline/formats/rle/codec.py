@@ -1,8 +1,9 @@
-"""One cell of text ↔ runs, in any dialect, strict or with repairs that are listed."""
+"""Cells of text ↔ runs, in any dialect: many at once, and one by one with the words for what is wrong with it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,8 +11,9 @@ import numpy as np
 from pipeline.core.errors import InputError
 from pipeline.formats.rle.counts_text import compress_counts, expand_counts
 from pipeline.formats.rle.dialects import Dialect, dialect_named
-from pipeline.formats.rle.numbers import Ints, format_numbers, parse_numbers, repair_numbers
-from pipeline.formats.rle.runs import Mask, Runs
+from pipeline.formats.rle.edges import Ints, Mask
+from pipeline.formats.rle.numbers import format_lists, parse_lists, parse_tokens
+from pipeline.formats.rle.runs import Runs, bounds_of, counted, covered
 
 
 def encode(mask: Mask, dialect: str | Dialect = "organseg") -> str:
@@ -25,7 +27,7 @@ def encode(mask: Mask, dialect: str | Dialect = "organseg") -> str:
         The text of one cell.
     """
     dialect = dialect_named(dialect)
-    return write_cell(Runs.from_mask(mask, dialect.order), dialect)
+    return write_texts(Runs.from_mask(mask, dialect.order), dialect)[0]
 
 
 def decode(text: str, height: int, width: int, dialect: str | Dialect = "organseg", lenient: bool = False) -> Mask:
@@ -36,33 +38,167 @@ def decode(text: str, height: int, width: int, dialect: str | Dialect = "organse
         height: Rows of the picture.
         width: Columns of the picture.
         dialect: Name in the table of dialects.
-        lenient: Repair what can be repaired; :func:`read_cell` says what was done.
+        lenient: Repair what can be repaired; :func:`read_text` says what was done.
 
     Raises:
         InputError: The text is not a mask of this size in this dialect; ``where`` names the token.
     """
-    return read_cell(text, height, width, dialect_named(dialect), lenient=lenient)[0].paint()
+    return read_text(text, height, width, dialect_named(dialect), lenient=lenient)[0].paint()
 
 
-def write_cell(runs: Runs, dialect: Dialect) -> str:
-    """Write runs as the text of one cell; they are brought to the dialect's order first."""
+def write_texts(runs: Runs, dialect: Dialect) -> list[str]:
+    """Write the runs of each picture as the text of a cell; they are brought to the dialect's order first."""
     runs = runs.to_order(dialect.order).merged()
-    if dialect.kind in ("counts", "counts-text"):
-        counts = _counts(runs)
-        return compress_counts(counts) if dialect.kind == "counts-text" else str(counts.tolist())
-    if not runs.count:
-        return dialect.lead + dialect.empty[0]
-    pairs = np.empty(2 * runs.count, np.int64)
+    if dialect.counts:
+        return _count_texts(runs, dialect)
+    held = runs.counts.tolist()
+    pairs = np.empty(2 * runs.starts.size, np.int64)
     pairs[1::2] = runs.lengths
-    if dialect.kind == "gap-length":
-        pairs[0] = runs.starts[0] + dialect.base
-        np.subtract(runs.starts[1:], (runs.starts + runs.lengths)[:-1], out=pairs[2::2])
+    if dialect.kind == "gap-length" and runs.starts.size:
+        stops = runs.starts + runs.lengths
+        np.subtract(runs.starts[1:], stops[:-1], out=pairs[2::2])
+        # A picture's first gap counts from its beginning, where the number of the first pixel comes in.
+        first = runs.bounds[:-1] if len(runs) == 1 else runs.bounds[:-1][runs.counts > 0]
+        pairs[2 * first] = runs.starts[first] + dialect.base
     else:
         np.add(runs.starts, dialect.base, out=pairs[0::2])
-    return dialect.lead + format_numbers(pairs)
+    texts = iter(format_lists(pairs, [2 * count for count in held if count]))
+    return [dialect.lead + (next(texts) if count else dialect.empty[0]) for count in held]
 
 
-def read_cell(text: str, height: int, width: int, dialect: Dialect, *, lenient: bool = False) -> tuple[Runs, list[str]]:
+def _count_texts(runs: Runs, dialect: Dialect) -> list[str]:
+    """Lengths of background and object in turn, from the first pixel, over the whole picture."""
+    # All pictures in one long line: each ends where the next begins, with background of no length or more.
+    ends = np.cumsum(runs.sizes)
+    edges = np.empty(2 * runs.starts.size + len(runs), np.int64)
+    if len(runs) == 1:
+        edges[0:-1:2], edges[1:-1:2], edges[-1] = runs.starts, runs.starts + runs.lengths, ends[0]
+    else:
+        owner = runs.owner
+        place = 2 * np.arange(owner.size) + owner
+        edges[place] = runs.starts + (ends - runs.sizes)[owner]
+        edges[place + 1] = edges[place] + runs.lengths
+        edges[2 * runs.bounds[1:] + np.arange(len(runs))] = ends
+    counts = edges.copy()
+    counts[1:] -= edges[:-1]
+    last = 2 * runs.bounds[1:] + np.arange(len(runs))
+    full = counts[last] == 0
+    if full.any():
+        counts = np.delete(counts, last[full])
+    numbers = 2 * runs.counts + ~full
+    if dialect.kind == "counts":
+        return [f"[{text.replace(' ', ', ')}]" for text in format_lists(counts, numbers.tolist())]
+    return compress_counts(counts, bounds_of(numbers))
+
+
+def read_texts(texts: Sequence[str], heights: Sequence[int], widths: Sequence[int], dialect: Dialect) -> Runs | None:
+    """Read cells of one dialect.
+
+    Args:
+        texts: ``N`` cells.
+        heights: Rows of each picture.
+        widths: Columns of each picture.
+        dialect: How to read them.
+
+    Returns:
+        Their runs, those that :func:`read_text` gives; ``None`` where it might refuse or repair one of them.
+    """
+    parsed = _parsed([text.strip() for text in texts], dialect)
+    build = _from_counts if dialect.counts else _from_pairs
+    return None if parsed is None else build(*parsed, (np.array(heights), np.array(widths)), dialect)
+
+
+def _parsed(bodies: list[str], dialect: Dialect) -> tuple[Ints, list[int]] | None:
+    """The numbers of all cells, and how many each has; ``None`` where one cell is not as it is mostly written."""
+    if not dialect.counts:
+        return parse_lists(["" if body in dialect.empty else body for body in bodies])
+    if dialect.kind == "counts":
+        return parse_lists([_listed(body) for body in bodies])
+    if not all(body and body.isascii() and not body.startswith("{") for body in bodies):
+        return None
+    try:
+        return expand_counts(bodies)
+    except InputError:
+        # Which cell is at fault, and with what words, says read_text.
+        return None
+
+
+def _listed(body: str) -> str:
+    """A list of numbers without its brackets and commas."""
+    return body[1:-1].replace(", ", " ") if body[:1] == "[" and body[-1:] == "]" else body
+
+
+def _from_pairs(numbers: Ints, counts: Sequence[int], shapes: tuple[Ints, Ints], dialect: Dialect) -> Runs | None:
+    """Runs of pairs of numbers, ``None`` where they are not lawful.
+
+    Args:
+        numbers: The numbers of all pictures.
+        counts: How many each picture has, ``N``.
+        shapes: Heights and widths, ``(N,)`` each.
+        dialect: How they count.
+    """
+    gaps = dialect.kind == "gap-length"
+    if any(count % 2 for count in counts) or (gaps and not _summable(numbers)):
+        return None
+    bounds = bounds_of([count // 2 for count in counts])
+    starts, lengths = numbers[0::2], np.ascontiguousarray(numbers[1::2])
+    if gaps:
+        ends = np.cumsum(starts + lengths)
+        starts = ends - lengths
+        if len(counts) > 1:
+            starts -= np.repeat(np.concatenate(([0], ends))[bounds[:-1]], np.diff(bounds))
+    runs = Runs(starts - dialect.base, lengths, bounds, *shapes, dialect.order)
+    if not lengths.size:
+        return runs
+    stops = runs.starts + lengths
+    # Each run begins where the one before it ended or later, so the first and the last of a picture answer for all.
+    if lengths.min() < 1 or runs.within(runs.starts[1:] < stops[:-1]).any():
+        return None
+    if len(counts) == 1:
+        lawful = runs.starts[0] >= 0 and stops[-1] <= runs.sizes[0]
+    else:
+        held = runs.counts > 0
+        first, last = bounds[:-1][held], bounds[1:][held] - 1
+        lawful = runs.starts[first].min() >= 0 and (stops[last] <= runs.sizes[held]).all()
+    return runs if lawful else None
+
+
+def _from_counts(counts: Ints, numbers: Sequence[int], shapes: tuple[Ints, Ints], dialect: Dialect) -> Runs | None:
+    """Runs of lengths of background and object in turn, ``None`` where they are not lawful.
+
+    Args:
+        counts: The lengths of all pictures.
+        numbers: How many each picture has, ``N``.
+        shapes: Heights and widths, ``(N,)`` each.
+        dialect: How they count.
+    """
+    if not all(numbers) or not _summable(counts):
+        return None
+    pixels = shapes[0] * shapes[1]
+    bounds, held = bounds_of(numbers), [number // 2 for number in numbers]
+    edges, ends = np.cumsum(counts), np.cumsum(pixels)
+    # Background comes first: an object begins at every even edge and ends at the next; background may come last too.
+    objects: Any = slice(1, None, 2)
+    inner: Any = slice(1, None)
+    if len(numbers) > 1:
+        place = counted(np.diff(bounds))
+        objects, inner = place % 2 == 1, place > 0
+    # A zero first means that the picture begins inside the object; any other zero is a run of no length.
+    if counts.min() < 0 or not counts[inner].all() or (edges[bounds[1:] - 1] != ends).any():
+        return None
+    lengths = np.ascontiguousarray(counts[objects])
+    starts = edges[objects] - lengths
+    if len(numbers) > 1:
+        starts -= np.repeat(ends - pixels, held)
+    return Runs(starts, lengths, bounds_of(held), *shapes, dialect.order)
+
+
+def _summable(numbers: Ints) -> bool:
+    """Whether their sum fits in 64 bits, as it does in every mask that fits its picture."""
+    return not numbers.size or int(numbers.max()) * numbers.size < 2**62
+
+
+def read_text(text: str, height: int, width: int, dialect: Dialect, *, lenient: bool = False) -> tuple[Runs, list[str]]:
     """Read the text of one cell.
 
     Returns:
@@ -72,89 +208,116 @@ def read_cell(text: str, height: int, width: int, dialect: Dialect, *, lenient: 
         InputError: Overlapping, unsorted or empty runs, a run past the end, an odd number of tokens, a token that is
             not a number, counts that do not add up to the picture; ``where`` names the token, from 1.
     """
-    body = text.strip()
-    if dialect.kind in ("counts", "counts-text"):
-        return _read_counts(body, height, width, dialect, lenient)
-    if not body or body in dialect.empty:
-        return Runs.empty(height, width, dialect.order), []
+    body, shapes = text.strip(), (np.array([height]), np.array([width]))
+    build, fault, repair = (
+        (_from_counts, _count_fault, _repaired_counts)
+        if dialect.counts
+        else (_from_pairs, _pair_fault, _repaired_pairs)
+    )
+    parsed = _parsed([body], dialect)
+    runs = None if parsed is None else build(*parsed, shapes, dialect)
+    if runs is not None:
+        return runs, []
+    if parsed is not None and not lenient:
+        raise fault(parsed[0], height, width, dialect)
+    if dialect.counts:
+        body = _unwrapped(body, height, width)
+    if dialect.kind == "counts":
+        body = body.strip("[] ").replace(",", " ")
     repairs: list[str] = []
-    if lenient:
-        numbers, repairs = repair_numbers(body)
+    if dialect.kind == "counts-text":
+        numbers, _ = expand_counts([body])
     else:
-        numbers = parse_numbers(body)
-    if numbers.size % 2:
-        if not lenient:
-            raise InputError(
-                f"holds {numbers.size} numbers, not an even count",
-                where=f"token {numbers.size}",
-                remedy="Starts and lengths come in pairs; the cell was cut short or is in another dialect.",
-            )
-        repairs.append(f"token {numbers.size}: dropped a start without a length")
-        numbers = numbers[:-1]
-    starts, lengths = numbers[0::2], numbers[1::2]
+        numbers, repairs = parse_tokens(body, lenient=lenient)
     if lenient:
-        starts, lengths, more = _repaired(starts, lengths, height * width, dialect)
-        return Runs(starts, lengths, height, width, dialect.order), repairs + more
-    _check_lengths(lengths)
-    starts = _absolute(starts, lengths, dialect.base) if dialect.kind == "gap-length" else starts - dialect.base
-    _check_places(starts, lengths, height, width, dialect)
-    return Runs(starts, np.ascontiguousarray(lengths), height, width, dialect.order), repairs
+        runs, more = repair(numbers, height, width, dialect)
+        return runs, repairs + more
+    runs = build(numbers, [numbers.size], shapes, dialect)
+    if runs is None:
+        raise fault(numbers, height, width, dialect)
+    return runs, []
 
 
-def _absolute(gaps: Ints, lengths: Ints, base: int) -> Ints:
-    below = np.flatnonzero(gaps[1:] < 0)
-    if below.size:
-        token = 2 * int(below[0]) + 3
-        raise InputError(
-            f"the gap {int(gaps[below[0] + 1])} is negative, so its run would overlap the one before",
-            where=f"token {token}",
+def _pair_fault(numbers: Ints, height: int, width: int, dialect: Dialect) -> InputError:
+    """What keeps pairs of numbers from being runs."""
+    if numbers.size % 2:
+        return InputError(
+            f"holds {numbers.size} numbers, not an even count",
+            where=f"token {numbers.size}",
+            remedy="Starts and lengths come in pairs; the cell was cut short or is in another dialect.",
         )
-    ends = np.cumsum(gaps + lengths)
-    return ends - lengths - base
-
-
-def _check_lengths(lengths: Ints) -> None:
+    starts, lengths = numbers[0::2], numbers[1::2]
     wrong = np.flatnonzero(lengths < 1)
     if wrong.size:
-        raise InputError(
+        return InputError(
             f"the run's length is {int(lengths[wrong[0]])}",
             where=f"token {2 * int(wrong[0]) + 2}",
             remedy="A run has at least one pixel.",
         )
+    if dialect.kind == "gap-length":
+        below = np.flatnonzero(starts[1:] < 0) + 1
+        if below.size:
+            return InputError(
+                f"the gap {int(starts[below[0]])} is negative, so its run would overlap the one before",
+                where=f"token {2 * int(below[0]) + 1}",
+            )
+        starts = np.cumsum(starts + lengths) - lengths
+    return _place_fault(starts - dialect.base, lengths, height, width, dialect)
 
 
-def _check_places(starts: Ints, lengths: Ints, height: int, width: int, dialect: Dialect) -> None:
-    size = height * width
-    stops = starts + lengths
-    early = starts[1:] < stops[:-1]
-    late = (stops > size) | (stops < starts)
-    if starts[0] >= 0 and not early.any() and not late.any():
-        return
+def _place_fault(starts: Ints, lengths: Ints, height: int, width: int, dialect: Dialect) -> InputError:
+    """Which run lies outside the picture, or over or before the one before it."""
     if starts[0] < 0:
-        raise InputError(
+        return InputError(
             f"the run begins at {int(starts[0]) + dialect.base}, before the first pixel, which is {dialect.base}",
             where="token 1",
             remedy="The file may be in a dialect that counts from 0.",
         )
-    index = int(np.argmax(np.concatenate((late[:1], late[1:] | early))))
+    stops = starts + lengths
+    early = np.concatenate(([False], starts[1:] < stops[:-1]))
+    index = int(np.argmax(early | (stops > height * width) | (stops < starts)))
     where = f"token {2 * index + 1}"
     start = int(starts[index]) + dialect.base
-    if index and early[index - 1]:
+    if early[index]:
         before = int(starts[index - 1]) + dialect.base
         fault = "overlaps" if start >= before else "is not sorted after"
-        raise InputError(
+        return InputError(
             f"the run at {start} {fault} the run at {before} of length {int(lengths[index - 1])}", where=where
         )
-    raise InputError(
+    return InputError(
         f"the run at {start} of length {int(lengths[index])} runs past the end of a picture of {height}×{width}",
         where=where,
         remedy="The size (height × width) or the dialect may be another one.",
     )
 
 
-def _repaired(starts: Ints, lengths: Ints, size: int, dialect: Dialect) -> tuple[Ints, Ints, list[str]]:
+def _count_fault(counts: Ints, height: int, width: int, dialect: Dialect) -> InputError:
+    """What keeps lengths of background and object from filling the picture."""
+    negative, zero = np.flatnonzero(counts < 0), np.flatnonzero(counts[1:] == 0)
+    if negative.size:
+        return InputError(f"the count {int(counts[negative[0]])} is negative", where=f"token {int(negative[0]) + 1}")
+    if zero.size:
+        return InputError("the count is 0", where=f"token {int(zero[0]) + 2}", remedy="Only the first may be 0.")
+    return InputError(
+        f"the counts add up to {_total(counts, height * width)}, not to the {height * width} pixels of a picture of "
+        f"{height}×{width}",
+        where=f"token {counts.size}",
+        remedy="The size (height × width) or the dialect may be another one.",
+    )
+
+
+def _total(counts: Ints, size: int) -> int:
+    """The sum of counts; the largest alone where it is too large, as a sum of such may overflow."""
+    return int(counts.sum()) if not counts.size or counts.max() <= size else int(counts.max())
+
+
+def _repaired_pairs(numbers: Ints, height: int, width: int, dialect: Dialect) -> tuple[Runs, list[str]]:
     """Drop, clip, sort and merge until the runs are lawful."""
-    done = []
+    done, size = [], height * width
+    if numbers.size % 2:
+        done.append(f"token {numbers.size}: dropped a start without a length")
+        numbers = numbers[:-1]
+    starts, lengths = numbers[0::2], numbers[1::2]
     if dialect.kind == "gap-length":
         if (starts[1:] < 0).any() or (lengths < 0).any():
             done.append("took negative gaps and lengths for 0")
@@ -175,66 +338,35 @@ def _repaired(starts: Ints, lengths: Ints, size: int, dialect: Dialect) -> tuple
         done.append("sorted the runs")
         rank = np.argsort(starts, kind="stable")
         starts, stops = starts[rank], stops[rank]
-    reach = np.maximum.accumulate(stops) if stops.size else stops
-    overlaps = int((starts[1:] < reach[:-1]).sum())
+    overlaps = int((starts[1:] < np.maximum.accumulate(stops)[:-1]).sum())
     if overlaps:
         done.append(f"merged {overlaps} overlapping runs")
-        first = np.concatenate(([True], starts[1:] > reach[:-1]))
-        last = np.concatenate((first[1:], [True]))
-        starts, stops = starts[first], reach[last]
-    return starts, stops - starts, done
+        starts, stops = covered(starts, stops)
+    return Runs.of_one(starts, stops - starts, height, width, dialect.order), done
 
 
-def _counts(runs: Runs) -> Ints:
-    """Lengths of background and object in turn, from the first pixel, over the whole picture."""
-    edges = np.empty(2 * runs.count, np.int64)
-    edges[0::2] = runs.starts
-    edges[1::2] = runs.starts + runs.lengths
-    if not edges.size or edges[-1] < runs.size:
-        edges = np.append(edges, runs.size)
-    return np.diff(edges, prepend=0)
+def _repaired_counts(counts: Ints, height: int, width: int, dialect: Dialect) -> tuple[Runs, list[str]]:
+    """Cut what goes beyond the picture.
 
-
-def _read_counts(body: str, height: int, width: int, dialect: Dialect, lenient: bool) -> tuple[Runs, list[str]]:
-    repairs: list[str] = []
-    body, height, width = _unwrapped(body, height, width)
-    if dialect.kind == "counts":
-        listed = body.strip("[] ").replace(",", " ")
-        if lenient:
-            counts, repairs = repair_numbers(listed)
-        else:
-            counts = parse_numbers(listed)
-    else:
-        counts = expand_counts(body)
-    size = height * width
-    negative = np.flatnonzero(counts < 0)
-    if negative.size:
-        raise InputError(f"the count {int(counts[negative[0]])} is negative", where=f"token {int(negative[0]) + 1}")
-    # A zero first means that the picture begins inside the object; any other zero is a run of no length.
-    zero = np.flatnonzero(counts[1:] == 0)
-    if zero.size and not lenient:
-        raise InputError("the count is 0", where=f"token {int(zero[0]) + 2}", remedy="Only the first may be 0.")
-    total = int(counts.sum()) if not counts.size or counts.max() <= size else int(counts.max())
+    Raises:
+        InputError: A count is negative: then nothing says where what follows it lies.
+    """
+    done, size = [], height * width
+    if (counts < 0).any():
+        raise _count_fault(counts, height, width, dialect)
+    total = _total(counts, size)
     if total != size:
-        if not lenient:
-            raise InputError(
-                f"the counts add up to {total}, not to the {size} pixels of a picture of {height}×{width}",
-                where=f"token {counts.size}",
-                remedy="The size (height × width) or the dialect may be another one.",
-            )
-        repairs.append(f"the counts add up to {total}, not {size}; what is missing is background, the rest is dropped")
+        done.append(f"the counts add up to {total}, not {size}; what is missing is background, the rest is dropped")
     edges = np.minimum(np.cumsum(counts), size)
-    # Background comes first: an object begins at every even edge and ends at the next; background may come last too.
     starts, stops = edges[0 : edges.size - edges.size % 2 : 2], edges[1::2]
     keep = stops > starts
-    runs = Runs(starts[keep], (stops - starts)[keep], height, width, dialect.order)
-    return runs.merged(), repairs
+    return Runs.of_one(starts[keep], (stops - starts)[keep], height, width, dialect.order).merged(), done
 
 
-def _unwrapped(body: str, height: int, width: int) -> tuple[str, int, int]:
+def _unwrapped(body: str, height: int, width: int) -> str:
     """The counts in a JSON cell ``{"size": [h, w], "counts": …}``; other cells are given back as they are."""
     if not body.startswith("{"):
-        return body, height, width
+        return body
     try:
         value: Any = json.loads(body)
         counts, (rows, columns) = value["counts"], value["size"]
@@ -244,4 +376,4 @@ def _unwrapped(body: str, height: int, width: int) -> tuple[str, int, int]:
         ) from None
     if (int(rows), int(columns)) != (height, width):
         raise InputError(f"names a size of {rows}×{columns}, not {height}×{width}", where="size")
-    return (counts if isinstance(counts, str) else " ".join(str(count) for count in counts)), height, width
+    return counts if isinstance(counts, str) else " ".join(str(count) for count in counts)

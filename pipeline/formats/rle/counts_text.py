@@ -8,24 +8,20 @@ lowest first, with a sixth bit that says whether more follow, offset by 48; the 
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
-from pipeline.formats.rle.numbers import Ints
+from pipeline.formats.rle.edges import Ints
 
 _OFFSET = 48
 _GROUPS = 12
 
 
-def compress_counts(counts: Ints) -> str:
-    """Write counts as COCO's compressed text."""
-    return compressed(counts, np.array([0, counts.size]))[0]
-
-
-def compressed(counts: Ints, bounds: Ints) -> list[str]:
+def compress_counts(counts: Ints, bounds: Ints) -> list[str]:
     """Write several lists of counts, that of text *n* from ``bounds[n]`` to ``bounds[n + 1]``."""
     if not counts.size:
         return [""] * (bounds.size - 1)
@@ -59,22 +55,45 @@ def compressed(counts: Ints, bounds: Ints) -> list[str]:
     return [text[begin:end] for begin, end in itertools.pairwise(cuts)]
 
 
-def expand_counts(text: str) -> Ints:
-    """Read COCO's compressed text.
+def expand_counts(texts: Sequence[str]) -> tuple[Ints, list[int]]:
+    """Read COCO's compressed texts.
+
+    Returns:
+        The counts of all texts, and how many each has.
 
     Raises:
-        InputError: A character lies outside the scheme, or the text ends inside a number.
+        InputError: A character lies outside the scheme, or a text ends inside a number; ``where`` names the character
+            of one text.
     """
-    if not text:
-        return np.empty(0, np.int64)
-    values, _ = signed_groups(text)
-    # Each count is its difference plus the count two before it, from the fourth on: two interleaved sums.
-    values[1::2] = np.cumsum(values[1::2])
-    values[2::2] = np.cumsum(values[2::2])
-    return values
+    joined = "".join(texts)
+    if not joined:
+        return np.empty(0, np.int64), [0] * len(texts)
+    values, ends = _signed_groups(joined)
+    if len(texts) == 1:
+        # Each count is its difference plus the count two before it, from the fourth on: two interleaved sums.
+        values[1::2] = np.cumsum(values[1::2])
+        values[2::2] = np.cumsum(values[2::2])
+        return values, [values.size]
+    reach = np.cumsum([len(text) for text in texts])
+    upto = np.searchsorted(ends, reach - 1, side="right")
+    if not np.array_equal(np.append(-1, ends)[upto], reach - 1):
+        raise InputError("ends in the middle of a number", remedy="The text was cut short.")
+    bounds = np.concatenate(([0], upto))
+    numbers = np.diff(bounds)
+    # The same sums through all texts, less what they held when each began: at odd places up to the value before it, at
+    # even ones with its first.
+    sums = np.empty(values.size, np.int64)
+    for parity in (0, 1):
+        sums[parity::2] = np.cumsum(values[parity::2])
+    owner = np.repeat(bounds[:-1], numbers)
+    before = np.where((np.arange(values.size) - owner) % 2 == 1, owner - 1, owner)
+    counts = sums - np.where(before >= 0, sums[before], 0)
+    first = bounds[:-1][numbers > 0]
+    counts[first] = values[first]
+    return counts, numbers.tolist()
 
 
-def signed_groups(text: str) -> tuple[Ints, Ints]:
+def _signed_groups(text: str) -> tuple[Ints, Ints]:
     """Numbers as they are written, differences not yet summed, and the place of each one's last character.
 
     Raises:

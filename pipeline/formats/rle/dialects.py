@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from pipeline.core.errors import InputError
@@ -55,9 +55,12 @@ class Dialect:
     @property
     def reading(self) -> tuple[Order, int, str]:
         """What decides the pixels: order, base and kind (the two forms of counts are one)."""
-        if self.kind in ("counts", "counts-text"):
-            return self.order, 0, "counts"
-        return self.order, self.base, self.kind
+        return (self.order, 0, "counts") if self.counts else (self.order, self.base, self.kind)
+
+    @property
+    def counts(self) -> bool:
+        """Whether cells hold lengths of background and object in turn, which name every pixel."""
+        return self.kind in ("counts", "counts-text")
 
 
 _IDS = ("ImageId", "id", "image_id", "img", "image", "Image", "ID", "Id", "ImageID", "fname", "filename", "scan_id")
@@ -70,6 +73,30 @@ def _first(name: str, names: tuple[str, ...]) -> tuple[str, ...]:
     return (name, *(other for other in names if other != name))
 
 
+_KAGGLE = Dialect(
+    name="kaggle",
+    order="column",
+    base=1,
+    kind="start-length",
+    empty=("", "-"),
+    id_columns=_IDS,
+    mask_columns=_MASKS,
+    seen=True,
+    note="Kaggle's classic form; several rows an image where there are several objects.",
+)
+_COCO = Dialect(
+    name="coco",
+    order="column",
+    base=0,
+    kind="counts-text",
+    empty=(),
+    layout="coco",
+    id_columns=_first("image_id", _IDS),
+    mask_columns=_first("segmentation", _MASKS),
+    class_columns=("category", *CLASSES),
+    seen=True,
+    note="COCO compressed RLE, as JSON or as JSON cells of a table; checked against pycocotools.",
+)
 _TABLE = (
     Dialect(
         name="organseg",
@@ -84,60 +111,36 @@ _TABLE = (
         seen=True,
         note="Our own: every row says how to decode itself, and carries a checksum of its mask.",
     ),
-    Dialect(
-        name="kaggle",
-        order="column",
-        base=1,
-        kind="start-length",
-        empty=("", "-"),
-        id_columns=_IDS,
-        mask_columns=_MASKS,
-        seen=True,
-        note="Kaggle's classic form; several rows an image where there are several objects.",
-    ),
-    Dialect(
+    _KAGGLE,
+    replace(
+        _KAGGLE,
         name="airbus",
-        order="column",
-        base=1,
-        kind="start-length",
-        empty=("", "-"),
-        id_columns=_IDS,
-        mask_columns=_MASKS,
         size=(768, 768),
-        seen=True,
         note="Airbus Ship Detection: Kaggle's classic form, one ship a row.",
     ),
-    Dialect(
+    replace(
+        _KAGGLE,
         name="tgs",
-        order="column",
-        base=1,
-        kind="start-length",
-        empty=("", "-"),
         id_columns=_first("id", _IDS),
         mask_columns=_first("rle_mask", _MASKS),
         size=(101, 101),
+        seen=False,
         note="TGS Salt Identification: Kaggle's classic form.",
     ),
-    Dialect(
+    replace(
+        _KAGGLE,
         name="severstal",
-        order="column",
-        base=1,
-        kind="start-length",
-        empty=("", "-"),
-        id_columns=_IDS,
-        mask_columns=_MASKS,
         class_columns=_first("ClassId", CLASSES),
         size=(256, 1600),
+        seen=False,
         note="Severstal Steel Defects: Kaggle's classic form with a class of defect.",
     ),
-    Dialect(
+    replace(
+        _KAGGLE,
         name="hubmap",
-        order="column",
-        base=1,
-        kind="start-length",
-        empty=("", "-"),
         id_columns=_first("id", _IDS),
         mask_columns=_first("rle", _MASKS),
+        seen=False,
         note="HuBMAP: Kaggle's classic form; pictures of any size.",
     ),
     Dialect(
@@ -187,30 +190,11 @@ _TABLE = (
         seen=True,
         note="SIIM-ACR Pneumothorax: starts count from the end of the run before; several rows an image.",
     ),
-    Dialect(
-        name="coco",
-        order="column",
-        base=0,
-        kind="counts-text",
-        empty=(),
-        layout="coco",
-        id_columns=_first("image_id", _IDS),
-        mask_columns=_first("segmentation", _MASKS),
-        class_columns=("category", *CLASSES),
-        seen=True,
-        note="COCO compressed RLE, as JSON or as JSON cells of a table; checked against pycocotools.",
-    ),
-    Dialect(
+    _COCO,
+    replace(
+        _COCO,
         name="coco-list",
-        order="column",
-        base=0,
         kind="counts",
-        empty=(),
-        layout="coco",
-        id_columns=_first("image_id", _IDS),
-        mask_columns=_first("segmentation", _MASKS),
-        class_columns=("category", *CLASSES),
-        seen=True,
         note="COCO uncompressed RLE: a list of counts; checked against pycocotools.",
     ),
 )

@@ -1,72 +1,106 @@
-"""Cells → entries, with a list of what was repaired and where."""
+"""The masks of a file, decoded: cells → entries, with a list of what was repaired and where."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
-from pipeline.formats.rle.batch import read_texts
 from pipeline.formats.rle.cell import Cell, Size
+from pipeline.formats.rle.cells import Progress, known_dialect, read_cells
+from pipeline.formats.rle.codec import read_text, read_texts
+from pipeline.formats.rle.dialects import Dialect
 from pipeline.formats.rle.runs import Runs
 from pipeline.formats.rle.volume import Entry, checksums
-
-Report = Callable[[str], None]
 
 #: Cells and characters that are decoded at once.
 _CELLS = 512
 _CHARACTERS = 500_000
 
 
-def silent(_: str) -> None:
-    """Take a line and say nothing."""
-
-
 class EntryReader:
-    """Decodes the cells of one file.
+    """Reads the masks of one file.
 
     Args:
-        path: The file, for messages.
+        path: CSV, Parquet or (COCO) JSON, gzipped or not.
+        dialect: How to read it; may be left out where the file names its own.
         size: ``(height, width)`` of pictures whose size the file does not say.
-        sizes: Sizes by image id, which win over ``size``.
+        images: Folder of the pictures, whose sizes win over ``size``.
         lenient: Repair what can be repaired.
         report: Takes one line for each repair, with file, row and column.
+        columns: In the wide layout, the columns that hold masks; by default all that are not known to hold something
+            else.
+        progress: Called now and then with the share of the file that was read.
+
+    Attributes:
+        path: The file.
+        dialect: Its dialect.
+
+    Raises:
+        InputError: No dialect is given, and the file names none; or there is no picture in ``images``.
     """
 
     def __init__(
         self,
         path: str | Path,
+        dialect: str | Dialect | None = None,
         *,
         size: Size | None = None,
-        sizes: Mapping[str, Size] | None = None,
+        images: str | Path | None = None,
         lenient: bool = False,
-        report: Report = silent,
+        report: Callable[[str], None] = lambda line: None,
+        columns: Sequence[str] | None = None,
+        progress: Progress | None = None,
     ) -> None:
-        self._path = path
+        self.path = path
+        self.dialect = known_dialect(path, dialect)
         self._size = size
-        self._sizes = sizes or {}
+        self._sizes = {} if images is None else picture_sizes(images)[0]
         self._lenient = lenient
         self._report = report
+        self._columns = columns
+        self._progress = progress
         self._last: Size | None = None
 
-    def entries(self, cells: Iterable[Cell]) -> Iterator[tuple[Cell, Entry]]:
-        """Decode cells one after the other, many at a time.
+    def organs(self) -> list[str]:
+        """The organs of the file, in the order in which it names them; the file is read through for it."""
+        return list(dict.fromkeys(cell.organ for cell in read_cells(self.path, self.dialect, columns=self._columns)))
+
+    def entries(self, cells: Iterable[Cell] | None = None) -> Iterator[tuple[Cell, Entry]]:
+        """Decode cells one after the other.
+
+        Args:
+            cells: By default all of the file.
 
         Raises:
             InputError: As :meth:`read`, after all cells before the wrong one were given.
         """
+        return chain.from_iterable(self.batches(cells))
+
+    def batches(self, cells: Iterable[Cell] | None = None) -> Iterator[list[tuple[Cell, Entry]]]:
+        """As :meth:`entries`, as many at a time as are worth a call of NumPy and take little memory."""
+        if cells is None:
+            cells = read_cells(self.path, self.dialect, columns=self._columns, progress=self._progress)
         for group in _groups(cells):
             together = self._together(group)
-            if together is None:
+            if together is not None:
+                yield list(zip(group, together, strict=True))
+                continue
+            single: list[tuple[Cell, Entry]] = []
+            try:
                 for cell in group:
-                    yield cell, self.read(cell)
-            else:
-                yield from zip(group, together, strict=True)
+                    single.append((cell, self.read(cell)))
+            except InputError:
+                if single:
+                    yield single
+                raise
+            yield single
 
     def read(self, cell: Cell) -> Entry:
         """Decode one cell, and compare it with its checksum where it has one.
@@ -75,78 +109,60 @@ class EntryReader:
             InputError: It cannot be decoded, or not without repairs and none are asked for; or its checksum is that
                 of another mask.
         """
-        size = self._sizes.get(cell.scan_id, self._size)
+        default = self._sizes.get(cell.scan_id, self._size)
         if cell.height is not None and cell.width is not None:
             self._last = (cell.height, cell.width)
-        elif size is None and cell.dialect.size is None and self._lenient and self._last is not None:
-            size = self._last
-            self._report(f"{cell.where(self._path)}: took the size of the rows before, {size[0]}×{size[1]}")
-        runs, repairs = cell.runs(self._path, size, lenient=self._lenient)
+        elif default is None and cell.dialect.size is None and self._lenient and self._last is not None:
+            default = self._last
+            self._report(f"{cell.where(self.path)}: took the size of the rows before, {default[0]}×{default[1]}")
+        size = cell.flat_size(self.path, default)
+        try:
+            runs, repairs = read_text(cell.text, *size, cell.dialect, lenient=self._lenient)
+        except InputError as error:
+            raise InputError(error.what, where=cell.where(self.path, error.where), remedy=error.remedy) from None
         for repair in repairs:
-            self._report(f"{cell.where(self._path)}: {repair}")
+            self._report(f"{cell.where(self.path)}: {repair}")
         entry = self._entry(cell, runs)
         given = cell.extra.get("checksum", "")
         if given and given != (found := checksums([entry])[0]):
-            error = unlike_checksum(cell, found, self._path)
+            fault = InputError(
+                f"the mask's checksum is {found}, the row says {given[:40]}",
+                where=f"{self.path}, row {cell.row}, column 'checksum'",
+                remedy="The row was changed after it was written.",
+            )
             if not self._lenient:
-                raise error
-            self._report(f"{error.where}: {error.what}; kept the mask")
+                raise fault
+            self._report(f"{fault.where}: {fault.what}; kept the mask")
         return entry
 
     def _together(self, group: list[Cell]) -> list[Entry] | None:
         """Decode cells of one dialect at once, or none of them where one would be refused or repaired."""
-        heights, widths = [], []
-        for cell in group:
-            height, width = cell.height, cell.width
-            if height is None or width is None:
-                size = self._sizes.get(cell.scan_id, self._size) or cell.dialect.size
-                if size is None:
-                    return None
-                height, width = size
-            by_rows = cell.dialect.order == "row"
-            tall = cell.depth if cell.axis == "volume" else 1
-            heights.append(height * tall if by_rows else height)
-            widths.append(width if by_rows else width * tall)
-        sheaf = read_texts([cell.text for cell in group], heights, widths, group[0].dialect)
-        if sheaf is None:
-            return None
         try:
-            entries = [self._entry(cell, runs) for cell, runs in zip(group, sheaf.pictures(), strict=True)]
+            sizes = [cell.flat_size(self.path, self._sizes.get(cell.scan_id, self._size)) for cell in group]
+            heights, widths = zip(*sizes, strict=True)
+            runs = read_texts([cell.text for cell in group], heights, widths, group[0].dialect)
+            if runs is None:
+                return None
+            entries = [self._entry(cell, one) for cell, one in zip(group, runs, strict=True)]
         except InputError:
             # Cells before this one may be wrong in other ways: the first is found one by one.
             return None
         given = [cell.extra.get("checksum", "") for cell in group]
-        if any(given):
-            found = checksums(entries)
-            if any(one and one != other for one, other in zip(given, found, strict=True)):
-                return None
-        sized = [cell for cell in group if cell.height is not None and cell.width is not None]
-        if sized:
-            self._last = (sized[-1].height, sized[-1].width)  # type: ignore[assignment]
+        if any(given) and any(one and one != other for one, other in zip(given, checksums(entries), strict=True)):
+            return None
+        for cell in reversed(group):
+            if cell.height is not None and cell.width is not None:
+                self._last = (cell.height, cell.width)
+                break
         return entries
 
     def _entry(self, cell: Cell, runs: Runs) -> Entry:
+        place = (cell.scan_id, cell.organ, runs, cell.axis, cell.index, cell.depth)
         if not cell.extra:
-            return Entry(cell.scan_id, cell.organ, runs, cell.axis, cell.index, cell.depth)
-        return Entry(
-            cell.scan_id,
-            cell.organ,
-            runs,
-            cell.axis,
-            cell.index,
-            cell.depth,
-            self._spacing(cell),
-            cell.extra.get("unit", ""),
-            self._affine(cell),
-        )
-
-    def _spacing(self, cell: Cell) -> tuple[float, float, float] | None:
-        steps = self._numbers(cell, "spacing", 3)
-        return None if steps is None else (steps[0], steps[1], steps[2])
-
-    def _affine(self, cell: Cell) -> NDArray[np.float64] | None:
-        values = self._numbers(cell, "affine", 12)
-        return None if values is None else _matrix(values)
+            return Entry(*place)
+        steps, affine = self._numbers(cell, "spacing", 3), self._numbers(cell, "affine", 12)
+        spacing = None if steps is None else (steps[0], steps[1], steps[2])
+        return Entry(*place, spacing, cell.extra.get("unit", ""), None if affine is None else _matrix(affine))
 
     def _numbers(self, cell: Cell, name: str, count: int) -> tuple[float, ...] | None:
         text = cell.extra.get(name, "")
@@ -155,18 +171,37 @@ class EntryReader:
         values = _finite(text)
         if len(values) != count:
             raise InputError(
-                f"{text[:40]!r} is not {count} numbers", where=f"{self._path}, row {cell.row}, column {name!r}"
+                f"{text[:40]!r} is not {count} numbers", where=f"{self.path}, row {cell.row}, column {name!r}"
             )
         return values
 
 
-def unlike_checksum(cell: Cell, found: str, path: str | Path) -> InputError:
-    """The error of a mask that is not the one its row was written with."""
-    return InputError(
-        f"the mask's checksum is {found}, the row says {cell.extra.get('checksum', '')[:40]}",
-        where=f"{path}, row {cell.row}, column 'checksum'",
-        remedy="The row was changed after it was written.",
-    )
+def picture_sizes(folder: str | Path) -> tuple[dict[str, Size], dict[str, Path]]:
+    """Sizes and paths of the pictures in a folder, by file name and by name without suffix; only headers are read.
+
+    Raises:
+        InputError: There is no such folder, or it holds no picture.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError("the folder does not exist", where=str(folder))
+
+    sizes: dict[str, Size] = {}
+    paths: dict[str, Path] = {}
+    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
+        try:
+            with Image.open(path) as picture:
+                width, height = picture.size
+        except (UnidentifiedImageError, OSError):
+            continue
+        for key in (path.relative_to(folder).as_posix(), path.name, path.stem):
+            sizes.setdefault(key, (height, width))
+            paths.setdefault(key, path)
+    if not sizes:
+        raise InputError("there is no picture", where=str(folder))
+    return sizes, paths
 
 
 def _groups(cells: Iterable[Cell]) -> Iterator[list[Cell]]:

@@ -1,68 +1,69 @@
-"""Runs of decimal numbers in text: parsed, and formatted, many at a time."""
+"""Lists of decimal numbers in text: parsed, and formatted, many at a time."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
-
-Ints = NDArray[np.int64]
+from pipeline.formats.rle.edges import Ints
 
 #: Below this many numbers Python's own formatting is faster than arithmetic on arrays.
 _SMALL = 400
 #: No picture has as many pixels; sums of numbers below it overflow 64 bits only long after they passed its end.
-LIMIT = 10**12
+_LIMIT = 10**12
 _INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
 _INTEGRAL = re.compile(r"([+-]?[0-9]{1,12})\.0*")
 
 
-def is_plain(text: str) -> bool:
-    """Whether there is nothing in a text but digits and blanks."""
-    return text.isascii() and not text.encode().translate(None, b"0123456789 ")
+def parse_lists(texts: Sequence[str]) -> tuple[Ints, list[int]] | None:
+    """Read lists of digits, parted by single blanks and without blanks around them.
+
+    Returns:
+        The numbers of all texts, and how many each has; ``None`` where one of them holds anything else.
+    """
+    joined = texts[0] if len(texts) == 1 else " ".join([text for text in texts if text])
+    if not joined:
+        return np.empty(0, np.int64), [0] * len(texts)
+    if not joined.isascii() or joined.encode().translate(None, b"0123456789 "):
+        return None
+    numbers = np.fromstring(joined, dtype=np.int64, sep=" ")
+    counts = [numbers.size] if len(texts) == 1 else [text.count(" ") + 1 if text else 0 for text in texts]
+    # More blanks than one between two numbers make the counts wrong; numbers beyond 64 bits are clipped.
+    return (numbers, counts) if numbers.size == sum(counts) and numbers.max() < _LIMIT else None
 
 
-def parse_numbers(text: str) -> Ints:
-    """Read whole numbers parted by blanks.
+def parse_tokens(text: str, *, lenient: bool = False) -> tuple[Ints, list[str]]:
+    """Read whole numbers, signed or not, parted by any blanks.
+
+    Args:
+        text: The text.
+        lenient: Read what can be read: ``12.0`` is 12, commas and brackets are blanks, the rest ends the list.
+
+    Returns:
+        The numbers, and what was done about the rest.
 
     Raises:
         InputError: A token is not a whole number of at most 12 digits; ``where`` counts tokens from 1.
     """
-    if is_plain(text) and not text.isspace():
-        numbers = np.fromstring(text, dtype=np.int64, sep=" ")
-        # Numbers of more than 64 bits are clipped without a word; a text with large ones is looked at token by token.
-        if not numbers.size or numbers.max() < LIMIT:
-            return numbers
-    values = []
+    values: list[int] = []
+    done = []
+    if lenient and re.search(r"[\[\](),;|]", text):
+        text = re.sub(r"[\[\](),;|]", " ", text)
+        done.append("took brackets, commas and semicolons for blanks")
     for index, token in enumerate(text.split(), 1):
-        if not _INTEGER.fullmatch(token):
+        if _INTEGER.fullmatch(token):
+            values.append(int(token))
+        elif not lenient:
             raise InputError(
                 f"{token[:40]!r} is not a whole number",
                 where=f"token {index}",
                 remedy="Run lengths are whole numbers of at most 12 digits, parted by blanks.",
             )
-        values.append(int(token))
-    return np.array(values, np.int64)
-
-
-def repair_numbers(text: str) -> tuple[Ints, list[str]]:
-    """Read what can be read: ``12.0`` is 12, commas and brackets are blanks, the rest ends the list.
-
-    Returns:
-        The numbers, and what was done about the rest.
-    """
-    done = []
-    if re.search(r"[\[\](),;|]", text):
-        text = re.sub(r"[\[\](),;|]", " ", text)
-        done.append("took brackets, commas and semicolons for blanks")
-    values: list[int] = []
-    for index, token in enumerate(text.split(), 1):
-        integral = _INTEGRAL.fullmatch(token)
-        if _INTEGER.fullmatch(token):
-            values.append(int(token))
-        elif integral:
+        elif integral := _INTEGRAL.fullmatch(token):
             values.append(int(integral.group(1)))
             done.append(f"token {index}: read {token[:40]!r} as a whole number")
         else:
@@ -71,16 +72,26 @@ def repair_numbers(text: str) -> tuple[Ints, list[str]]:
     return np.array(values, np.int64), done
 
 
-def format_numbers(values: Ints) -> str:
-    """Write numbers that are not negative, parted by single blanks."""
-    if values.size <= _SMALL:
-        return str(values.tolist())[1:-1].replace(",", "")
-    letters, keep = letters_of(values)
+def format_lists(values: Ints, counts: Sequence[int]) -> list[str]:
+    """Write lists of numbers that are not negative, each with single blanks between them.
+
+    Args:
+        values: The numbers of all lists.
+        counts: How many each has, at least 1 where there are several lists.
+    """
+    if len(counts) == 1 and values.size <= _SMALL:
+        return [str(values.tolist())[1:-1].replace(",", "")]
+    if not values.size:
+        return []
+    letters, keep = _letters_of(values)
     keep[-1, -1] = False
-    return letters.T[keep.T].tobytes().decode("ascii")
+    if len(counts) == 1:
+        return [letters.T[keep.T].tobytes().decode("ascii")]
+    letters[-1, np.cumsum(counts) - 1] = ord("\n")
+    return letters.T[keep.T].tobytes().decode("ascii").split("\n")
 
 
-def letters_of(values: Ints) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _letters_of(values: Ints) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """Digits of ``V`` numbers that are not negative.
 
     Returns:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
@@ -19,12 +19,13 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import write_bytes
 from pipeline.core.scan import FRONTAL_AFFINE
 from pipeline.formats.nifti.writer import write_nifti
-from pipeline.formats.rle.cell import UNNAMED, Cell, Size
+from pipeline.formats.pictures.png import GREY, assembled
+from pipeline.formats.rle.cell import UNNAMED, Cell
 from pipeline.formats.rle.cells import Progress
+from pipeline.formats.rle.edges import Mask
 from pipeline.formats.rle.entries import EntryReader
-from pipeline.formats.rle.png import png_of
-from pipeline.formats.rle.runs import Mask, Order
-from pipeline.formats.rle.volume import Entry, from_pictures, mask_entries, stack_of
+from pipeline.formats.rle.runs import Order, Runs
+from pipeline.formats.rle.volume import Entry, from_pictures, mask_entries
 
 _JOINT = "__"
 _LONGEST_NAME = 180
@@ -32,6 +33,8 @@ _LONGEST_NAME = 180
 _AT_ONCE = 16
 #: A mask of more bytes waits until the files before it are written.
 _LARGE = 1 << 24
+#: ISA-L's level for one long string of two values: the smallest files, in a fifth of a millisecond for 1024².
+_PNG_LEVEL = 1
 _VOLUMES = (".nii", ".nii.gz")
 _PICTURES = (".png", ".tif", ".tiff", ".bmp")
 
@@ -50,16 +53,14 @@ def file_name(scan_id: str, organ: str) -> str:
     return name
 
 
-def unpack(cells: Iterable[Cell], reader: EntryReader, path: str | Path, folder: Path) -> Iterator[Path]:
+def unpack(reader: EntryReader, folder: Path) -> Iterator[Path]:
     """Write the masks of a file into a folder, as it is read.
 
     Rows of one image and organ are united. Where they do not follow each other, the file that was written is read
     again, so that memory does not grow with the number of images.
 
     Args:
-        cells: Masks of the file.
-        reader: How they are decoded.
-        path: The file, for messages.
+        reader: The file.
         folder: Folder to write to.
 
     Yields:
@@ -71,21 +72,21 @@ def unpack(cells: Iterable[Cell], reader: EntryReader, path: str | Path, folder:
     # Hashes rather than names: a million names would take the memory that streaming saves.
     written: set[int] = set()
     with _Files() as files:
-        for _, group in groupby(reader.entries(cells), key=lambda pair: pair[0].scan_id):
+        for scan_id, group in groupby(reader.entries(), key=lambda pair: pair[0].scan_id):
             organs: dict[str, list[Entry]] = {}
             for cell, entry in group:
-                _collect(organs, entry, cell, path)
+                _collect(organs, entry, cell, reader.path)
             for organ, entries in organs.items():
-                name = file_name(entries[0].scan_id, organ)
+                name = file_name(scan_id, organ)
                 flat = entries[0].depth == 1
                 target = folder / (name + (".png" if flat else ".nii.gz"))
-                mask = _picture(entries) if flat else _volume(entries)
+                mask = Runs.gather([entry.runs for entry in entries]).united().paint() if flat else _volume(entries)
                 again = hash(name) in written
                 if again:
                     files.wait()
-                    mask = mask | _written(target, mask.shape, f"{path}, image {entries[0].scan_id!r}, organ {organ!r}")
+                    mask |= _written(target, mask.shape, f"{reader.path}, image {scan_id!r}, organ {organ!r}")
                 if flat:
-                    files.start(write_bytes, target, png_of(mask))
+                    files.start(write_bytes, target, _png(mask))
                 else:
                     affine, unit = _place(entries[0])
                     if mask.nbytes > _LARGE:
@@ -94,6 +95,18 @@ def unpack(cells: Iterable[Cell], reader: EntryReader, path: str | Path, folder:
                 if not again:
                     written.add(hash(name))
                     yield target
+
+
+def _png(mask: Mask) -> bytes:
+    """A ``(height, width)`` picture as a greyscale PNG file of 0 and 255, by the PNG specification (ISO/IEC 15948).
+
+    Packed by ISA-L, it takes a fortieth of the time that Pillow takes.
+    """
+    height, width = mask.shape
+    # Every row begins with the number of its filter: 0, none.
+    rows = np.zeros((height, width + 1), np.uint8)
+    np.multiply(mask.view(np.uint8), 255, out=rows[:, 1:])
+    return assembled(rows, width, GREY, _PNG_LEVEL)
 
 
 def _written(target: Path, shape: tuple[int, ...], where: str) -> Mask:
@@ -148,24 +161,12 @@ def _collect(organs: dict[str, list[Entry]], entry: Entry, cell: Cell, path: str
     entries.append(entry)
 
 
-def _picture(entries: list[Entry]) -> Mask:
-    """``(height, width)`` pixels of all objects of one organ in one picture."""
-    runs = entries[0].runs
-    for entry in entries[1:]:
-        runs = runs.union(entry.runs)
-    return runs.paint()
-
-
 def _volume(entries: list[Entry]) -> Mask:
     """``(X, Y, Z)`` voxels of all slices of one organ."""
     head = entries[0]
     pictures = np.zeros((head.depth, *head.picture_size), np.bool_)
     for entry in entries:
-        stack = stack_of(entry.runs, entry.axis, entry.depth)
-        if entry.axis == "volume":
-            pictures |= stack
-        else:
-            pictures[entry.index] |= stack[0]
+        entry.add_to(pictures)
     return from_pictures(pictures, head.axis)
 
 
@@ -314,30 +315,3 @@ def _values(data: NDArray[np.generic]) -> NDArray[np.generic]:
         if ((data == ends[0]) | (data == ends[-1])).all():
             return ends
     return np.unique(data)
-
-
-def picture_sizes(folder: Path) -> tuple[dict[str, Size], dict[str, Path]]:
-    """Sizes and paths of the pictures in a folder, by file name and by name without suffix; only headers are read.
-
-    Raises:
-        InputError: There is no such folder, or it holds no picture.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    if not folder.is_dir():
-        raise InputError("the folder does not exist", where=str(folder))
-
-    sizes: dict[str, Size] = {}
-    paths: dict[str, Path] = {}
-    for path in sorted(p for p in folder.rglob("*") if p.is_file()):
-        try:
-            with Image.open(path) as picture:
-                width, height = picture.size
-        except (UnidentifiedImageError, OSError):
-            continue
-        for key in (path.relative_to(folder).as_posix(), path.name, path.stem):
-            sizes.setdefault(key, (height, width))
-            paths.setdefault(key, path)
-    if not sizes:
-        raise InputError("there is no picture", where=str(folder))
-    return sizes, paths

@@ -1,67 +1,59 @@
-"""A binary picture as runs along its rows or columns, and what can be told from runs without painting them."""
+"""Binary pictures as runs along their rows or columns, and what can be told from runs without painting them.
+
+Runs of many pictures stand in one set of arrays: what costs Python a call a mask costs NumPy a call a few hundred
+masks. One picture is a batch of one.
+"""
 
 from __future__ import annotations
 
-import sys
+import hashlib
+import itertools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.formats.rle.numbers import Ints
+from pipeline.formats.rle.edges import Ints, Mask, edges_of
 
 Order = Literal["row", "column"]
-Mask = NDArray[np.bool_]
 
-#: Eight pixels of an object as one number, and how many pixels are worth looking at so.
-_FULL = np.uint64(0x0101010101010101)
-_FEW = 4096
+#: Up to this many pixels, sums over a picture of twice the index of every pixel fit in 64 bits.
+_SUMMABLE = 2**30
+_NEAR_BYTES = 2**18
 
 
 @dataclass(frozen=True, slots=True)
 class Runs:
-    """The pixels of one object in a picture, as runs along a flat order.
+    """The pixels of ``N`` objects, each in a picture of its own, as runs along a flat order.
 
     Attributes:
-        starts: 0-based flat index of each run's first pixel, ascending.
-        lengths: Pixels of each run, at least 1; runs may touch, and never overlap.
-        height: Rows of the picture.
-        width: Columns of the picture.
+        starts: ``(R,)`` 0-based flat index of each run's first pixel in its picture, ascending within a picture.
+        lengths: ``(R,)`` pixels of each run, at least 1; runs may touch, and never overlap.
+        bounds: ``(N + 1,)``; the runs of picture *n* are those from ``bounds[n]`` to ``bounds[n + 1]``.
+        heights: ``(N,)`` rows of each picture.
+        widths: ``(N,)`` columns of each picture.
         order: ``row``: flat index = row · width + column. ``column``: flat index = column · height + row.
     """
 
     starts: Ints
     lengths: Ints
-    height: int
-    width: int
+    bounds: Ints
+    heights: Ints
+    widths: Ints
     order: Order
 
-    @property
-    def size(self) -> int:
-        """Pixels of the picture."""
-        return self.height * self.width
-
-    @property
-    def line(self) -> int:
-        """Pixels of one line in the flat order: the width by rows, the height by columns."""
-        return self.width if self.order == "row" else self.height
-
-    @property
-    def count(self) -> int:
-        """Number of runs."""
-        return int(self.starts.size)
-
-    @property
-    def area(self) -> int:
-        """Number of pixels."""
-        return int(self.lengths.sum())
+    @classmethod
+    def of_one(cls, starts: Ints, lengths: Ints, height: int, width: int, order: Order) -> Runs:
+        """The runs of one picture."""
+        return cls(starts, lengths, np.array((0, starts.size)), np.array((height,)), np.array((width,)), order)
 
     @classmethod
     def empty(cls, height: int, width: int, order: Order) -> Runs:
-        """No pixel at all."""
+        """One picture without a pixel."""
         none = np.empty(0, np.int64)
-        return cls(none, none, height, width, order)
+        return cls.of_one(none, none, height, width, order)
 
     @classmethod
     def from_mask(cls, mask: Mask, order: Order) -> Runs:
@@ -69,62 +61,172 @@ class Runs:
         mask = np.asarray(mask, np.bool_)
         if mask.ndim != 2:
             raise ValueError(f"a picture is (height, width), not {mask.shape}")
-        height, width = mask.shape
-        lines = mask if order == "row" else mask.T
-        edges = _edges(lines)
+        edges = edges_of(mask if order == "row" else mask.T)
         starts = edges[0::2]
-        return cls(starts, edges[1::2] - starts, height, width, order)
+        height, width = mask.shape
+        return cls.of_one(starts, edges[1::2] - starts, height, width, order)
+
+    @classmethod
+    def from_volume(cls, stack: Mask, order: Order) -> Runs:
+        """Runs through all slices of ``(slices, rows, columns)``, as of one picture of all, one after the other.
+
+        By rows that picture has the slices below each other, by columns beside each other.
+        """
+        depth, height, width = stack.shape
+        if order == "row":
+            return cls.from_mask(stack.reshape(depth * height, width), "row")
+        flat = np.ascontiguousarray(stack.transpose(0, 2, 1)).reshape(depth * width, height)
+        return cls.from_mask(flat.T, "column")
+
+    @classmethod
+    def from_stack(cls, stack: Mask, order: Order) -> Runs:
+        """Runs of each picture of a stack ``(N, rows, columns)``."""
+        # One sweep through all of them, whose runs are cut where a picture ends.
+        return cls.from_volume(stack, order).slices(len(stack))
+
+    @classmethod
+    def gather(cls, parts: Sequence[Runs]) -> Runs:
+        """One batch of single pictures; those in another order than the first are turned."""
+        if len(parts) == 1:
+            return parts[0]
+        order = parts[0].order
+        parts = [runs if runs.order == order else runs.to_order(order) for runs in parts]
+        return cls(
+            np.concatenate([runs.starts for runs in parts]),
+            np.concatenate([runs.lengths for runs in parts]),
+            bounds_of([runs.starts.size for runs in parts]),
+            np.concatenate([runs.heights for runs in parts]),
+            np.concatenate([runs.widths for runs in parts]),
+            order,
+        )
+
+    def __len__(self) -> int:
+        return self.heights.size
+
+    def __iter__(self) -> Iterator[Runs]:
+        """The pictures one by one (views)."""
+        bounds = self.bounds.tolist()
+        own = np.zeros((len(self), 2), np.int64)
+        own[:, 1] = self.counts
+        rest = zip(own, self.heights.reshape(-1, 1), self.widths.reshape(-1, 1), strict=True)
+        for (begin, end), one in zip(itertools.pairwise(bounds), rest, strict=True):
+            yield Runs(self.starts[begin:end], self.lengths[begin:end], *one, self.order)
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Rows and columns of one picture, the first."""
+        return int(self.heights[0]), int(self.widths[0])
+
+    @property
+    def sizes(self) -> Ints:
+        """``(N,)`` pixels of each picture."""
+        return self.heights * self.widths
+
+    @property
+    def counts(self) -> Ints:
+        """``(N,)`` number of runs."""
+        return self.bounds[1:] - self.bounds[:-1]
+
+    @property
+    def areas(self) -> Ints:
+        """``(N,)`` number of pixels of the objects."""
+        return np.diff(np.concatenate(([0], np.cumsum(self.lengths)))[self.bounds])
+
+    @property
+    def lines(self) -> Ints:
+        """``(N,)`` pixels of one line in the flat order: the width by rows, the height by columns."""
+        return self.widths if self.order == "row" else self.heights
+
+    @property
+    def owner(self) -> Ints:
+        """``(R,)`` picture that each run belongs to."""
+        return np.repeat(np.arange(len(self)), self.counts)
+
+    def _line_of_runs(self) -> Ints | int:
+        """Pixels of a line for each run; one number where all pictures agree, by which NumPy divides much faster."""
+        lines = self.lines
+        return int(lines[0]) if len(self) == 1 or (lines == lines[0]).all() else lines[self.owner]
+
+    def within(self, pairs: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """What is said of each run and the one before it, ``(R - 1,)``, unsaid where those are of two pictures."""
+        if len(self) > 1:
+            pairs[self.bounds[(self.bounds > 0) & (self.bounds < self.starts.size)] - 1] = False
+        return pairs
 
     def paint(self) -> Mask:
-        """``(height, width)`` boolean picture, contiguous along the order of the runs."""
-        edges = np.empty(2 * self.count + 2, np.int64)
-        edges[0], edges[-1] = 0, self.size
+        """The ``(height, width)`` boolean picture of a batch of one, contiguous along the order of its runs."""
+        height, width = self.shape
+        edges = np.empty(2 * self.starts.size + 2, np.int64)
+        edges[0], edges[-1] = 0, height * width
         edges[1:-1:2] = self.starts
         edges[2:-1:2] = self.starts + self.lengths
         inside = np.zeros(edges.size - 1, np.bool_)
         inside[1::2] = True
         flat = np.repeat(inside, np.diff(edges))
-        if self.order == "row":
-            return flat.reshape(self.height, self.width)
-        return flat.reshape(self.width, self.height).T
+        return flat.reshape(height, width) if self.order == "row" else flat.reshape(width, height).T
 
     def merged(self) -> Runs:
         """The same pixels with touching runs made one, as :meth:`from_mask` gives them."""
-        touching = self.starts[1:] == (self.starts + self.lengths)[:-1]
+        stops = self.starts + self.lengths
+        touching = self.within(self.starts[1:] == stops[:-1])
         if not touching.any():
             return self
         first = np.concatenate(([True], ~touching))
         last = np.concatenate((~touching, [True]))
         starts = self.starts[first]
-        return Runs(starts, (self.starts + self.lengths)[last] - starts, self.height, self.width, self.order)
+        bounds = bounds_of(first)[self.bounds]
+        return Runs(starts, stops[last] - starts, bounds, self.heights, self.widths, self.order)
 
-    def union(self, other: Runs) -> Runs:
-        """The pixels of either, in the order of this one."""
-        other = other.to_order(self.order)
-        starts = np.concatenate((self.starts, other.starts))
-        rank = np.argsort(starts, kind="stable")
-        starts = starts[rank]
-        stops = np.maximum.accumulate(np.concatenate((self.starts + self.lengths, other.starts + other.lengths))[rank])
-        if not starts.size:
+    def united(self) -> Runs:
+        """The pixels of all pictures, which are of one size, in one."""
+        if len(self) == 1:
             return self
-        first = np.concatenate(([True], starts[1:] > stops[:-1]))
-        last = np.concatenate((first[1:], [True]))
-        return Runs(starts[first], stops[last] - starts[first], self.height, self.width, self.order)
+        rank = np.argsort(self.starts, kind="stable")
+        starts, stops = covered(self.starts[rank], (self.starts + self.lengths)[rank])
+        return Runs.of_one(starts, stops - starts, *self.shape, self.order)
+
+    def slices(self, depth: int) -> Runs:
+        """The slices of a volume that :meth:`from_volume` made one picture of."""
+        if depth == 1:
+            return self
+        height, width = self.slice_shape(depth)
+        index, begin, end = Runs.of_one(self.starts, self.lengths, depth, height * width, "row").segments()
+        bounds = np.searchsorted(index, np.arange(depth + 1))
+        return Runs(begin, end - begin, bounds, np.full(depth, height), np.full(depth, width), self.order)
+
+    def slice_shape(self, depth: int) -> tuple[int, int]:
+        """Rows and columns of a slice of such a volume."""
+        height, width = self.shape
+        return (height // depth, width) if self.order == "row" else (height, width // depth)
+
+    def joined(self) -> Runs:
+        """Undo :meth:`slices`."""
+        (height, width), depth = self.shape, len(self)
+        starts = self.starts + self.owner * (height * width)
+        size = (height * depth, width) if self.order == "row" else (height, width * depth)
+        return Runs.of_one(starts, self.lengths, *size, self.order).merged()
 
     def segments(self) -> tuple[Ints, Ints, Ints]:
-        """Runs cut at the ends of lines: line, first and one past the last place in it, each ``(S,)``."""
-        line = self.line
+        """Runs cut at the ends of lines: line, first and one past the last place in it, each ``(S,)``.
+
+        The lines of picture *n* count from ``n · (L + 1)``, where ``L`` is the largest number of lines of any picture,
+        so that no lines of two pictures are neighbours.
+        """
+        line = self._line_of_runs()
         first = self.starts // line
+        begin = self.starts - first * line
         last = (self.starts + self.lengths - 1) // line
+        if len(self) > 1:
+            before = self.owner * (int((self.heights if self.order == "row" else self.widths).max()) + 1)
+            first, last = first + before, last + before
         if np.array_equal(first, last):
-            place = self.starts - first * line
-            return first, place, place + self.lengths
+            return first, begin, begin + self.lengths
         pieces = last - first + 1
-        owner = np.repeat(np.arange(self.count), pieces)
-        lines = np.repeat(first - np.cumsum(pieces) + pieces, pieces) + np.arange(owner.size)
-        begin = np.maximum(self.starts[owner] - lines * line, 0)
-        end = np.minimum((self.starts + self.lengths)[owner] - lines * line, line)
-        return lines, begin, end
+        run = np.repeat(np.arange(pieces.size), pieces)
+        step = counted(pieces)
+        line = line if isinstance(line, int) else line[run]
+        shift = begin[run] - step * line
+        return first[run] + step, np.maximum(shift, 0), np.minimum(shift + self.lengths[run], line)
 
     def to_order(self, order: Order) -> Runs:
         """The same pixels along the other order, from the outline alone: no picture is painted.
@@ -135,125 +237,137 @@ class Runs:
         """
         if order == self.order:
             return self
-        across = self.line
-        along = self.size // across if across else 0
-        if not self.count:
-            return Runs.empty(self.height, self.width, order)
+        if not self.starts.size:
+            return Runs(self.starts, self.lengths, self.bounds, self.heights, self.widths, order)
+        across, along = (self.widths, self.heights) if self.order == "row" else (self.heights, self.widths)
+        # One stride serves all: keys of different pictures, lines and places never meet.
+        wide, tall = int(across.max()) + 1, int(along.max()) + 1
         line, begin, end = self.segments()
-        stride = across + 1
-        keys = np.concatenate((line * stride + begin, line * stride + end))
-        keys = np.sort(np.concatenate((keys, keys + stride)))
-        keys = odd_ones(keys)
+        keys = np.concatenate((line * wide + begin, line * wide + end))
+        # What is gathered are a few ascending sequences, which a merging sort puts in order fastest.
+        keys = _odd_ones(np.sort(np.concatenate((keys, keys + wide)), kind="stable"))
         left, right = keys[0::2], keys[1::2]
         widths = right - left
-        flat = np.repeat(left - np.cumsum(widths) + widths, widths) + np.arange(int(widths.sum()))
-        border, place = np.divmod(flat, stride)
-        crossing = np.sort(place * (along + 1) + border)
-        place, border = np.divmod(crossing, along + 1)
-        edges = place * along + border
+        border, place = _divided(left, wide)
+        head, size = place * tall + border, along[0]
+        if len(self) > 1:
+            picture, border = _divided(border, tall)
+            head = picture * (wide * tall) + place * tall + border
+        # The places of one border lie a whole line apart in the crossing order.
+        crossing = np.sort(np.repeat(head, widths) + counted(widths) * tall)
+        counts: Ints | list[int] = [crossing.size // 2]
+        if len(self) > 1:
+            picture = crossing[0::2] // (wide * tall)
+            crossing -= np.repeat(picture * (wide * tall), 2)
+            counts, size = np.bincount(picture, minlength=len(self)), np.repeat(along[picture], 2)
+        place, border = _divided(crossing, tall)
+        edges = place * size + border
         starts = edges[0::2]
-        return Runs(starts, edges[1::2] - starts, self.height, self.width, order).merged()
+        bounds = bounds_of(counts)
+        return Runs(starts, edges[1::2] - starts, bounds, self.heights, self.widths, order).merged()
 
-    def bounding_box(self) -> tuple[int, int, int, int] | None:
-        """First row, first column, last row, last column (all inside the object), or ``None`` without a pixel."""
-        if not self.count:
-            return None
-        line = self.line
+    def bounding_boxes(self) -> Ints:
+        """``(N, 4)``: first row, first column, last row, last column; −1 in pictures without a pixel."""
+        boxes = np.full((len(self), 4), -1, np.int64)
+        filled = np.flatnonzero(self.counts)
+        if not filled.size:
+            return boxes
+        line = self._line_of_runs()
         stops = self.starts + self.lengths - 1
         first, last = self.starts // line, stops // line
-        low, high = int(first[0]), int(last.max())
-        if np.array_equal(first, last):
-            near, far = int((self.starts - first * line).min()), int((stops - last * line).max())
-        else:
-            whole = first != last
-            near = 0 if whole.any() else int((self.starts - first * line).min())
-            far = line - 1 if whole.any() else int((stops - last * line).max())
-        return (low, near, high, far) if self.order == "row" else (near, low, far, high)
+        whole = first != last
+        near = np.where(whole, 0, self.starts - first * line)
+        far = np.where(whole, line - 1, stops - last * line)
+        begin = self.bounds[filled]
+        low, high = first[begin], last[self.bounds[filled + 1] - 1]
+        near, far = np.minimum.reduceat(near, begin), np.maximum.reduceat(far, begin)
+        box = (low, near, high, far) if self.order == "row" else (near, low, far, high)
+        boxes[filled] = np.stack(box, axis=1)
+        return boxes
 
-    def centroid(self) -> tuple[float, float] | None:
-        """Mean row and mean column of the pixels, or ``None`` without a pixel."""
-        if not self.count:
-            return None
-        line, area = self.line, self.area
-        stops = self.starts + self.lengths
-        # Whole numbers as long as they fit; the sum over a picture of 2³¹ pixels would not, hence the float.
-        flat = float(((self.starts + stops - 1).astype(float) * self.lengths).sum()) / 2
-        lines = float((_sum_of_lines(stops, line) - _sum_of_lines(self.starts, line)).sum())
-        along, across = lines / area, (flat - line * lines) / area
-        return (along, across) if self.order == "row" else (across, along)
+    def centroids(self) -> NDArray[np.float64]:
+        """``(N, 2)`` mean row and mean column of the pixels; ``NaN`` in pictures without a pixel."""
+        middle = np.full((len(self), 2), np.nan)
+        filled = np.flatnonzero(self.counts)
+        if not filled.size:
+            return middle
+        # Whole numbers as long as they fit: then every sum is exact.
+        number: type[Any] = np.int64 if int(self.sizes.max()) <= _SUMMABLE else np.float64
+        starts, lengths = self.starts.astype(number), self.lengths.astype(number)
+        stops = starts + lengths
+        line, begin, area = self._line_of_runs(), self.bounds[filled], self.areas[filled]
+        flat = np.add.reduceat((starts + stops - 1) * lengths, begin)
+        lines = np.add.reduceat(_sum_of_lines(stops, line) - _sum_of_lines(starts, line), begin)
+        # Twice the sum of flat indices less twice that of the lines' first ones.
+        across = (flat - 2 * self.lines[filled] * lines) / (2 * area)
+        along = lines / area
+        middle[filled] = np.stack((along, across) if self.order == "row" else (across, along), axis=1)
+        return middle
 
+    def checksums(self, heads: Sequence[str]) -> list[str]:
+        """Checksums of the pictures, which :func:`pipeline.formats.rle.volume.checksums` defines.
 
-def _edges(lines: Mask) -> Ints:
-    """Flat indices, along the rows of ``lines``, where a run begins or has just ended, in turn."""
-    if not lines.size:
-        return np.empty(0, np.int64)
-    if lines.flags.c_contiguous:
-        return _flat_edges(lines.reshape(-1))
-    if lines.T.flags.c_contiguous:
-        return _crossing_edges(lines)
-    return _flat_edges(np.ascontiguousarray(lines).reshape(-1))
+        The bits are those of the picture by rows, so the order must be ``row``.
 
+        Args:
+            heads: ``SLICESxROWSxCOLUMNS:`` of each picture.
+        """
+        sizes = -(-self.sizes // 8)
+        found: list[str] = []
+        while len(found) < len(self):
+            # Some pictures at once, few enough for their bits to stay in the processor's cache.
+            first = len(found)
+            fitting = int(np.searchsorted(np.cumsum(sizes[first:]), _NEAR_BYTES, side="right"))
+            begins = bounds_of(sizes[first : first + max(fitting, 1)])
+            bits = self._bits(first, begins).data
+            for head, begin, end in zip(heads[first:], begins.tolist(), begins[1:].tolist(), strict=False):
+                digest = hashlib.sha256(head.encode())
+                digest.update(bits[begin:end])
+                found.append(digest.hexdigest()[:16])
+        return found
 
-def _flat_edges(flat: Mask) -> Ints:
-    size = flat.size
-    edges = _edges_by_words(flat)
-    if edges is None:
-        padded = np.zeros(size + 8 - size % 8, np.bool_)
-        np.not_equal(flat[1:], flat[:-1], out=padded[1:size])
-        padded[0] = flat[0]
-        edges = _places(padded)
-    return np.append(edges, size) if flat[-1] else edges
-
-
-def _edges_by_words(flat: Mask) -> Ints | None:
-    """Edges of pixels that are looked at eight at a time; ``None`` where that gains nothing or finds not all."""
-    if flat.size % 8 or flat.size < _FEW or sys.byteorder != "little":
-        return None
-    words = flat.view(np.uint64)
-    changed = np.flatnonzero(words[1:] != words[:-1])
-    if changed.size * 8 > words.size:
-        return None
-    near = np.concatenate(([0], changed + 1))
-    value = words[near]
-    # A word that is neither empty nor full has edges inside; should it be repeated, those after it were not looked at.
-    mixed = (value != 0) & (value != _FULL)
-    following = np.append(near[1:], words.size)
-    if (mixed & (following != near + 1)).any():
-        return None
-    before = words[near - 1]
-    before[0] = 0
-    # Eight pixels, each beside the one before it: the first pixel is the lowest byte.
-    found = np.flatnonzero((value ^ (value << 8 | before >> 56)).view(np.bool_))
-    return (near[found >> 3] << 3) + (found & 7)
-
-
-def _places(marks: Mask) -> Ints:
-    """Like ``np.flatnonzero`` for a multiple of 8 marks, faster where few are set."""
-    words = np.flatnonzero(marks.view(np.uint64) != 0)
-    if words.size * 8 > marks.size // 4:
-        return np.flatnonzero(marks)
-    found = np.flatnonzero(marks.reshape(-1, 8)[words])
-    return (words[found >> 3] << 3) + (found & 7)
+    def _bits(self, first: int, begins: Ints) -> NDArray[np.uint8]:
+        """Pictures from the ``first`` on as bits, each from byte ``begins[n]`` on, the first pixel in the highest."""
+        bounds = self.bounds[first : first + begins.size]
+        starts = self.starts[bounds[0] : bounds[-1]]
+        origin = np.repeat(8 * begins[:-1], np.diff(bounds))
+        edges = np.empty(2 * starts.size, np.int64)
+        edges[0::2] = starts + origin
+        edges[1::2] = edges[0::2] + self.lengths[bounds[0] : bounds[-1]]
+        byte = edges >> 3
+        # Every edge turns over all bits from its own on: the bytes after its own as a whole, its own in part.
+        inside = np.zeros(edges.size + 1, np.uint8)
+        inside[1::2] = 255
+        filled = np.repeat(inside, np.diff(byte, prepend=-1, append=int(begins[-1])))
+        np.bitwise_xor.at(filled, byte, (255 >> (edges & 7)).astype(np.uint8))
+        return filled
 
 
-def _crossing_edges(lines: Mask) -> Ints:
-    """Edges along the rows of an array that lies in memory by columns, without turning it."""
-    count, length = lines.shape
-    stored = lines.T
-    size = lines.size
-    marks = np.zeros(size + 8 - size % 8, np.bool_)
-    by_place = marks[:size].reshape(length, count)
-    np.not_equal(stored[1:], stored[:-1], out=by_place[1:])
-    by_place[0, 0] = stored[0, 0]
-    np.not_equal(stored[0, 1:], stored[-1, :-1], out=by_place[0, 1:])
-    if np.count_nonzero(marks) > size // 64:
-        return _flat_edges(np.ascontiguousarray(lines).reshape(-1))
-    place, line = np.divmod(_places(marks), count)
-    edges = np.sort(line * length + place)
-    return np.append(edges, size) if lines[-1, -1] else edges
+def bounds_of(counts: Ints | NDArray[np.bool_] | Sequence[int]) -> Ints:
+    """Where each of several lists begins and ends when they stand one after the other, ``(N + 1,)``."""
+    if len(counts) == 1:
+        return np.array((0, int(counts[0])))
+    bounds = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=bounds[1:])
+    return bounds
 
 
-def odd_ones(keys: Ints) -> Ints:
+def counted(counts: Ints) -> Ints:
+    """From 0 upwards in each of several lists that stand one after the other."""
+    bounds = bounds_of(counts)
+    return np.arange(bounds[-1]) - np.repeat(bounds[:-1], counts)
+
+
+def covered(starts: Ints, stops: Ints) -> tuple[Ints, Ints]:
+    """What sorted intervals cover that may touch and overlap, as intervals that do neither."""
+    if not starts.size:
+        return starts, stops
+    reach = np.maximum.accumulate(stops)
+    first = np.concatenate(([True], starts[1:] > reach[:-1]))
+    return starts[first], reach[np.concatenate((first[1:], [True]))]
+
+
+def _odd_ones(keys: Ints) -> Ints:
     """The values that occur an odd number of times in a sorted array, once each."""
     first = np.concatenate(([True], keys[1:] != keys[:-1]))
     begins = np.flatnonzero(first)
@@ -261,7 +375,13 @@ def odd_ones(keys: Ints) -> Ints:
     return keys[begins[counts % 2 == 1]]
 
 
-def _sum_of_lines(stops: Ints, line: int) -> NDArray[np.float64]:
+def _divided(values: Ints, divisor: int) -> tuple[Ints, Ints]:
+    """Quotients and remainders; dividing once by one number is several times faster than ``divmod``."""
+    quotient = values // divisor
+    return quotient, values - quotient * divisor
+
+
+def _sum_of_lines(stops: NDArray[Any], line: Ints | int) -> NDArray[Any]:
     """Sum of ``k // line`` over ``0 ≤ k < stop``, for each stop."""
-    whole, rest = np.divmod(stops, line)
-    return line * (whole.astype(float) * (whole - 1) / 2) + whole.astype(float) * rest
+    whole = stops // line
+    return line * (whole * (whole - 1) // 2) + whole * (stops - whole * line)

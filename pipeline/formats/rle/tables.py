@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import io
+import re
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
-from typing import IO, Any, NamedTuple, Protocol, cast
+from typing import IO, Any, Protocol, cast
 
 import numpy as np
 from isal import igzip, isal_zlib
@@ -37,14 +38,45 @@ class Table:
     """An open table.
 
     Attributes:
+        path: The file.
         columns: Names without blanks around them.
-        rows: ``(row number, cells as text)``; the header is row 1, as in a spreadsheet.
+        records: Row after row; the header is row 1, as in a spreadsheet. In Parquet no row has a place.
+        delimiter: What parts the cells of a CSV file.
         done: Share of the file that was read so far, 0 to 1.
     """
 
+    path: Path
     columns: list[str]
-    rows: Iterator[tuple[int, list[str]]]
-    done: Callable[[], float]
+    records: Iterator[Record]
+    delimiter: str = ""
+    done: Callable[[], float] = lambda: 1.0
+
+    def column(self, names: Sequence[str]) -> int | None:
+        """Index of the first of these columns that the table has; then without regard to case and blanks."""
+        for name in names:
+            if name in self.columns:
+                return self.columns.index(name)
+        plain = [re.sub(r"[\s_]", "", name).lower() for name in self.columns]
+        for name in names:
+            key = re.sub(r"[\s_]", "", name).lower()
+            if key in plain:
+                return plain.index(key)
+        return None
+
+    def needed(self, names: Sequence[str], what: str) -> int:
+        """As :meth:`column`, of columns that must be there.
+
+        Raises:
+            InputError: There is none of them.
+        """
+        index = self.column(names)
+        if index is None:
+            raise InputError(
+                f"has no column of {what}: {', '.join(names[:6])}",
+                where=str(self.path),
+                remedy=f"Its columns are {', '.join(self.columns)}; the dialect may be another one.",
+            )
+        return index
 
 
 @contextmanager
@@ -100,17 +132,8 @@ def open_bytes(path: str | Path) -> IO[bytes]:
 
 def _open_csv(path: Path, raw: IO[bytes], packed: bool, stack: ExitStack) -> Table:
     size = max(path.stat().st_size, 1)
-    stream: Any = stack.enter_context(igzip.IGzipFile(fileobj=raw)) if packed else raw
-    _, records = _records(path, stack.enter_context(io.BufferedReader(stream, _BUFFER)))
-    columns = [name.strip() for name in next(records)[3]]
-    doubled = sorted({name for name in columns if name and columns.count(name) > 1})
-    if doubled:
-        raise InputError(f"has two columns named {doubled[0]!r}", where=str(path))
-    return Table(columns, ((number, cells) for number, *_, cells in records), lambda: min(raw.tell() / size, 1.0))
-
-
-def _records(path: Path, stream: io.BufferedReader[Any]) -> tuple[str, Iterator[Record]]:
-    """What parts the cells of a CSV file, and its records: the header, then those that are not empty."""
+    unpacked: Any = stack.enter_context(igzip.IGzipFile(fileobj=raw)) if packed else raw
+    stream = stack.enter_context(io.BufferedReader(unpacked, _BUFFER))
     try:
         head = stream.peek(_BUFFER)
         lines: Iterator[bytes] = iter(stream)
@@ -123,7 +146,12 @@ def _records(path: Path, stream: io.BufferedReader[Any]) -> tuple[str, Iterator[
     if not first.removeprefix(b"\xef\xbb\xbf").strip():
         raise InputError("the table is empty", where=str(path), remedy="Give it a header row.")
     delimiter = delimiter_of(first)
-    return delimiter, _even(path, read_records(path, chain([first], lines), delimiter))
+    records = _even(path, read_records(path, chain([first], lines), delimiter))
+    columns = [name.strip() for name in next(records)[3]]
+    doubled = sorted({name for name in columns if name and columns.count(name) > 1})
+    if doubled:
+        raise InputError(f"has two columns named {doubled[0]!r}", where=str(path))
+    return Table(path, columns, records, delimiter, lambda: min(raw.tell() / size, 1.0))
 
 
 def _even(path: Path, records: Iterator[Record]) -> Iterator[Record]:
@@ -136,17 +164,13 @@ def _even(path: Path, records: Iterator[Record]) -> Iterator[Record]:
             if len(cells) == width:
                 yield record
             elif cells:
-                raise _uneven(path, number, len(cells), width)
+                raise InputError(
+                    f"has {len(cells)} cells, the header {width}",
+                    where=f"{path}, row {number}",
+                    remedy="Quote cells that hold a comma; the file may have been cut short.",
+                )
     except _UNREADABLE as error:
         raise InputError(f"is not readable as a table ({error})", where=f"{path}, row {number + 1}") from None
-
-
-def _uneven(path: Path, row: int, cells: int, width: int) -> InputError:
-    return InputError(
-        f"has {cells} cells, the header {width}",
-        where=f"{path}, row {row}",
-        remedy="Quote cells that hold a comma; the file may have been cut short.",
-    )
 
 
 def _open_parquet(path: Path, stack: ExitStack) -> Table:
@@ -160,28 +184,20 @@ def _open_parquet(path: Path, stack: ExitStack) -> Table:
     total = max(file.metadata.num_rows, 1)
     read = 0
 
-    def rows() -> Iterator[tuple[int, list[str]]]:
+    def records() -> Iterator[Record]:
         nonlocal read
         for batch in file.iter_batches(batch_size=_rows_at_a_time(file.metadata)):
             for cells in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                 read += 1
-                yield read + 1, ["" if cell is None else str(cell) for cell in cells]
+                yield read + 1, 0, 0, ["" if cell is None else str(cell) for cell in cells]
 
-    return Table([name.strip() for name in file.schema_arrow.names], rows(), lambda: read / total)
+    return Table(path, [name.strip() for name in file.schema_arrow.names], records(), done=lambda: read / total)
 
 
 def _rows_at_a_time(metadata: Any) -> int:
     """As many rows as fit into the memory meant for them, by their mean size."""
     size = sum(metadata.row_group(index).total_byte_size for index in range(metadata.num_row_groups))
     return int(np.clip(_CHARACTERS * metadata.num_rows // max(size, 1), 1, _BATCH))
-
-
-class Place(NamedTuple):
-    """Where a row lies in a plain CSV file, in bytes."""
-
-    offset: int
-    length: int
-    delimiter: str
 
 
 class Places:
@@ -194,21 +210,20 @@ class Places:
     def __init__(self) -> None:
         self.last: dict[str, int] = {}
         self._numbers = array("q")
-        self._delimiter = ","
 
-    def add(self, name: str, row: int, place: Place) -> None:
+    def add(self, name: str, record: Record) -> None:
         """Append a row of an image."""
-        self._delimiter = place.delimiter
-        self._numbers.extend((row, place.offset, place.length, self.last.get(name, -1)))
+        row, offset, length, _ = record
+        self._numbers.extend((row, offset, length, self.last.get(name, -1)))
         self.last[name] = len(self._numbers) // 4 - 1
 
-    def of(self, name: str) -> list[tuple[int, Place]]:
-        """Row numbers and places of an image's rows, in the order of the file."""
-        found: list[tuple[int, Place]] = []
+    def of(self, name: str) -> list[tuple[int, int, int]]:
+        """Row number, first byte and bytes of each row of an image, in the order of the file."""
+        found: list[tuple[int, int, int]] = []
         at = self.last[name]
         while at >= 0:
             row, offset, length, at = self._numbers[4 * at : 4 * at + 4]
-            found.append((row, Place(offset, length, self._delimiter)))
+            found.append((row, offset, length))
         return found[::-1]
 
 
@@ -219,23 +234,11 @@ def is_plain_csv(path: str | Path) -> bool:
     return head != _PARQUET and not head.startswith(_GZIP) and not starts_like_json(path)
 
 
-@contextmanager
-def open_records(path: str | Path) -> Iterator[Iterator[tuple[int, Place, list[str]]]]:
-    """Read a plain CSV file as ``(row number, place, cells)``, without the header.
-
-    Raises:
-        InputError: While rows are read, as :func:`open_table`.
-    """
-    with io.BufferedReader(io.FileIO(path), _BUFFER) as stream:
-        delimiter, records = _records(Path(path), stream)
-        next(records)
-        yield ((number, Place(offset, length, delimiter), cells) for number, offset, length, cells in records)
-
-
-def read_record(handle: IO[bytes], place: Place) -> list[str]:
-    """The cells of the row at a place."""
-    handle.seek(place.offset)
-    return next(read_records("", [handle.read(place.length)], place.delimiter))[3]
+def read_record(handle: IO[bytes], place: tuple[int, int, int], delimiter: str) -> Record:
+    """The row of a CSV file at a place."""
+    row, offset, length = place
+    handle.seek(offset)
+    return row, offset, length, next(read_records("", [handle.read(length)], delimiter))[3]
 
 
 class RowWriter(Protocol):

@@ -8,7 +8,6 @@ by rows, their flat index is ``x + X · (y + Y · z)``, the order of voxels in a
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -19,8 +18,8 @@ from numpy.typing import NDArray
 from pipeline.core.errors import InputError
 from pipeline.core.labels import IGNORE, LabelMap
 from pipeline.core.scan import Grid, Scan
-from pipeline.formats.rle.runs import Mask, Order, Runs
-from pipeline.formats.rle.sheaf import Sheaf
+from pipeline.formats.rle.edges import Mask
+from pipeline.formats.rle.runs import Order, Runs
 
 #: Axis of slicing → array axes in the order (slice, row, column).
 _AXES = {"z": (2, 1, 0), "y": (1, 2, 0), "x": (0, 2, 1), "volume": (2, 1, 0)}
@@ -55,11 +54,7 @@ class Entry:
     @property
     def picture_size(self) -> tuple[int, int]:
         """Height and width of one slice."""
-        if self.axis != "volume":
-            return self.runs.height, self.runs.width
-        if self.runs.order == "row":
-            return self.runs.height // self.depth, self.runs.width
-        return self.runs.height, self.runs.width // self.depth
+        return self.runs.slice_shape(self.depth) if self.axis == "volume" else self.runs.shape
 
     def reordered(self, order: Order) -> Entry:
         """The same entry with runs in another order; a whole volume stays in its slices."""
@@ -67,22 +62,31 @@ class Entry:
             return self
         if self.axis != "volume":
             return replace(self, runs=self.runs.to_order(order))
-        return replace(self, runs=volume_runs(stack_of(self.runs, "volume", self.depth), order))
+        return replace(self, runs=self.runs.slices(self.depth).to_order(order).joined())
 
     def slices(self) -> Iterator[Entry]:
         """This entry slice by slice along ``z``, those without a pixel left out; itself, where it is one slice."""
         if self.axis != "volume":
             yield self
             return
-        height, width = self.picture_size
-        lines = Runs(self.runs.starts, self.runs.lengths, self.depth, height * width, "row")
-        slices, begin, end = lines.segments()
-        if not slices.size:
-            yield replace(self, runs=Runs.empty(height, width, self.runs.order), axis="z", index=0)
-        for index in np.unique(slices).tolist():
-            here = slices == index
-            runs = Runs(begin[here], (end - begin)[here], height, width, self.runs.order)
-            yield replace(self, runs=runs, axis="z", index=index)
+        pictures = self.runs.slices(self.depth)
+        filled = pictures.counts > 0
+        for index, runs in enumerate(pictures):
+            # A volume without a pixel is told by its first slice.
+            if filled[index] or (index == 0 and not filled.any()):
+                yield replace(self, runs=runs, axis="z", index=index)
+
+    def add_to(self, pictures: Mask) -> None:
+        """Add the pixels to a volume as :func:`to_pictures` shows it, ``(slices, rows, columns)``, in place."""
+        painted = self.runs.paint()
+        if self.axis != "volume":
+            pictures[self.index] |= painted
+        elif self.runs.order == "row":
+            pictures |= painted.reshape(pictures.shape)
+        else:
+            # Slices lie side by side: (rows, slices · columns).
+            height, width = self.picture_size
+            pictures |= painted.reshape(height, self.depth, width).transpose(1, 0, 2)
 
 
 def to_pictures(data: NDArray[Any], axis: str) -> NDArray[Any]:
@@ -96,52 +100,13 @@ def from_pictures(pictures: NDArray[Any], axis: str) -> NDArray[Any]:
     return pictures.transpose(*(int(i) for i in inverse))
 
 
-def stack_of(runs: Runs, axis: str, depth: int) -> Mask:
-    """Paint runs as pictures ``(slices, rows, columns)``; a slice or a picture is one of them."""
-    painted = runs.paint()
-    if axis != "volume":
-        return painted[None]
-    if runs.order == "row":
-        return painted.reshape(depth, runs.height // depth, runs.width)
-    # Slices lie side by side: (rows, slices · columns).
-    return painted.reshape(runs.height, depth, runs.width // depth).transpose(1, 0, 2)
-
-
-def volume_runs(stack: Mask, order: Order) -> Runs:
-    """Runs through all pictures of a stack ``(slices, rows, columns)``, one after the other."""
-    depth, height, width = stack.shape
-    if order == "row":
-        return Runs.from_mask(stack.reshape(depth * height, width), "row")
-    flat = np.ascontiguousarray(stack.transpose(0, 2, 1)).reshape(depth * width, height)
-    return Runs.from_mask(flat.T, "column")
-
-
-def slice_runs(stack: Mask, order: Order) -> list[Runs]:
-    """Runs of each picture of a stack ``(slices, rows, columns)``."""
-    depth, height, width = stack.shape
-    if depth == 1:
-        return [Runs.from_mask(stack[0], order)]
-    # One sweep through all slices, whose runs are cut where a slice ends.
-    through = volume_runs(stack, order)
-    whole = Runs(through.starts, through.lengths, depth, height * width, "row")
-    index, begin, end = whole.segments()
-    bounds = np.searchsorted(index, np.arange(depth + 1))
-    sides = np.full((2, depth), [[height], [width]])
-    return Sheaf(begin, end - begin, bounds, sides[0], sides[1], order).pictures()
-
-
-def checksum(stack: Mask) -> str:
-    """What the column ``checksum`` of our dialect holds.
+def checksums(entries: Sequence[Entry]) -> list[str]:
+    """What the column ``checksum`` of our dialect holds, of each mask.
 
     The first 16 hexadecimal digits of the SHA-256 of the text ``SLICESxROWSxCOLUMNS:`` followed by the mask's bits,
-    slice by slice and row by row, eight to a byte, the first pixel in the highest bit (``numpy.packbits``).
+    slice by slice and row by row, eight to a byte, the first pixel in the highest bit (``numpy.packbits``). It is
+    taken from the runs: nothing is painted.
     """
-    head = "x".join(str(side) for side in stack.shape) + ":"
-    return hashlib.sha256(head.encode() + np.packbits(stack.reshape(-1)).tobytes()).hexdigest()[:16]
-
-
-def checksums(entries: Sequence[Entry]) -> list[str]:
-    """The :func:`checksum` of each mask, from its runs: nothing is painted."""
     if not entries:
         return []
     heads = []
@@ -149,7 +114,7 @@ def checksums(entries: Sequence[Entry]) -> list[str]:
         height, width = entry.picture_size
         heads.append(f"{entry.depth if entry.axis == 'volume' else 1}x{height}x{width}:")
     flat = [entry.reordered("row").runs if entry.axis == "volume" else entry.runs for entry in entries]
-    return Sheaf.of(flat).to_order("row").checksums(heads)
+    return Runs.gather(flat).to_order("row").checksums(heads)
 
 
 def on_stored_grid(scan: Scan, labels: LabelMap) -> LabelMap:
@@ -218,12 +183,11 @@ def mask_entries(
     if axis == "volume":
         for organ, mask in masks.items():
             stack = upright(mask)
-            yield entry(organ, volume_runs(stack, order), 0, stack.shape[0])
+            yield entry(organ, Runs.from_volume(stack, order), 0, len(stack))
         return
-    slices = {organ: slice_runs(upright(mask), order) for organ, mask in masks.items()}
-    empty = {organ for organ, pictures in slices.items() if not any(runs.count for runs in pictures)}
-    depth = len(next(iter(slices.values())))
-    for index in range(depth):
-        for organ, pictures in slices.items():
-            if every_slice or pictures[index].count or (index == 0 and organ in empty):
-                yield entry(organ, pictures[index], index, depth)
+    slices = {organ: Runs.from_stack(upright(mask), order) for organ, mask in masks.items()}
+    counts = {organ: pictures.counts.tolist() for organ, pictures in slices.items()}
+    for index, pictures in enumerate(zip(*slices.values(), strict=True)):
+        for organ, runs in zip(slices, pictures, strict=True):
+            if every_slice or counts[organ][index] or (index == 0 and not any(counts[organ])):
+                yield entry(organ, runs, index, len(counts[organ]))

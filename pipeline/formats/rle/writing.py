@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import lru_cache
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
-from typing import Protocol, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,10 @@ from numpy.typing import NDArray
 from pipeline.core.errors import InputError
 from pipeline.core.files import whole_file
 from pipeline.core.labels import LabelMap
-from pipeline.formats.rle.batch import write_texts
 from pipeline.formats.rle.cells import ORGANSEG_COLUMNS
-from pipeline.formats.rle.coco_json import CocoWriter, coco_values
+from pipeline.formats.rle.codec import write_texts
 from pipeline.formats.rle.dialects import Dialect, dialect_named
+from pipeline.formats.rle.runs import Runs
 from pipeline.formats.rle.tables import RowWriter, open_text_for_writing, write_rows
 from pipeline.formats.rle.volume import Entry, checksums, label_entries
 
@@ -31,164 +32,148 @@ _RUNS = 40_000
 T = TypeVar("T")
 
 
-class MaskWriter(Protocol):
-    """Takes masks, a few hundred at a time."""
-
-    def write(self, entries: Iterable[Entry]) -> int:
-        """Append masks as they come, and count them.
-
-        Raises:
-            InputError: The dialect has no place for the mask that was taken last.
-        """
-
-
-def batched(items: Iterable[T], weight: Callable[[T], int]) -> Iterator[list[T]]:
-    """Cut a stream of masks into lists that are worth a call of NumPy and take little memory.
-
-    Args:
-        items: The stream.
-        weight: Runs of an item.
-    """
-    batch: list[T] = []
-    runs = 0
-    for item in items:
-        batch.append(item)
-        runs += weight(item)
-        if len(batch) >= _MASKS or runs >= _RUNS:
-            yield batch
-            batch, runs = [], 0
-    if batch:
-        yield batch
-
-
-def _batches(entries: Iterable[Entry]) -> Iterator[list[Entry]]:
-    return batched(entries, lambda entry: entry.runs.count)
-
-
 def slice_id(entry: Entry) -> str:
     """The image id of a slice in dialects without a column for slices: ``<scan_id>_slice_0001``, from 1."""
     return entry.scan_id if entry.depth == 1 else f"{entry.scan_id}_slice_{entry.index + 1:04d}"
 
 
-class _LongWriter:
+class MaskWriter(ABC):
+    """Takes masks one by one, and writes them a few hundred at a time."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self._dialect = dialect
+        self._held: list[Entry] = []
+        self._runs = 0
+
+    def add(self, entry: Entry) -> None:
+        """Append a mask, slice by slice where it is a volume.
+
+        Raises:
+            InputError: The dialect has no place for it.
+        """
+        for part in entry.slices():
+            self._hold(part)
+
+    def _hold(self, entry: Entry) -> None:
+        self._held.append(entry)
+        self._runs += entry.runs.starts.size
+        self._flush_when_full()
+
+    def _flush_when_full(self) -> None:
+        if len(self._held) >= _MASKS or self._runs >= _RUNS:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._held:
+            held, self._held, self._runs = self._held, [], 0
+            self._write(held, write_texts(Runs.gather([entry.runs for entry in held]), self._dialect))
+
+    @abstractmethod
+    def _write(self, entries: list[Entry], texts: list[str]) -> None:
+        """Write masks and their cells."""
+
+    def close(self) -> None:
+        """Write what is still held."""
+        self._flush()
+
+
+class _LongWriter(MaskWriter):
     """A row an object."""
 
-    def __init__(self, rows: RowWriter, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, rows: RowWriter) -> None:
+        super().__init__(dialect)
         self._rows = rows
-        self._dialect = dialect
         self._organ: str | None = None
 
-    def write(self, entries: Iterable[Entry]) -> int:
-        count = 0
-        for batch in _batches(self._checked(entries)):
-            count += len(batch)
-            parts = [part for entry in batch for part in entry.slices()]
-            classes = bool(self._dialect.class_columns)
-            self._rows.write(
-                [slice_id(part), part.organ, text] if classes else [slice_id(part), text]
-                for part, text in zip(parts, self._texts(parts), strict=True)
+    def add(self, entry: Entry) -> None:
+        self._organ = self._organ or entry.organ
+        if entry.organ != self._organ and not self._dialect.class_columns:
+            raise InputError(
+                f"{self._dialect.name} has no column for organs, and there are {self._organ!r} and {entry.organ!r}",
+                remedy="Give masks of one organ, or choose a dialect such as organseg, uw-madison or coco.",
             )
-        return count
+        super().add(entry)
 
-    def _checked(self, entries: Iterable[Entry]) -> Iterator[Entry]:
-        for entry in entries:
-            if not self._dialect.class_columns:
-                self._organ = self._organ or entry.organ
-                if entry.organ != self._organ:
-                    raise InputError(
-                        f"{self._dialect.name} has no column for organs, and there are {self._organ!r} and "
-                        f"{entry.organ!r}",
-                        remedy="Give masks of one organ, or choose a dialect such as organseg, uw-madison or coco.",
-                    )
-            yield entry
-
-    def _texts(self, parts: list[Entry]) -> list[str]:
-        pictures = [part.runs for part in parts]
-        texts = write_texts(pictures, self._dialect)
-        if self._dialect.layout != "coco":
-            return texts
-        values = coco_values(pictures, texts, self._dialect)
-        return [json.dumps(value) for value in values]
+    def _write(self, entries: list[Entry], texts: list[str]) -> None:
+        if self._dialect.layout == "coco":
+            texts = [json.dumps(_coco_value(*pair, self._dialect)) for pair in zip(entries, texts, strict=True)]
+        classes = bool(self._dialect.class_columns)
+        self._rows.write(
+            [slice_id(entry), entry.organ, text] if classes else [slice_id(entry), text]
+            for entry, text in zip(entries, texts, strict=True)
+        )
 
 
-class _WideWriter:
+class _WideWriter(MaskWriter):
     """A row an image and a column an organ: the rows of one image are gathered until the next image begins."""
 
-    def __init__(self, rows: RowWriter, dialect: Dialect, organs: Sequence[str]) -> None:
+    def __init__(self, dialect: Dialect, rows: RowWriter, organs: Sequence[str]) -> None:
+        super().__init__(dialect)
         self._rows = rows
-        self._dialect = dialect
         self._organs = {organ_key(organ): index for index, organ in enumerate(organs)}
+        self._image: dict[int, Entry] = {}
         self._scan_id: str | None = None
-        self._parts: dict[int, Entry] = {}
+        # Hashes rather than ids: a million ids would take the memory that streaming saves.
         self._seen: set[int] = set()
 
-    def write(self, entries: Iterable[Entry]) -> int:
-        count = 0
-
-        def images() -> Iterator[tuple[str, dict[int, Entry]]]:
-            nonlocal count
-            for entry in entries:
-                for part in entry.slices():
-                    yield from self._ended(slice_id(part))
-                    self._add(part)
-                count += 1
-            yield from self._ended(None)
-
-        for batch in batched(images(), lambda image: sum(part.runs.count for part in image[1].values())):
-            texts = iter(write_texts([part.runs for _, parts in batch for part in parts.values()], self._dialect))
-            for scan_id, parts in batch:
-                cells = [""] * len(self._organs)
-                for place in parts:
-                    cells[place] = next(texts)
-                height, width = next(iter(parts.values())).picture_size
-                self._rows.write([[scan_id, *cells, height, width]])
-        return count
-
-    def _ended(self, scan_id: str | None) -> Iterator[tuple[str, dict[int, Entry]]]:
-        """The image at hand, where another one begins or none."""
-        if scan_id == self._scan_id:
-            return
-        if self._scan_id is not None:
-            yield self._scan_id, self._parts
-        # Hashes rather than ids: a million ids would take the memory that streaming saves.
-        if scan_id is not None and hash(scan_id) in self._seen:
-            raise InputError(
-                f"the rows of image {scan_id!r} do not follow each other",
-                remedy="Sort the file by image; a row of this dialect holds all organs of an image.",
-            )
-        self._seen.add(hash(scan_id))
-        self._scan_id, self._parts = scan_id, {}
-
-    def _add(self, part: Entry) -> None:
-        place = self._organs.get(organ_key(part.organ))
+    def _hold(self, entry: Entry) -> None:
+        scan_id = slice_id(entry)
+        if scan_id != self._scan_id:
+            if hash(scan_id) in self._seen:
+                raise InputError(
+                    f"the rows of image {scan_id!r} do not follow each other",
+                    remedy="Sort the file by image; a row of this dialect holds all organs of an image.",
+                )
+            self._end_image()
+            self._seen.add(hash(scan_id))
+            self._scan_id = scan_id
+        place = self._organs.get(organ_key(entry.organ))
         if place is None:
-            raise InputError(f"there is no column for organ {part.organ!r}", remedy="Name all organs beforehand.")
-        before = self._parts.get(place)
-        self._parts[place] = part if before is None else replace(part, runs=before.runs.union(part.runs))
+            raise InputError(f"there is no column for organ {entry.organ!r}", remedy="Name all organs beforehand.")
+        before = self._image.get(place)
+        united = entry if before is None else replace(entry, runs=Runs.gather([before.runs, entry.runs]).united())
+        self._image[place] = united
+
+    def _end_image(self) -> None:
+        # The objects of an image are held together, so that no row of the table is cut.
+        self._held += self._image.values()
+        self._runs += sum(part.runs.starts.size for part in self._image.values())
+        self._image = {}
+        self._flush_when_full()
+
+    def _write(self, entries: list[Entry], texts: list[str]) -> None:
+        rows = []
+        for scan_id, image in groupby(zip(entries, texts, strict=True), key=lambda pair: slice_id(pair[0])):
+            cells = [""] * len(self._organs)
+            for entry, text in image:
+                cells[self._organs[organ_key(entry.organ)]] = text
+            rows.append([scan_id, *cells, *entry.picture_size])
+        self._rows.write(rows)
+
+    def close(self) -> None:
+        self._end_image()
+        super().close()
 
 
-class _OrgansegWriter:
-    """Our own dialect: every row says how to decode itself."""
+class _OrgansegWriter(MaskWriter):
+    """Our own dialect: every row says how to decode itself, and a volume may be one row."""
 
-    def __init__(self, rows: RowWriter, dialect: Dialect) -> None:
+    def __init__(self, dialect: Dialect, rows: RowWriter) -> None:
+        super().__init__(dialect)
         self._rows = rows
-        self._dialect = dialect
         self._last: tuple[NDArray[np.float64] | None, str] = (None, "")
 
-    def write(self, entries: Iterable[Entry]) -> int:
-        count = 0
+    def add(self, entry: Entry) -> None:
+        self._hold(entry.reordered(self._dialect.order) if entry.axis == "volume" else entry)
+
+    def _write(self, entries: list[Entry], texts: list[str]) -> None:
         order, base, name = self._dialect.order, self._dialect.base, self._dialect.name
-        for batch in _batches(entries):
-            count += len(batch)
-            batch = [entry.reordered(order) if entry.axis == "volume" else entry for entry in batch]
-            texts = write_texts([entry.runs for entry in batch], self._dialect)
-            rows = []
-            for entry, text, check in zip(batch, texts, checksums(batch), strict=True):
-                place = (entry.scan_id, entry.organ, entry.axis, entry.index, entry.depth, *entry.picture_size)
-                geometry = (spacing_text(entry.spacing), entry.unit, self._affine(entry.affine))
-                rows.append((*place, order, base, *geometry, text, check, name))
-            self._rows.write(rows)
-        return count
+        rows = []
+        for entry, text, check in zip(entries, texts, checksums(entries), strict=True):
+            place = (entry.scan_id, entry.organ, entry.axis, entry.index, entry.depth, *entry.picture_size)
+            geometry = (spacing_text(entry.spacing), entry.unit, self._affine(entry.affine))
+            rows.append((*place, order, base, *geometry, text, check, name))
+        self._rows.write(rows)
 
     def _affine(self, affine: NDArray[np.float64] | None) -> str:
         # The rows of one scan share one affine.
@@ -204,17 +189,49 @@ def spacing_text(spacing: tuple[float, float, float] | None) -> str:
     return "" if spacing is None else " ".join(f"{step:.9g}" for step in spacing)
 
 
-class _CocoFileWriter:
-    def __init__(self, coco: CocoWriter) -> None:
-        self._coco = coco
+class _CocoFileWriter(MaskWriter):
+    """COCO's annotation file, annotations first and one by one, so that only names are kept in memory."""
 
-    def write(self, entries: Iterable[Entry]) -> int:
-        count = 0
-        for batch in _batches(entries):
-            count += len(batch)
-            parts = [part for entry in batch for part in entry.slices()]
-            self._coco.write([(slice_id(part), part.organ, part.runs) for part in parts])
-        return count
+    def __init__(self, dialect: Dialect, text: IO[str]) -> None:
+        super().__init__(dialect)
+        self._text = text
+        self._images: dict[str, dict[str, Any]] = {}
+        self._categories: dict[str, int] = {}
+        self._count = 0
+        text.write('{"annotations": [')
+
+    def _write(self, entries: list[Entry], texts: list[str]) -> None:
+        runs = Runs.gather([entry.runs for entry in entries])
+        figures = zip(runs.areas.tolist(), runs.bounding_boxes().tolist(), strict=True)
+        for entry, text, (area, box) in zip(entries, texts, figures, strict=True):
+            name, (height, width) = slice_id(entry), entry.picture_size
+            image = self._images.setdefault(
+                name, {"id": len(self._images) + 1, "file_name": name, "height": height, "width": width}
+            )
+            top, left, bottom, right = box if area else (0, 0, -1, -1)
+            self._count += 1
+            annotation = {
+                "id": self._count,
+                "image_id": image["id"],
+                "category_id": self._categories.setdefault(entry.organ, len(self._categories) + 1),
+                "segmentation": _coco_value(entry, text, self._dialect),
+                "area": area,
+                "bbox": [left, top, right - left + 1, bottom - top + 1],
+                "iscrowd": 0,
+            }
+            self._text.write(("" if self._count == 1 else ",") + "\n" + json.dumps(annotation))
+
+    def close(self) -> None:
+        """Write the images and categories that the annotations name."""
+        super().close()
+        categories = [{"id": number, "name": name} for name, number in self._categories.items()]
+        images = json.dumps(list(self._images.values()))
+        self._text.write(f'\n],\n"images": {images},\n"categories": {json.dumps(categories)}}}\n')
+
+
+def _coco_value(entry: Entry, text: str, dialect: Dialect) -> dict[str, Any]:
+    """``{"size": [h, w], "counts": …}`` as COCO has it."""
+    return {"size": [*entry.picture_size], "counts": json.loads(text) if dialect.kind == "counts" else text}
 
 
 @contextmanager
@@ -236,21 +253,24 @@ def open_masks(path: str | Path, dialect: str | Dialect, organs: Sequence[str] =
         if dialect.layout != "coco":
             raise InputError(f"{dialect.name} is a table, not JSON", where=str(path), remedy="Write a .csv file.")
         with whole_file(path) as part, open_text_for_writing(part, packed=name.endswith(".gz")) as text:
-            coco = CocoWriter(text, dialect)
-            yield _CocoFileWriter(coco)
-            coco.close()
+            writer: MaskWriter = _CocoFileWriter(dialect, text)
+            yield writer
+            writer.close()
         return
+    chosen = _as_customary(list(organs) or list(dialect.mask_columns), dialect)
     if dialect.layout == "organseg":
-        with write_rows(path, ORGANSEG_COLUMNS) as rows:
-            yield _OrgansegWriter(rows, dialect)
+        columns = list(ORGANSEG_COLUMNS)
     elif dialect.layout == "wide":
-        chosen = _as_customary(list(organs) or list(dialect.mask_columns), dialect)
-        with write_rows(path, [dialect.id_columns[0], *chosen, "Height", "Width"]) as rows:
-            yield _WideWriter(rows, dialect, chosen)
+        columns = [dialect.id_columns[0], *chosen, "Height", "Width"]
     else:
         columns = [dialect.id_columns[0], *dialect.class_columns[:1], dialect.mask_columns[0]]
-        with write_rows(path, columns) as rows:
-            yield _LongWriter(rows, dialect)
+    with write_rows(path, columns) as rows:
+        if dialect.layout == "organseg":
+            writer = _OrgansegWriter(dialect, rows)
+        else:
+            writer = _WideWriter(dialect, rows, chosen) if dialect.layout == "wide" else _LongWriter(dialect, rows)
+        yield writer
+        writer.close()
 
 
 def organ_key(name: str) -> str:
@@ -304,30 +324,26 @@ def write_entries(
     path: str | Path, entries: Iterable[Entry], dialect: str | Dialect = "organseg", organs: Sequence[str] = ()
 ) -> int:
     """Write masks as they come; arguments, returns and errors are those of :func:`write_masks`."""
-    with open_masks(path, dialect, organs) as writer:
-        return write_from(writer, ((entry, entry) for entry in entries), lambda at: None if at is None else at.scan_id)
+    return write_from(path, ((entry, entry) for entry in entries), lambda entry: entry.scan_id, dialect, organs)
 
 
-def write_from(writer: MaskWriter, pairs: Iterable[tuple[T, Entry]], where: Callable[[T | None], str | None]) -> int:
-    """Write entries, each with what it comes from.
-
-    Args:
-        writer: An open file.
-        pairs: What an entry comes from, and the entry.
-        where: Names the place of what was being written when the dialect had no place for it; ``None`` is nothing yet.
-
-    Raises:
-        InputError: The dialect has no place for an entry.
-    """
+def write_from(
+    path: str | Path,
+    pairs: Iterable[tuple[T, Entry]],
+    where: Callable[[T], str],
+    dialect: str | Dialect,
+    organs: Sequence[str] = (),
+) -> int:
+    """Write masks, each with what it comes from, whose place ``where`` names for an error; as :func:`write_entries`."""
+    count = 0
     at: T | None = None
-
-    def noted() -> Iterator[Entry]:
-        nonlocal at
-        for origin, entry in pairs:
-            at = origin
-            yield entry
-
-    try:
-        return writer.write(noted())
-    except InputError as error:
-        raise InputError(error.what, where=error.where or where(at), remedy=error.remedy) from None
+    with open_masks(path, dialect, organs) as writer:
+        try:
+            for origin, entry in pairs:
+                at = origin
+                writer.add(entry)
+                count += 1
+        except InputError as error:
+            place = error.where or (None if at is None else where(at))
+            raise InputError(error.what, where=place, remedy=error.remedy) from None
+    return count

@@ -1,5 +1,5 @@
 """Which dialect a file is in, by evidence that is shown; where the evidence does not decide, no dialect."""
 
-from pipeline.formats.rle.detection.verdict import Detection, Scored, detect
+from pipeline.formats.rle.detection.decision import Detection, Scored, detect, given_or_detected
 
-__all__ = ["Detection", "Scored", "detect"]
+__all__ = ["Detection", "Scored", "detect", "given_or_detected"]

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.formats.rle.cell import Size
-from pipeline.formats.rle.cells import column_of
 from pipeline.formats.rle.dialects import DIALECTS
 from pipeline.formats.rle.tables import Table, open_table
 
@@ -70,16 +69,16 @@ def take_sample(path: str | Path, size: Size | None, sizes: Mapping[str, Size]) 
     with open_table(path) as table:
         rows = []
         characters = 0
-        for row, cells in table.rows:
+        for row, _, _, cells in table.records:
             rows.append((row, cells))
             characters += sum(map(len, cells))
             if len(rows) >= _CELLS or characters > _CHARACTERS:
                 break
         empty = {"", *_of_all("empty")}
         masks = _mask_columns(table, rows, empty)
-        ids = column_of(table, _of_all("id_columns"))
-        organs = column_of(table, _of_all("class_columns"))
-        place = {name: column_of(table, (name,)) for name in ("Height", "Width", "Landmarks", "area")}
+        ids = table.column(_of_all("id_columns"))
+        organs = table.column(_of_all("class_columns"))
+        place = {name: table.column((name,)) for name in ("Height", "Width", "Landmarks", "area")}
         found = []
         for row, cells in rows:
             scan_id = cells[ids].strip() if ids is not None else ""

@@ -1,24 +1,30 @@
-"""A file of masks as a lookup: the masks of one image, without reading the whole file again for each."""
+"""A file of masks as a lookup: the masks of one image or scan, without reading the whole file again for each."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, lru_cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import IGNORE
+from pipeline.core.scan import Scan, permute, to_canonical
 from pipeline.formats.rle.cell import UNNAMED, Cell
-from pipeline.formats.rle.cells import cells_of, column_of, declared_dialect, read_cells
-from pipeline.formats.rle.dialects import Dialect, dialect_named
-from pipeline.formats.rle.entries import unlike_checksum
-from pipeline.formats.rle.runs import Mask
-from pipeline.formats.rle.tables import Places, Table, is_plain_csv, open_records, open_table, read_record
-from pipeline.formats.rle.volume import checksum, stack_of, to_pictures
+from pipeline.formats.rle.cells import cells_of, read_cells
+from pipeline.formats.rle.dialects import Dialect
+from pipeline.formats.rle.edges import Mask
+from pipeline.formats.rle.entries import EntryReader
+from pipeline.formats.rle.tables import Places, Table, is_plain_csv, open_table, read_record
+from pipeline.formats.rle.volume import Entry, to_pictures
 from pipeline.formats.rle.writing import organ_key
+
+if TYPE_CHECKING:
+    from pipeline.core.study import Ingest, Organ
 
 _SLICE = re.compile(r"(?P<scan>.+)_slice_(?P<number>[0-9]{1,6})")
 _SUFFIX = re.compile(r"\.(png|jpe?g|tiff?|bmp|dcm|nii|nii\.gz|nrrd|mha)$", re.IGNORECASE)
@@ -40,10 +46,12 @@ class RleTable:
 
     def __init__(self, path: str | Path, dialect: str | Dialect | None = None) -> None:
         self.path = Path(path)
-        self.dialect = known_dialect(path, dialect)
+        self._reader = EntryReader(path, dialect)
+        self.dialect = self._reader.dialect
         self._held: dict[str, list[Cell]] = {}
         self._places = Places()
         self._columns: list[str] = []
+        self._delimiter = ","
         if is_plain_csv(self.path) and self.dialect.layout != "coco":
             self._index()
         else:
@@ -67,6 +75,10 @@ class RleTable:
             return [cell for name in names for cell in self._held[name]]
         return [cell for name in names for cell in self._read(name)]
 
+    def read(self, cell: Cell) -> Entry:
+        """Decode one cell; errors are those of :meth:`EntryReader.read`."""
+        return self._reader.read(cell)
+
     def masks(
         self,
         scan_id: str,
@@ -74,7 +86,6 @@ class RleTable:
         shape: tuple[int, int, int],
         *,
         aliases: Mapping[str, str] | None = None,
-        lenient: bool = False,
     ) -> dict[str, Mask]:
         """The masks of one image on its grid.
 
@@ -84,7 +95,6 @@ class RleTable:
                 is one organ and the file names none, every mask is that organ's.
             shape: ``(X, Y, Z)``, the grid that the masks must have.
             aliases: Name in the file → organ.
-            lenient: Repair what can be repaired.
 
         Returns:
             Organ → ``(X, Y, Z)`` boolean mask, for each organ that the file speaks of; an empty cell is an empty mask.
@@ -95,12 +105,13 @@ class RleTable:
         """
         wanted = {organ_key(organ): organ for organ in (*organs, IGNORE)}
         wanted |= {organ_key(name): organ for name, organ in (aliases or {}).items()}
+        named = ((cell, self._organ(cell, wanted, organs)) for cell in self.cells(scan_id))
+        cells = (self._fitted(cell, organ, shape) for cell, organ in named if organ is not None)
         masks: dict[str, Mask] = {}
-        for cell in self.cells(scan_id):
-            organ = self._organ(cell, wanted, organs)
-            if organ is not None:
-                mask = masks.setdefault(organ, np.zeros(shape, np.bool_))
-                self._paint(cell, mask, lenient)
+        for _, entry in self._reader.entries(cells):
+            if entry.organ not in masks:
+                masks[entry.organ] = np.zeros(shape, np.bool_)
+            entry.add_to(to_pictures(masks[entry.organ], entry.axis))
         if not masks:
             raise InputError(
                 f"has no mask of {', '.join(organs)} for {scan_id!r}",
@@ -126,40 +137,31 @@ class RleTable:
             remedy=f"Organs: {', '.join(organs)}. Give other names as aliases.",
         )
 
-    def _paint(self, cell: Cell, mask: Mask, lenient: bool) -> None:
-        """Add a cell to an ``(X, Y, Z)`` mask, in place."""
-        axis, index, depth = cell.axis, cell.index, cell.depth
+    def _fitted(self, cell: Cell, organ: str, shape: tuple[int, int, int]) -> Cell:
+        """A cell of an organ with its size and its place in the volume, where they are those of the scan."""
+        index, depth = cell.index, cell.depth
         numbered = _SLICE.fullmatch(cell.scan_id)
-        pictures = to_pictures(mask, axis)
-        if depth == 1 and pictures.shape[0] > 1 and numbered:
-            index, depth = int(numbered["number"]) - 1, pictures.shape[0]
-        size = (pictures.shape[1], pictures.shape[2])
-        given = (cell.height or size[0], cell.width or size[1])
-        if given != size or depth != pictures.shape[0] or index >= depth:
+        slices, *size = to_pictures(np.broadcast_to(False, shape), cell.axis).shape
+        if depth == 1 and slices > 1 and numbered:
+            index, depth = int(numbered["number"]) - 1, slices
+        given = [cell.height or size[0], cell.width or size[1]]
+        if given != size or depth != slices or index >= depth:
             raise InputError(
-                f"the mask is slice {index + 1} of {depth} of {given[0]}×{given[1]} along {axis}, "
-                f"the scan has {pictures.shape[0]} of {size[0]}×{size[1]}",
+                f"the mask is slice {index + 1} of {depth} of {given[0]}×{given[1]} along {cell.axis}, "
+                f"the scan has {slices} of {size[0]}×{size[1]}",
                 where=cell.where(self.path),
                 remedy="Mask and scan must have one size; nothing is resized.",
             )
-        runs, _ = cell.runs(self.path, size, lenient=lenient)
-        stack = stack_of(runs, axis, depth)
-        stated = cell.extra.get("checksum", "")
-        if stated and stated != checksum(stack):
-            raise unlike_checksum(cell, checksum(stack), self.path)
-        if axis == "volume":
-            pictures |= stack
-        else:
-            pictures[index] |= stack[0]
+        return replace(cell, organ=organ, height=size[0], width=size[1], index=index, depth=depth)
 
     def _names_of(self, scan_id: str) -> list[str]:
         known: Mapping[str, object] = self._held or self._places.last
         if scan_id in known:
             return [scan_id]
-        slices = self._slices.get(scan_id)
-        if slices:
-            return slices
-        same = self._stems.get(_stem(scan_id), [])
+        slices, stems = self._other_names
+        if scan_id in slices:
+            return slices[scan_id]
+        same = stems.get(_stem(scan_id), [])
         if len(same) == 1:
             return same
         raise InputError(
@@ -169,80 +171,87 @@ class RleTable:
         )
 
     @cached_property
-    def _stems(self) -> dict[str, list[str]]:
+    def _other_names(self) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+        """The ids of the slices of each scan, and ids by what they are without folders and suffix."""
+        slices: dict[str, list[str]] = {}
         stems: dict[str, list[str]] = {}
         for name in self.ids():
             stems.setdefault(_stem(name), []).append(name)
-        return stems
-
-    @cached_property
-    def _slices(self) -> dict[str, list[str]]:
-        scans: dict[str, list[str]] = {}
-        for name in self.ids():
-            found = _SLICE.fullmatch(name)
-            if found:
-                scans.setdefault(found["scan"], []).append(name)
-        return scans
+            if numbered := _SLICE.fullmatch(name):
+                slices.setdefault(numbered["scan"], []).append(name)
+        return slices, stems
 
     def _index(self) -> None:
         with open_table(self.path) as table:
-            self._columns = table.columns
-            ids = column_of(table, self.dialect.id_columns)
-        if ids is None:
-            # Raises the error that names the columns.
-            next(read_cells(self.path, self.dialect), None)
-            return
-        with open_records(self.path) as records:
-            for row, place, cells in records:
-                self._places.add(cells[ids].strip(), row, place)
+            ids = table.needed(self.dialect.id_columns, "ids")
+            self._columns, self._delimiter = table.columns, table.delimiter
+            for record in table.records:
+                self._places.add(record[3][ids].strip(), record)
 
     def _read(self, name: str) -> Iterator[Cell]:
         with open(self.path, "rb") as handle:
-            rows = [(row, read_record(handle, place)) for row, place in self._places.of(name)]
-        yield from cells_of(self.path, Table(self._columns, iter(rows), lambda: 1.0), self.dialect)
+            records = [read_record(handle, place, self._delimiter) for place in self._places.of(name)]
+        yield from cells_of(Table(self.path, self._columns, iter(records)), self.dialect)
 
 
-def known_dialect(path: str | Path, dialect: str | Dialect | None) -> Dialect:
-    """The dialect that is given, else the one that the file itself names.
+def rle_table(path: str | Path, dialect: str | None = None) -> RleTable:
+    """A file as a lookup, kept for the next call as long as the file does not change.
 
     Raises:
-        InputError: Neither; a dialect is never guessed here.
-    """
-    found = declared_dialect(path) if dialect is None else dialect_named(dialect)
-    if found is None:
-        raise InputError(
-            "does not name its RLE dialect",
-            where=str(path),
-            remedy="Name it; `organseg rle detect` weighs the evidence, `organseg rle dialects` lists them.",
-        )
-    return found
-
-
-def read_mask(
-    path: str | Path,
-    scan_id: str,
-    organs: Sequence[str],
-    shape: tuple[int, int, int],
-    dialect: str | None = None,
-    *,
-    aliases: Mapping[str, str] | None = None,
-    lenient: bool = False,
-) -> dict[str, Mask]:
-    """The masks of one image of a file; the file's index is kept for the next call.
-
-    Args, returns and errors are those of :class:`RleTable` and :meth:`RleTable.masks`.
+        InputError: As :class:`RleTable`; or there is no such file.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError("the file does not exist", where=str(path))
     state = path.stat()
-    table = _table(path, dialect, state.st_mtime_ns, state.st_size)
-    return table.masks(scan_id, organs, shape, aliases=aliases, lenient=lenient)
+    return _table(path, dialect, state.st_mtime_ns, state.st_size)
 
 
 @lru_cache(maxsize=4)
 def _table(path: Path, dialect: str | None, _modified: int, _size: int) -> RleTable:
     return RleTable(path, dialect)
+
+
+def read_rle_masks(
+    path: Path, scan: Scan, organs: Mapping[str, Organ], options: Ingest, names: Sequence[str]
+) -> dict[str, Mask]:
+    """Read the masks of one scan of a study from an RLE CSV, Parquet or COCO file of any dialect.
+
+    Args:
+        path: The file.
+        scan: The scan in canonical orientation; the runs count on the grid of its file, before any crop.
+        organs: The study's organs.
+        options: ``rle_dialect`` for files that do not name their own.
+        names: What the scan may be called in the file, the likeliest first.
+
+    Returns:
+        Organ → ``(X, Y, Z)`` mask on the grid of the scan's file, in canonical orientation.
+
+    Raises:
+        InputError: The scan is not in the file, or its runs are not right.
+    """
+    table = rle_table(path, options.rle_dialect)
+    stored = scan.stored or scan.grid
+    aliases = {alias: name for name, organ in organs.items() for alias in organ.aliases}
+    masks = table.masks(_known(table, names), list(organs), stored.shape, aliases=aliases)
+    if scan.is_flat:
+        return masks
+    axes, flips = to_canonical(stored)
+    return {organ: permute(mask, axes, flips) for organ, mask in masks.items()}
+
+
+def _known(table: RleTable, names: Sequence[str]) -> str:
+    """The first name that the file knows."""
+    for name in names:
+        try:
+            if table.cells(name):
+                return name
+        except InputError:
+            continue
+    raise InputError(
+        "the file of run lengths has no rows of this scan",
+        remedy="Its image column must hold the scan_id or the name of the scan's file.",
+    )
 
 
 def _stem(name: str) -> str:

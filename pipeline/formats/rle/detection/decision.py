@@ -1,4 +1,4 @@
-"""Evidence for each reading → a ranking with margins, and a dialect where one stands out beyond doubt.
+"""How each reading fits → a ranking with margins, and a dialect where one stands out beyond doubt.
 
 The candidates are the readings of the table of dialects. Readings that no dialect has (from 0 where all count from 1,
 say) are weighed too: one that fits better keeps the others from being accepted. A reading is accepted when
@@ -18,7 +18,7 @@ that do not name theirs: 82 % where pictures are square, 70 % where they are nea
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -26,11 +26,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from pipeline.core.errors import InputError
 from pipeline.formats.rle.cell import Size
 from pipeline.formats.rle.cells import declared_dialect
-from pipeline.formats.rle.detection.evidence import Evidence, gradient_ranks, weigh
+from pipeline.formats.rle.detection.fit import Fit, Floats, fit, gradient_ranks
 from pipeline.formats.rle.detection.sample import Sampled, take_sample
-from pipeline.formats.rle.dialects import DIALECTS, Dialect
+from pipeline.formats.rle.dialects import DIALECTS, Dialect, dialect_named
+from pipeline.formats.rle.entries import picture_sizes
 
 _UNLAWFUL = 0.2
 _LONGER = 2.0
@@ -96,36 +98,71 @@ class Detection:
     ranking: list[Scored] = field(default_factory=list)
     declared: bool = False
 
+    def facts(self) -> dict[str, Any]:
+        """The same as plain values; figures that are not known are ``None``."""
+        ranking = [vars(scored) | {"dialects": list(scored.dialects)} for scored in self.ranking]
+        return vars(self) | {"ranking": ranking}
 
-def detect(
-    path: str | Path,
-    *,
-    size: Size | None = None,
-    sizes: Mapping[str, Size] | None = None,
-    pictures: Mapping[str, Path] | None = None,
-) -> Detection:
-    """Weigh every reading of a file.
+
+def detect(path: str | Path, *, size: Size | None = None, images: str | Path | None = None) -> Detection:
+    """Weigh the evidence for each dialect that a file may be in.
 
     Args:
-        path: CSV, Parquet or JSON.
-        size: ``(height, width)`` of pictures whose size the file does not say.
-        sizes: Sizes by image id.
-        pictures: Picture files by image id.
+        path: CSV, Parquet or COCO JSON, gzipped or not.
+        size: ``(height, width)`` in pixels of pictures whose size the file does not say.
+        images: Folder of the pictures: their sizes, and evidence.
+
+    Returns:
+        The dialect that stands out, or ``None``, with the reason and every reading's score.
 
     Raises:
-        InputError: The file is not readable.
+        InputError: The file is not readable, or there is no picture in ``images``.
     """
+    sizes, pictures = picture_sizes(images) if images is not None else ({}, {})
     declared = declared_dialect(path)
     if declared is not None:
         return Detection(declared.name, "the file names its dialect itself", declared=True)
-    sample = take_sample(path, size, sizes or {})
+    sample = take_sample(path, size, sizes)
     if not sample.mask_columns or not sample.cells:
         return Detection(None, "no column holds run lengths, or all masks are empty")
     sample = replace(sample, cells=sample.cells[:_GEOMETRY_CELLS])
-    gradients = _Pictures(pictures or {})
+    gradients = _Pictures(pictures)
     readings = _readings()
-    found = [weigh(sample.cells, reading, _implied_size(reading), gradients) for reading in readings]
-    return _judge(sample, readings, found)
+    return _decide(sample, readings, [fit(sample.cells, one, _implied_size(one), gradients) for one in readings])
+
+
+def given_or_detected(
+    path: str | Path,
+    name: str | None,
+    *,
+    size: Size | None = None,
+    images: str | Path | None = None,
+    say: Callable[[str], None] = lambda line: None,
+) -> Dialect:
+    """The dialect that is given, else the one that the file names, else one that is detected beyond doubt.
+
+    Args:
+        path: The file.
+        name: The dialect that is given.
+        size: As for :func:`detect`.
+        images: As for :func:`detect`.
+        say: Takes one line about a dialect that was detected.
+
+    Raises:
+        InputError: There is none of that name, or none is given and none stands out.
+    """
+    if name is not None:
+        return dialect_named(name)
+    found = detect(path, size=size, images=images)
+    if found.dialect is None:
+        raise InputError(
+            f"no dialect is given, and none is clear: {found.reason}",
+            where=str(path),
+            remedy="Name it with --dialect (convert: --from); `organseg rle detect` shows the evidence.",
+        )
+    if not found.declared:
+        say(f"dialect {found.dialect}: {found.reason}")
+    return dialect_named(found.dialect)
 
 
 def _readings() -> list[Dialect]:
@@ -170,26 +207,26 @@ class _Pictures:
         return self._kept[scan_id]
 
 
-def _judge(sample: Sampled, readings: list[Dialect], found: list[Evidence]) -> Detection:
-    scores = [_score(evidence) for evidence in found]
+def _decide(sample: Sampled, readings: list[Dialect], fits: list[Fit]) -> Detection:
+    scores = [_score(one) for one in fits]
     best = max(scores)
     named = [bool(_dialects_of(reading)) for reading in readings]
     order = sorted(range(len(readings)), key=lambda i: (-scores[i], not named[i]))
-    ranking = [_scored(readings[i], found[i], scores[i] - best) for i in order]
+    ranking = [_scored(readings[i], fits[i], scores[i] - best) for i in order]
     champion = next(i for i in order if named[i])
     rivals = [i for i in order if named[i] and i != champion]
     margin = scores[champion] - scores[rivals[0]] if rivals else None
     result = Detection(None, "", margin, len(sample.cells), ranking)
-    fault = _fault(found[champion], sample)
+    fault = _fault(fits[champion])
     if fault:
         sized = any(cell.size is not None for cell in sample.cells)
         result.reason = fault if sized else f"{_UNSIZED}; without it {fault}"
         return result
-    for i in order:
+    for i, scored in zip(order, ranking, strict=True):
         if i == champion:
             continue
-        against = _against(found[champion], found[i], rival_is_named=named[i])
-        ranking[order.index(i)].against = against or "nothing tells it from the best"
+        against = _against(fits[champion], fits[i], rival_is_named=named[i])
+        scored.against = against or "nothing tells it from the best"
         if not against and not result.reason:
             result.reason = f"nothing tells {_words(readings[champion])} from {_words(readings[i])} in this file"
     if result.reason:
@@ -203,53 +240,40 @@ def _judge(sample: Sampled, readings: list[Dialect], found: list[Evidence]) -> D
     return result
 
 
-def _score(evidence: Evidence) -> float:
-    unlawful = 1 - float(np.mean(evidence.valid))
-    outline = np.array(evidence.outline)
-    lines = outline[np.isfinite(outline)]
-    score = -20.0 * unlawful - (math.log(lines.mean()) if lines.size else 20.0)
-    if evidence.area:
-        score -= 10 * (1 - float(np.mean(evidence.area)))
-    if evidence.landmarks:
-        score += 10 * float(np.mean(evidence.landmarks))
-    edges = np.array(evidence.edges)
-    if np.isfinite(edges).any():
-        score += 10 * float(np.nanmean(edges))
+def _finite(values: Floats) -> Floats:
+    return values[np.isfinite(values)]
+
+
+def _score(one: Fit) -> float:
+    outline = _finite(one.outline)
+    score = -20.0 * one.unlawful - (math.log(outline.mean()) if outline.size else 20.0)
+    if one.area.size:
+        score -= 10 * (1 - float(one.area.mean()))
+    for values in (one.landmarks, _finite(one.edges)):
+        if values.size:
+            score += 10 * float(values.mean())
     return score
 
 
-def _mean(values: list[float]) -> float | None:
-    array = np.array(values, float)
-    array = array[np.isfinite(array)]
-    return float(array.mean()) if array.size else None
-
-
-def _sum(values: list[float]) -> float | None:
-    array = np.array(values, float)
-    array = array[np.isfinite(array)]
-    return float(array.sum()) if array.size else None
-
-
-def _scored(reading: Dialect, evidence: Evidence, score: float) -> Scored:
-    order, base, kind = reading.reading
+def _scored(reading: Dialect, one: Fit, score: float) -> Scored:
+    outline, pieces, *means = (_finite(v) for v in (one.outline, one.pieces, one.landmarks, one.edges))
+    landmarks, edges = (float(values.mean()) if values.size else None for values in means)
     return Scored(
-        order,
-        base,
-        kind,
+        *reading.reading,
         tuple(dialect.name for dialect in _dialects_of(reading)),
         score,
-        float(np.mean(evidence.valid)),
-        _sum(evidence.outline),
-        _sum(evidence.pieces),
-        _mean(evidence.landmarks),
-        _mean(evidence.edges),
+        float(one.valid.mean()),
+        float(outline.sum()) if outline.size else None,
+        float(pieces.sum()) if pieces.size else None,
+        landmarks,
+        edges,
     )
 
 
-def _fault(best: Evidence, sample: Sampled) -> str:
+def _fault(best: Fit) -> str:
     """Why the best reading cannot be accepted whatever its rivals are."""
-    if not all(best.valid):
-        return f"no dialect reads every mask: {best.valid.count(False)} of {len(best.valid)} are unlawful in the best"
+    if not best.valid.all():
+        return f"no dialect reads every mask: {int((~best.valid).sum())} of {best.valid.size} are unlawful in the best"
     if not np.isfinite(best.outline).any():
         return "no outline can be drawn"
     lines, pieces = float(np.nansum(best.lines)), float(np.nansum(best.pieces))
@@ -257,59 +281,50 @@ def _fault(best: Evidence, sample: Sampled) -> str:
         return f"there are {int(lines)} runs in the whole file, too few to tell"
     if pieces > lines / 2:
         return "the masks fall to pieces in every reading"
-    if best.area and not all(best.area):
+    if not best.area.all():
         return "the areas in the file do not agree with any reading"
     return ""
 
 
-def _against(best: Evidence, rival: Evidence, *, rival_is_named: bool) -> str:
+def _against(best: Fit, rival: Fit, *, rival_is_named: bool) -> str:
     """What rules a rival out, in words; empty where nothing does."""
-    unlawful = 1 - float(np.mean(rival.valid))
-    if unlawful >= _UNLAWFUL:
-        return f"{unlawful:.0%} of the masks are unlawful in it"
-    if rival.landmarks and best.landmarks:
-        here, there = float(np.mean(best.landmarks)), float(np.mean(rival.landmarks))
+    if rival.unlawful >= _UNLAWFUL:
+        return f"{rival.unlawful:.0%} of the masks are unlawful in it"
+    if rival.landmarks.size and best.landmarks.size:
+        here, there = float(best.landmarks.mean()), float(rival.landmarks.mean())
         if here >= _LANDMARKS[0] and there <= _LANDMARKS[1]:
             return f"{there:.0%} of the landmarks lie on its outlines, {here:.0%} on the best's"
-    by_edges = _edges_against(np.array(best.edges), np.array(rival.edges))
-    if by_edges:
-        return by_edges
-    by_outline = _outline_against(best, rival)
-    if by_outline:
-        return by_outline
-    if not rival_is_named and not _fits_better(rival, best):
+    decided = _edges_against(best.edges, rival.edges) or _outline_against(best, rival)
+    if decided:
+        return decided
+    both = np.isfinite(best.outline) & np.isfinite(rival.outline)
+    if not rival_is_named and not rival.outline[both].sum() < best.outline[both].sum() * 0.99:
         return "no dialect reads so, and it does not fit better"
     return ""
 
 
-def _fits_better(one: Evidence, other: Evidence) -> bool:
-    a, b = np.array(one.outline), np.array(other.outline)
-    both = np.isfinite(a) & np.isfinite(b)
-    return bool(a[both].sum() < b[both].sum() * 0.99)
-
-
-def _outline_against(best: Evidence, rival: Evidence) -> str:
+def _outline_against(best: Fit, rival: Fit) -> str:
     """Longer outlines and more pieces, unless an object that leans can be the reason.
 
     Read with lines of a wrong length, an object is sheared. A thin one that leans may come out straighter than it is,
     and stripes may close up to fewer and broader ones; so the best reading must show objects that are thick and round
     enough to be neither.
     """
-    a, b = np.array(best.outline), np.array(rival.outline)
-    both = np.isfinite(a) & np.isfinite(b)
-    if not both.any() or (b[both] < a[both]).any():
+    both = np.isfinite(best.outline) & np.isfinite(rival.outline)
+    a, b = best.outline[both], rival.outline[both]
+    if not both.any() or (b < a).any():
         return ""
-    if np.nanmean(np.array(best.thickness)) < _THICK or np.nanmedian(np.array(best.raggedness)) > _RAGGED:
+    if np.nanmean(best.thickness) < _THICK or np.nanmedian(best.raggedness) > _RAGGED:
         return ""
-    longer = b[both].sum() / a[both].sum()
-    broken = np.array(rival.pieces)[both].sum() / max(np.array(best.pieces)[both].sum(), 1)
-    many = both.sum() >= _SEVERAL and np.median(b[both] / a[both]) >= _MUCH_LONGER
+    longer = b.sum() / a.sum()
+    broken = rival.pieces[both].sum() / max(best.pieces[both].sum(), 1)
+    many = both.sum() >= _SEVERAL and np.median(b / a) >= _MUCH_LONGER
     if longer >= _LONGER and (broken >= _BROKEN or many):
         return f"its outlines are {longer:.1f} times as long, in {broken:.1f} times as many pieces"
     return ""
 
 
-def _edges_against(best: NDArray[np.float64], rival: NDArray[np.float64]) -> str:
+def _edges_against(best: Floats, rival: Floats) -> str:
     both = np.isfinite(best) & np.isfinite(rival)
     count = int(both.sum())
     if not count:
@@ -343,15 +358,3 @@ def _words(reading: Dialect) -> str:
     order, base, kind = reading.reading
     names = "/".join(dialect.name for dialect in _dialects_of(reading)) or "no dialect"
     return f"{kind} by {order}s from {base} ({names})"
-
-
-def as_json(detection: Detection) -> dict[str, Any]:
-    """The verdict as plain values; figures that are not known are ``None``."""
-    return {
-        "dialect": detection.dialect,
-        "declared": detection.declared,
-        "reason": detection.reason,
-        "margin": detection.margin,
-        "cells": detection.cells,
-        "ranking": [vars(scored) | {"dialects": list(scored.dialects)} for scored in detection.ranking],
-    }
