@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 
 from pipeline.tracking.events import training_note
 from pipeline.tracking.pictures import curves_picture, spread_picture
+from pipeline.tracking.results import scan_table
 
 ORGANS = ["left lung (upper)", "heart"]
 
@@ -75,3 +76,13 @@ def test_every_scan_is_a_dot_and_every_organ_has_a_median() -> None:
 
 def test_folds_without_a_step_yet_can_be_drawn() -> None:
     assert ElementTree.fromstring(curves_picture({0: [{"kind": "start"}]}, "")) is not None
+
+
+def test_in_the_table_of_scans_figures_are_numbers_and_names_stay_text() -> None:
+    rows = [{"scan_id": "007", "model": "unet", "organ": "1", "dice": dice, "site": "A"} for dice in ("0.5", "")]
+    table = scan_table(rows)
+    assert list(table["scan_id"]) == ["007", "007"]
+    assert list(table["organ"]) == ["1", "1"]
+    assert list(table["site"]) == ["A", "A"]
+    assert table["dice"].iloc[0] == 0.5
+    assert math.isnan(table["dice"].iloc[1])
