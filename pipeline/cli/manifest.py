@@ -106,7 +106,7 @@ def add(
     Give the correction folder of `organseg predict`, or a folder of masks: CASE7.nii.gz with all organs, or a folder
     CASE7 with a file an organ.
     """
-    from pipeline.cli.corrections import add_masks
+    from pipeline.ingest.corrections import add_masks
 
     for line in add_masks(study, masks, version):
         print(line)
