@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.options import OptionalStudy, StudyName
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -15,7 +17,7 @@ def register(app: typer.Typer) -> None:
 
 
 def info(
-    study: Annotated[str | None, typer.Option("--study", help="Name of the study.", show_default=False)] = None,
+    study: OptionalStudy = None,
     scan: Annotated[Path | None, typer.Argument(help="A scan's file or folder, without a study.")] = None,
 ) -> None:
     """Say what a study holds and how far it is, or what a scan is."""
@@ -41,7 +43,7 @@ def schema() -> None:
 
 
 def clean(
-    study: Annotated[str, typer.Option("--study", help="Name of the study.", show_default=False)],
+    study: StudyName,
     everything: Annotated[
         bool, typer.Option("--all", help="All of results/<study>, not only what can be made again from it.")
     ] = False,
