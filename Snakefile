@@ -1,6 +1,9 @@
 # The table of contents: a rule a stage, each the command that a person would type. `organseg --help` explains them.
 from pipeline.workflow import cards, open_studies
 
+# Every job reads this file again; only the workflow itself checks the studies, and before the jobs are counted, which is
+# too early for `onstart:`. Snakemake documents neither of these two attributes of `workflow`, and offers nothing else
+# that tells a job from the workflow, or what `--resources gpu=` was given.
 STUDIES = open_studies(config.get("study", "demo_xray,demo_mri"), workflow.is_main_process)
 CARDS = cards(workflow.global_resources)
 # Used only with `--sdm conda`; otherwise jobs run where snakemake itself does.

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.ingest.alone import Outcome
+    from pipeline.ingest.alone import Ingested
 
 
 def ingest_files(scans: list[Path], out: Path, modality: str | None) -> int:
@@ -29,7 +29,7 @@ def ingest_files(scans: list[Path], out: Path, modality: str | None) -> int:
     return EXIT_SOME_FAILED if any(item.failed for item in outcomes) else EXIT_OK
 
 
-def _print_table(outcomes: Sequence[Outcome]) -> None:
+def _print_table(outcomes: Sequence[Ingested]) -> None:
     """One line a scan; the only place where its source stands beside its new name."""
     from pipeline.core.units import length_unit
 

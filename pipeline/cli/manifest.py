@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.options import StudyName
+
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
@@ -39,7 +41,7 @@ def init(
 
 
 @app.command()
-def check(study: Annotated[str, typer.Option("--study", help="Name of the study.", show_default=False)]) -> None:
+def check(study: StudyName) -> None:
     """Check a study's config and manifest, and that every file is there, without doing any work."""
     from pipeline.core.errors import EXIT_SOME_FAILED
     from pipeline.core.manifest import load_manifest, manifest_path
@@ -97,7 +99,7 @@ def pseudonymise(
 
 @app.command()
 def add(
-    study: Annotated[str, typer.Option("--study", help="Name of the study.", show_default=False)],
+    study: StudyName,
     masks: Annotated[Path, typer.Argument(help="Folder of corrected masks, each named by its scan id.")],
     version: Annotated[str | None, typer.Option(help="Name of the folder the masks are copied to.")] = None,
 ) -> None:
@@ -106,7 +108,7 @@ def add(
     Give the correction folder of `organseg predict`, or a folder of masks: CASE7.nii.gz with all organs, or a folder
     CASE7 with a file an organ.
     """
-    from pipeline.cli.corrections import add_masks
+    from pipeline.ingest.corrections import add_masks
 
     for line in add_masks(study, masks, version):
         print(line)

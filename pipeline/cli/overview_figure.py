@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.options import StudyName
+
 
 def register(app: typer.Typer) -> None:
     """Add the command."""
@@ -14,7 +16,7 @@ def register(app: typer.Typer) -> None:
 
 
 def overview(
-    study: Annotated[str, typer.Option("--study", help="Name of the study.", show_default=False)],
+    study: StudyName,
     out: Annotated[
         Path | None, typer.Option(help="PNG file to write.", show_default="results/NAME/overview.png")
     ] = None,

@@ -9,21 +9,14 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from pipeline.cli.options import Fold, Formats, Gather, Model, OptionalStudy, Organs, Out, Shard, StudyName, Threads
+
 if TYPE_CHECKING:
     from pipeline.core.paths import StudyPaths
     from pipeline.core.splits import Part
     from pipeline.core.study import Study
 
 T = TypeVar("T")
-
-StudyName = Annotated[str, typer.Option("--study", help="Name of the study.", show_default=False)]
-OptionalStudy = Annotated[str | None, typer.Option("--study", help="Name of the study.", show_default=False)]
-Shard = Annotated[int | None, typer.Option(help="Only this shard of the scans.", show_default=False)]
-Gather = Annotated[bool, typer.Option("--gather", help="Only bring the shards' results together.")]
-Model = Annotated[str | None, typer.Option("--model", help="Only this model.", show_default=False)]
-Fold = Annotated[int | None, typer.Option(help="Only this fold.", show_default=False)]
-Formats = Annotated[str, typer.Option(help="Forms to write, separated by commas, without a study.")]
-Threads = Annotated[int | None, typer.Option(help="Processor threads to use.", show_default="all there are")]
 
 
 def register(app: typer.Typer) -> None:
@@ -79,7 +72,7 @@ def ingest(
     study: OptionalStudy = None,
     shard: Shard = None,
     gather: Gather = False,
-    out: Annotated[Path | None, typer.Option(help="Folder to write to, without a study.")] = None,
+    out: Out = None,
     modality: Annotated[str | None, typer.Option(help="xray, mri, ct or photo, without a study.")] = None,
 ) -> None:
     """Read scans and masks in any form; list what was refused, and why."""
@@ -172,7 +165,7 @@ def predict(
         str | None, typer.Option(help="Model of the study, or without a study its folder or models:/NAME@alias.")
     ] = None,
     part: Annotated[str, typer.Option(help="oof or test patients of the study.")] = "test",
-    out: Annotated[Path | None, typer.Option(help="Folder to write to, without a study.")] = None,
+    out: Out = None,
     threads: Threads = None,
     formats: Formats = "nifti,overlays",
     backend: Annotated[str | None, typer.Option(help="onnxruntime, openvino or torch; by default the model's.")] = None,
@@ -213,7 +206,7 @@ def evaluate(
     part: Annotated[str | None, typer.Option(help="oof or test patients of the study.")] = None,
     shard: Shard = None,
     gather: Gather = False,
-    organs: Annotated[str | None, typer.Option(help="Organs by value, as 1=liver,2=spleen.")] = None,
+    organs: Organs = None,
     spacing: Annotated[str | None, typer.Option(help="mm along each axis, for files that hold none.")] = None,
     convention: Annotated[
         str, typer.Option(help="Rule for empty masks: organseg, nnunet, monai, smp, metrics-reloaded.")
@@ -269,9 +262,9 @@ def export(
         list[Path] | None, typer.Argument(metavar="SCAN MASK", help="One scan and its mask, without a study.")
     ] = None,
     study: OptionalStudy = None,
-    out: Annotated[Path | None, typer.Option(help="Folder to write to, without a study.")] = None,
+    out: Out = None,
     formats: Formats = "nifti,rle,dicom_seg,overlays",
-    organs: Annotated[str | None, typer.Option(help="Organs by value, as 1=liver,2=spleen.")] = None,
+    organs: Organs = None,
     overlapping: Annotated[bool, typer.Option("--overlapping", help="Keep overlaps, without a study.")] = False,
     dialect: Annotated[str, typer.Option(help="Dialect of run lengths, without a study.")] = "organseg",
 ) -> None:

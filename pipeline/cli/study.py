@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from pipeline.cli.options import OptionalStudy, StudyName
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands."""
@@ -16,7 +18,7 @@ def register(app: typer.Typer) -> None:
 
 
 def info(
-    study: Annotated[str | None, typer.Option("--study", help="Name of the study.", show_default=False)] = None,
+    study: OptionalStudy = None,
     scan: Annotated[Path | None, typer.Argument(help="A scan's file or folder, without a study.")] = None,
 ) -> None:
     """Say what a study holds and how far it is, or what a scan is."""
@@ -42,7 +44,7 @@ def schema() -> None:
 
 
 def clean(
-    study: Annotated[str, typer.Option("--study", help="Name of the study.", show_default=False)],
+    study: StudyName,
     everything: Annotated[
         bool, typer.Option("--all", help="All of results/<study>, not only what can be made again from it.")
     ] = False,

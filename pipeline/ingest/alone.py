@@ -34,7 +34,7 @@ _MANY_FILES = 200
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Ingested:
     """What became of one scan or object.
 
     Attributes:
@@ -61,7 +61,7 @@ def ingest_alone(
     modality: Modality | None,
     options: Ingest | None = None,
     say: Say = quiet,
-) -> list[Outcome]:
+) -> list[Ingested]:
     """Read every scan in files and folders; write ``scans/*.nii.gz``, ``scans.csv`` and ``rejected.csv`` in ``out``.
 
     The outputs are numbered and name no source; what came from where is in the outcomes alone.
@@ -79,7 +79,7 @@ def ingest_alone(
     options = options or Ingest()
     names = (f"scan_{number:04d}" for number in itertools.count(1))
     readers = [_Reader(modality, options) for _ in range(_processes())]
-    outcomes: list[Outcome] = []
+    outcomes: list[Ingested] = []
     try:
         for path in scans:
             for item in _in_path(readers, path, out, names):
@@ -148,7 +148,7 @@ class _Reader:
             return {"code": "image", "reason": error.what}
 
 
-def _in_path(readers: Sequence[_Reader], path: Path, out: Path, names: Iterator[str]) -> Iterator[Outcome]:
+def _in_path(readers: Sequence[_Reader], path: Path, out: Path, names: Iterator[str]) -> Iterator[Ingested]:
     files = [str(file) for file in list_files(path)]
     killed = _look(readers, files)
     found = readers[0].found
@@ -166,10 +166,10 @@ def _in_path(readers: Sequence[_Reader], path: Path, out: Path, names: Iterator[
         answer = answer or {"code": item["code"], "reason": item["reason"]}
         if "code" in answer:
             answer["reason"] = scrub(answer["reason"], [item["source"]])
-        yield Outcome(item["source"], item["kind"], cells | answer, "code" in answer and bool(scan_id))
+        yield Ingested(item["source"], item["kind"], cells | answer, "code" in answer and bool(scan_id))
     for file, reason in killed.items():
         cells = {"scan_id": next(names), "kind": "a file", "files": 1, "code": "killed", "reason": reason}
-        yield Outcome(file, "a file", cells, True)
+        yield Ingested(file, "a file", cells, True)
 
 
 def _look(readers: Sequence[_Reader], files: list[str]) -> dict[str, str]:

@@ -48,7 +48,7 @@ FIRST_ALARM = -0.5
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Judged:
     """How a held-out organ was judged.
 
     Attributes:
@@ -114,7 +114,7 @@ def calibrate(
     known = _gather(study, paths, evidence, models, steps)
     pairs = study.mirror_pairs()
     limit = study.evaluate.dice_limit
-    outcomes: list[Outcome] = []
+    outcomes: list[Judged] = []
     widening = WIDENINGS[0]
     for widening in WIDENINGS:
         outcomes = _held_out(known, study, widening, limit)
@@ -156,7 +156,7 @@ def _rests_on(known: Sequence[Known], study: Study, models: Sequence[str]) -> di
     return rests
 
 
-def _alarms(outcomes: Sequence[Outcome], rung: Sequence[bool]) -> float:
+def _alarms(outcomes: Sequence[Judged], rung: Sequence[bool]) -> float:
     """Share of good organs, or of scans whose organs are all good, that an alarm rings for; the larger of the two."""
     organs = [alarm for one, alarm in zip(outcomes, rung, strict=True) if not one.bad]
     spoilt = {one.scan_id for one in outcomes if one.bad}
@@ -167,7 +167,7 @@ def _alarms(outcomes: Sequence[Outcome], rung: Sequence[bool]) -> float:
     return max([float(np.mean(values)) for values in (organs, list(scans.values())) if values], default=0.0)
 
 
-def choose_alarm(outcomes: Sequence[Outcome]) -> float | None:
+def choose_alarm(outcomes: Sequence[Judged]) -> float | None:
     """The lowest alarm that rings falsely seldom enough; ``None`` where no Dice is predicted."""
     shorts = sorted({one.short for one in outcomes if one.short is not None})
     if not shorts:
@@ -182,7 +182,7 @@ def choose_alarm(outcomes: Sequence[Outcome]) -> float | None:
     return round(alarms[min(bisect_left(alarms, True, key=quiet), len(alarms) - 1)], 4)
 
 
-def _risks(outcomes: Sequence[Outcome], reference: QualityReference) -> list[tuple[bool, float]]:
+def _risks(outcomes: Sequence[Judged], reference: QualityReference) -> list[tuple[bool, float]]:
     """(Dice below the limit, risk) of held-out organs; the alarm of each part is that of the other parts."""
     risks = []
     for part in sorted({one.part for one in outcomes}):
@@ -335,7 +335,7 @@ def _dice_fit(organ: str, judged: Sequence[Known], intervals: Mapping[str, Inter
     return fit_dice(rows, dice, patients)
 
 
-def _held_out(known: Sequence[Known], study: Study, widening: float, limit: float) -> list[Outcome]:
+def _held_out(known: Sequence[Known], study: Study, widening: float, limit: float) -> list[Judged]:
     """Every organ, judged by the other patients."""
     # Scans that were predicted are spread evenly over the parts.
     predicted = {one.patient for one in known if one.dice is not None}
@@ -353,11 +353,11 @@ def _held_out(known: Sequence[Known], study: Study, widening: float, limit: floa
     return outcomes
 
 
-def _judged(judge: Judge, one: Known, part: int, limit: float) -> list[Outcome]:
+def _judged(judge: Judge, one: Known, part: int, limit: float) -> list[Judged]:
     """A held-out scan's organs as a model found them; as the reader drew them, where no model did."""
     if one.found is None or one.dice is None or one.certainty is None:
         drawn = {organ: judge.of_organ(organ, one.scan, one.truth[organ], None) for organ in one.truth}
-        return [Outcome(one.scan_id, part, False, verdict.risk, None, False) for verdict in drawn.values()]
+        return [Judged(one.scan_id, part, False, verdict.risk, None, False) for verdict in drawn.values()]
     outcomes = []
     for organ, dice in one.dice.items():
         fit = judge.reference.organs[organ].dice
@@ -367,5 +367,5 @@ def _judged(judge: Judge, one: Known, part: int, limit: float) -> list[Outcome]:
         if fit is not None and verdict.dice is not None:
             short = shortfall(fit, verdict.dice[0], limit)
             covered = verdict.dice[1] <= dice <= verdict.dice[2]
-        outcomes.append(Outcome(one.scan_id, part, dice < limit, verdict.risk, short, covered=covered))
+        outcomes.append(Judged(one.scan_id, part, dice < limit, verdict.risk, short, covered=covered))
     return outcomes

@@ -21,12 +21,12 @@ import psutil
 from pipeline.core.journal import Journal, read_journal
 from pipeline.core.locks import SILENCE
 from pipeline.core.paths import StudyPaths
-from pipeline.core.say import Say
+from pipeline.core.say import Say, quiet
 from pipeline.core.study import Study
 from pipeline.tracking import env, jobs
 from pipeline.tracking.delivery import Delivery
-from pipeline.tracking.store import Store, check_reach, shown, store_uri
-from pipeline.tracking.turns import TrackingError, take_turn
+from pipeline.tracking.store import Store, TrackingError, check_reach, shown, store_uri, take_turn
+from pipeline.tracking.tree import StudyRuns
 
 #: Seconds of training before MLflow is loaded: that and the first delivery take six of them, less than 2 %.
 FIRST = 360.0
@@ -42,7 +42,7 @@ LAST_OF_STOPPED = 5.0
 
 @contextmanager
 def follow(
-    study: Study, paths: StudyPaths, model: str, fold: int, journal_path: Path, say: Say = lambda line: None
+    study: Study, paths: StudyPaths, model: str, fold: int, journal_path: Path, say: Say = quiet
 ) -> Iterator[None]:
     """Deliver a training's journal to MLflow in the background while the block runs, and the rest at its end.
 
@@ -70,7 +70,8 @@ def follow(
         )
     sender = None
     try:
-        sender = _Sender(study, paths, jobs.open_job(study, paths, model, fold, journal_path), journal_path, say)
+        job = jobs.open_job(study, paths, model, fold, journal_path)
+        sender = _Sender(study, paths, job, journal_path, say)
     except Exception as error:
         say(f"tracking: not followed ({error}); a later stage delivers the journal")
     outcome = "FAILED"
@@ -88,12 +89,13 @@ def follow(
 class _Sender:
     """The thread, and the training's hold on it."""
 
-    def __init__(self, study: Study, paths: StudyPaths, job: jobs.Job, journal: Path, say: Say) -> None:
+    def __init__(self, study: Study, paths: StudyPaths, job: jobs.Record, journal: Path, say: Say) -> None:
         self.paths = paths
         self.job = job
         self.journal = journal
         self.say = say
         self.store = Store.of(study, paths, self._tell)
+        self.runs = StudyRuns(self.store, study, paths)
         self._lines: dict[str, None] = {}
         self._outcome: str | None = None
         self._ended = threading.Event()
@@ -134,7 +136,7 @@ class _Sender:
             self._tell(f"tracking: stopped ({type(error).__name__}: {str(error)[:300]}); the next stage delivers it")
 
     def _follow(self) -> None:
-        delivery = Delivery(self.store, self.paths, self.job, self.journal)
+        delivery = Delivery(self.runs, self.job, self.journal)
         system = jobs.system_journal(self.paths, self.job["key"])
         step = sum(1 for _ in read_journal(system))
         load, due, resumed = Load(), time.monotonic() + FIRST, False

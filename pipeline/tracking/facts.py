@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import platform
 import subprocess
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -15,19 +16,21 @@ from pipeline.core.manifest import manifest_path
 from pipeline.core.paths import StudyPaths
 from pipeline.core.splits import read_splits
 
+#: Side of a split → how many ``scans`` and ``patients`` it has.
+Sides = dict[str, dict[str, int]]
+SOURCE_TAG = "mlflow.source.name"
+#: What results depend on, besides Python.
 PACKAGES = ("organseg", "torch", "monai", "numpy", "mlflow")
 DIGEST_LENGTH = 12
 
 
 @cache
-def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that results depend on; nothing is imported for it."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
+def installed(packages: tuple[str, ...] = PACKAGES) -> dict[str, str]:
+    """Version of each package that is installed; nothing is imported for it."""
+    found = {}
+    for package in packages:
+        with suppress(importlib.metadata.PackageNotFoundError):
             found[package] = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
     return found
 
 
@@ -62,6 +65,21 @@ def git_state() -> dict[str, str]:
     return {"commit": commit, "dirty": "true" if git("status", "--porcelain", "--untracked-files=no") else "false"}
 
 
+def source_tags(command: str) -> dict[str, str]:
+    """Tags that say what made a run: the system tags that MLflow documents for a source, and versions of packages.
+
+    Args:
+        command: Such as ``organseg train``.
+    """
+    return {
+        SOURCE_TAG: command,
+        "mlflow.source.type": "LOCAL",
+        **{f"mlflow.source.git.{name}": value for name, value in git_state().items()},
+        "version.python": platform.python_version(),
+        **{f"version.{name}": value for name, value in installed().items()},
+    }
+
+
 def digest_of_file(path: Path) -> str:
     """Start of a file's sha256, or ``absent``."""
     return sha256_of(path)[:DIGEST_LENGTH] if path.is_file() else "absent"
@@ -72,7 +90,7 @@ def manifest_digest(paths: StudyPaths) -> str:
     return digest_of_file(manifest_path(paths.study, paths.root))
 
 
-def sides(paths: StudyPaths, fold: int | None) -> dict[str, dict[str, int]]:
+def sides(paths: StudyPaths, fold: int | None) -> Sides:
     """How many labelled scans and patients a fold trains on and validates on, and how many are kept for the test.
 
     Args:
@@ -82,38 +100,38 @@ def sides(paths: StudyPaths, fold: int | None) -> dict[str, dict[str, int]]:
     if not (paths.scans_csv.is_file() and paths.splits.is_file()):
         return {}
     splits = read_splits(paths.splits)
-    found: dict[str, list[str]] = {}
+    found: dict[str, list[str]] = {"train": [], "validation": [], "test": []}
     for row in read_table(paths.scans_csv):
         place = splits.get(row["patient_id"])
         if place is None or row.get("labelled") != "1":
             continue
         validates = fold is not None and place.fold == fold
-        side = "test" if place.split == "test" else "validation" if validates else "train"
-        found.setdefault(side, []).append(row["patient_id"])
-    order = [side for side in ("train", "validation", "test") if side in found]
-    return {side: {"scans": len(found[side]), "patients": len(set(found[side]))} for side in order}
+        found["test" if place.split == "test" else "validation" if validates else "train"].append(row["patient_id"])
+    return {side: {"scans": len(own), "patients": len(set(own))} for side, own in found.items() if own}
 
 
-def dataset_inputs(job: dict[str, Any]) -> list[Any]:
-    """A run's data as MLflow dataset inputs, one a side, with the manifest's digest.
+def dataset_inputs(study: str, manifest: str, sides: Sides, fold: str = "") -> list[Any]:
+    """A run's data as MLflow dataset inputs, one a side.
 
     Args:
-        job: ``study``, ``sides`` (see :func:`sides`), ``manifest`` (its digest), and ``fold`` where there is one.
+        study: Name of the study.
+        manifest: The manifest's digest.
+        sides: See :func:`sides`.
+        fold: Stands behind the names of sides that depend on the fold.
     """
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    fold = f" fold {job['fold']}" if job.get("fold") is not None else ""
-    source = json.dumps({"uri": f"data_manifests/{job['study']}.csv"})
+    source = json.dumps({"uri": f"data_manifests/{study}.csv"})
     return [
         DatasetInput(
             dataset=Dataset(
-                name=f"{job['study']} test" if side == "test" else f"{job['study']} {side}{fold}",
-                digest=job["manifest"],
+                name=f"{study} {side}{fold if side != 'test' else ''}",
+                digest=manifest,
                 source_type="local",
                 source=source,
                 profile=json.dumps(counts),
             ),
             tags=[InputTag("mlflow.data.context", side)],
         )
-        for side, counts in job["sides"].items()
+        for side, counts in sides.items()
     ]

@@ -1,21 +1,22 @@
-"""Figures of a study as tables for people: Markdown headlines, and a picture of how Dice is spread."""
+"""Figures of a study as metrics of a run, and as tables for people: Markdown headlines, and a champion's card."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from html import escape
+from typing import TYPE_CHECKING
 
-from pipeline.core.files import read_table
+from pipeline.core.files import Cells, number, read_table
 from pipeline.core.manifest import manifest_path
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
-from pipeline.tracking.names import safe_part
+from pipeline.tracking.names import ALL, metric_names, registered_name, safe_part
 
-Row = Mapping[str, str]
+if TYPE_CHECKING:
+    from pipeline.inference.champion import Champion
+
 MEAN = "mean"
 #: Figures that become metrics of a run, in the order in which people ask for them.
-HEADLINES = ("dice", "nsd", "hd95", "assd", "volume_difference")
 LABELS = {
     "dice": "Dice",
     "nsd": "surface Dice",
@@ -45,7 +46,7 @@ def metric_key(part: str, metric: str, organ: str, unit: str = "", end: str = ""
     return f"{group} interval/{organ} {end}" if end else f"{group}/{organ}"
 
 
-def summary_rows(paths: StudyPaths, part: str) -> list[dict[str, str]]:
+def summary_rows(paths: StudyPaths, part: str) -> list[Cells]:
     """Rows of a part's ``summary.csv`` over all scans, subgroups left out; none where it is absent."""
     path = paths.metrics(part) / "summary.csv"
     if not path.is_file():
@@ -53,7 +54,7 @@ def summary_rows(paths: StudyPaths, part: str) -> list[dict[str, str]]:
     return [row for row in read_table(path) if not row.get("subgroup")]
 
 
-def per_scan_rows(study: Study, paths: StudyPaths, part: str) -> list[dict[str, str]]:
+def per_scan_rows(study: Study, paths: StudyPaths, part: str) -> list[Cells]:
     """Rows of a part's ``per_scan.csv``, without what must stay behind.
 
     That is the patients' ids, and those columns of the manifest that the study does not name as subgroups or site:
@@ -69,87 +70,81 @@ def per_scan_rows(study: Study, paths: StudyPaths, part: str) -> list[dict[str, 
     return [{k: v for k, v in row.items() if k not in left_out} for row in read_table(path)]
 
 
-def number(text: str | None) -> float | None:
-    """A cell's number; ``None`` where it is empty or not finite."""
-    value = float(text) if text else math.nan
-    return value if math.isfinite(value) else None
+def final_metrics(summaries: Mapping[str, Sequence[Cells]], organs: Sequence[str]) -> dict[str, float]:
+    """Metric key → value, such as ``test Dice/heart``; see :func:`metric_key`.
+
+    The mean of the organs is ``test Dice/all organs``; an organ of that name would be numbered.
+
+    Args:
+        summaries: ``test`` and ``oof`` → rows of one model's summary.
+        organs: The organs in order.
+    """
+    names = metric_names([ALL, *organs]) | {MEAN: ALL}
+    return {
+        # Six digits are more than any of these figures means, and columns stay narrow.
+        metric_key(part, row["metric"], names[row["organ"]], row.get("unit", ""), end): round(value, 6)
+        for part, rows in summaries.items()
+        for row in rows
+        if row["metric"] in LABELS and row["organ"] in names
+        for end in ("", "low", "high")
+        if math.isfinite(value := number(row.get(end or "mean")))
+    }
 
 
-def with_interval(row: Row, digits: int = 3) -> str:
-    """``0.912 (0.88–0.94)``."""
-    mean, low, high = (number(row.get(name)) for name in ("mean", "low", "high"))
-    if mean is None:
+def with_interval(row: Cells | None, digits: int = 3) -> str:
+    """``0.912 (0.880–0.941)``; a dash where there is no figure."""
+    mean, low, high = (number(row.get(name)) if row else math.nan for name in ("mean", "low", "high"))
+    if math.isnan(mean):
         return "–"
-    ends = "" if low is None or high is None else f" ({low:.{digits}f}–{high:.{digits}f})"
+    ends = f" ({low:.{digits}f}–{high:.{digits}f})" if math.isfinite(low + high) else ""
     return f"{mean:.{digits}f}{ends}"
 
 
-def headline_table(parts: Mapping[str, Sequence[Row]], organs: Iterable[str]) -> str:
+def headline_table(parts: Mapping[str, Sequence[Cells]], organs: Iterable[str]) -> str:
     """Markdown: a row an organ, the mean of all first, with Dice on each part and HD95 on the test.
 
     Args:
         parts: Title of a column → rows of one model's summary.
         organs: The organs in order.
     """
-    titles = [title for title, rows in parts.items() if rows]
-    if not titles:
+    parts = {title: rows for title, rows in parts.items() if rows}
+    if not parts:
         return ""
-    lengths = [row for row in parts[titles[0]] if row["metric"] == "hd95"]
-    units = {row.get("unit", "") for row in lengths if number(row.get("mean")) is not None}
+    first = next(iter(parts))
+    units = {row["unit"] for row in parts[first] if row["metric"] == "hd95" and row["mean"]}
     unit = units.pop() if len(units) == 1 else None
-    head = ["organ", *(f"Dice, {title}" for title in titles), *([f"HD95 {unit}, {titles[0]}"] if unit else [])]
+    head = ["organ", *(f"Dice, {title}" for title in parts), *([f"HD95 {unit}, {first}"] if unit else [])]
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for organ in (MEAN, *organs):
-        cells = [_cell(parts[title], organ, "dice", 3) for title in titles]
+        cells = [with_interval(_row(rows, organ, "dice")) for rows in parts.values()]
         if unit:
-            cells.append(_cell(parts[titles[0]], organ, "hd95", 1))
+            cells.append(with_interval(_row(parts[first], organ, "hd95"), 1))
         name = "**mean of organs**" if organ == MEAN else organ
         lines.append("| " + " | ".join([name, *cells]) + " |")
-    counts = [_counted(title, parts[title]) for title in titles]
-    note = "Means over patients with 95 % bootstrap intervals; " + "; ".join(part for part in counts if part)
-    return "\n".join([*lines, "", f"{note}."])
+    means = {title: _row(rows, MEAN, "dice") for title, rows in parts.items()}
+    counts = [f"{title}: {row['n_patients']} patients, {row['n_scans']} scans" for title, row in means.items() if row]
+    return "\n".join([*lines, "", f"Means over patients with 95 % bootstrap intervals; {'; '.join(counts)}."])
 
 
-def _cell(rows: Sequence[Row], organ: str, metric: str, digits: int) -> str:
-    found = next((row for row in rows if (row["organ"], row["metric"]) == (organ, metric)), None)
-    return with_interval(found, digits) if found else "–"
+def _row(rows: Sequence[Cells], organ: str, metric: str) -> Cells | None:
+    return next((row for row in rows if (row["organ"], row["metric"]) == (organ, metric)), None)
 
 
-def _counted(title: str, rows: Sequence[Row]) -> str:
-    found = next((row for row in rows if (row["organ"], row["metric"]) == (MEAN, "dice")), None)
-    return f"{title}: {found['n_patients']} patients, {found['n_scans']} scans" if found else ""
+def model_card(study: Study, paths: StudyPaths, champion: Champion) -> str:
+    """Markdown for the registry and the champion's run: its figures, how to get it, and the card that it carries.
 
-
-def spread_picture(rows: Sequence[Row], organs: Sequence[str], colors: Mapping[str, str], title: str) -> str:
-    """SVG: every scan's Dice as a dot, a line an organ, with a bar at the median.
-
-    Args:
-        rows: Rows of single scans of one model.
-        organs: The organs in order.
-        colors: Organ → ``#rrggbb``.
-        title: A line above.
+    Out of fold, the figures are those of its models.
     """
-    left, width, line, top = 150, 520, 34, 46
-    height = top + line * len(organs) + 40
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{left + width + 40}" height="{height}" '
-        'font-family="sans-serif" font-size="13"><rect width="100%" height="100%" fill="white"/>',
-        f'<text x="16" y="24" font-size="15">{escape(title)}</text>',
+    card = paths.champion / "card.md"
+    oof = summary_rows(paths, "oof")
+    parts = {"test": [row for row in summary_rows(paths, "test") if row["model"] == "champion"]}
+    for model in sorted({member.model for member in champion.members}):
+        parts[f"out of fold, {model}"] = [row for row in oof if row["model"] == model]
+    words = [
+        # Lists of versions show the first line as it is written.
+        f"{study.title or paths.study}: {', '.join(champion.organs)}",
+        headline_table(parts, champion.organs),
+        f"`organseg predict SCAN --model models:/{registered_name(paths.study)}@champion --out DIR`",
+        card.read_text(encoding="utf-8") if card.is_file() else "",
     ]
-    for tick in range(0, 11, 2):
-        x = left + width * tick / 10
-        parts.append(f'<path d="M{x:.0f} {top}V{height - 30}" stroke="#ddd"/>')
-        parts.append(f'<text x="{x:.0f}" y="{height - 12}" text-anchor="middle" fill="#555">{tick / 10:g}</text>')
-    for index, organ in enumerate(organs):
-        y = top + line * index + line / 2
-        values = sorted(v for row in rows if row["organ"] == organ and (v := number(row.get("dice"))) is not None)
-        parts.append(f'<text x="{left - 10}" y="{y + 4:.0f}" text-anchor="end">{escape(organ)}</text>')
-        for rank, value in enumerate(values):
-            # Neighbours in rank are set apart in height, so that equal values stay countable.
-            shift = (rank % 5 - 2) * 4
-            place = f'cx="{left + width * value:.1f}" cy="{y + shift:.1f}"'
-            parts.append(f'<circle {place} r="3" fill="{colors.get(organ, "#555")}" fill-opacity="0.6"/>')
-        if values:
-            middle = left + width * (values[(len(values) - 1) // 2] + values[len(values) // 2]) / 2
-            parts.append(f'<path d="M{middle:.1f} {y - 13:.0f}v26" stroke="black" stroke-width="2"/>')
-    return "".join([*parts, "</svg>\n"])
+    return "\n\n".join(part.strip() for part in words if part)

@@ -1,7 +1,7 @@
-"""Trainings whose journals are to be delivered: a file for each under ``results/<study>/tracking/jobs``, and its lock.
+"""Trainings whose journals are to be delivered: a record of each under ``results/<study>/tracking/jobs``, and its lock.
 
-A job's file holds all that delivery needs beside the journal, so that a later stage, or the same stage when the server
-is back, can deliver a training of a plan that has changed since.
+A record holds all that delivery needs beside the journal, so that a later stage, or the same stage when the server is
+back, can deliver a training of a plan that has changed since.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
-from pipeline.core.errors import InputError
 from pipeline.core.files import digest_of, read_json, sha256_of, write_json
 from pipeline.core.locks import hold_if_free
 from pipeline.core.paths import StudyPaths
 from pipeline.core.plan import read_plan
 from pipeline.core.study import Study
 from pipeline.tracking import facts
-from pipeline.tracking.points import first_event
+from pipeline.tracking.events import first_event
 
-Job = dict[str, Any]
+#: What is known of one training; its fields are those of :func:`describe`.
+Record = dict[str, Any]
 
 
 def job_path(paths: StudyPaths, key: str) -> Path:
@@ -38,7 +38,7 @@ def system_journal(paths: StudyPaths, key: str) -> Path:
     return paths.tracking / "jobs" / f"{key}-system.jsonl"
 
 
-def describe(study: Study, paths: StudyPaths, model: str, fold: int, journal: Path) -> Job:
+def describe(study: Study, paths: StudyPaths, model: str, fold: int, journal: Path) -> Record:
     """All that delivery needs of a training, from its plan and the study's tables.
 
     Raises:
@@ -51,25 +51,21 @@ def describe(study: Study, paths: StudyPaths, model: str, fold: int, journal: Pa
         "key": f"{model}-fold{fold}-{digest_of([parent, fold])}",
         "parent": parent,
         "study": paths.study,
-        "title": study.title,
-        "description": study.description,
         "model": model,
         "fold": fold,
-        "folds": study.split.folds,
         "organs": list(plan.organs),
         "plan": plan.model_dump(mode="json", exclude={"reasons"}),
         "plan_digest": plan.digest(),
         "manifest": manifest,
         "split": facts.digest_of_file(paths.splits),
         "sides": facts.sides(paths, fold),
-        "git": facts.git_state(),
-        "versions": facts.versions(),
+        "source": facts.source_tags("organseg train"),
         "journal": os.path.relpath(journal.absolute(), paths.results.absolute()),
         "outcome": None,
     }
 
 
-def open_job(study: Study, paths: StudyPaths, model: str, fold: int, journal: Path) -> Job:
+def open_job(study: Study, paths: StudyPaths, model: str, fold: int, journal: Path) -> Record:
     """Write a training's job file at its start; what an earlier start of the same job delivered stays known."""
     job = describe(study, paths, model, fold, journal)
     path = job_path(paths, job["key"])
@@ -85,20 +81,12 @@ def update_job(paths: StudyPaths, key: str, **fields: Any) -> None:
     write_json(path, {**read_json(path), **fields})
 
 
-def all_jobs(paths: StudyPaths) -> list[Job]:
+def all_jobs(paths: StudyPaths) -> list[Record]:
     """Every job that was ever begun, by name."""
-    jobs = []
-    for path in sorted((paths.tracking / "jobs").glob("*.json")):
-        try:
-            job = read_json(path)
-        except InputError:
-            continue
-        if isinstance(job, dict) and job.get("study") == paths.study:
-            jobs.append(job)
-    return jobs
+    return [read_json(path) for path in sorted((paths.tracking / "jobs").glob("*.json"))]
 
 
-def journal_of(paths: StudyPaths, job: Job) -> Path | None:
+def journal_of(paths: StudyPaths, job: Record) -> Path | None:
     """A job's journal: the live one, or the copy beside the model once checkpoints have been cleaned away."""
     live = paths.results / str(job["journal"])
     if live.is_file():

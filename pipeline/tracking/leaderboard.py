@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,16 +9,19 @@ from typing import TYPE_CHECKING
 
 from pipeline.core.errors import InputError
 from pipeline.core.paths import StudyPaths
+from pipeline.core.say import Say, quiet
 from pipeline.core.study import load_study
 from pipeline.tracking import store_sqlite, tree
+from pipeline.tracking.delivery import settle
 from pipeline.tracking.figures import metric_key
 from pipeline.tracking.names import ALL, registered_name
-from pipeline.tracking.store import Store, shown
-from pipeline.tracking.turns import TrackingError
+from pipeline.tracking.store import Store, TrackingError, shown
 
 if TYPE_CHECKING:
     from mlflow.entities import Experiment, Run
 
+#: A mean with the ends of its interval.
+Interval = tuple[float, float | None, float | None]
 #: Roles that a leaderboard shows, in the order in which equals stand.
 ROLES = ("champion", "model", "baseline")
 
@@ -40,8 +42,8 @@ class Standing:
 
     name: str
     status: str
-    test: tuple[float, float | None, float | None] | None
-    oof: tuple[float, float | None, float | None] | None
+    test: Interval | None
+    oof: Interval | None
     organs: dict[str, float] = field(default_factory=dict)
     folds: str = ""
     started: datetime | None = None
@@ -70,7 +72,7 @@ class Board:
     link: str
 
 
-def boards(study: str | None, root: Path, say: Callable[[str], None] = lambda line: None) -> tuple[list[Board], str]:
+def boards(study: str | None, root: Path, say: Say = quiet) -> tuple[list[Board], str]:
     """The leaderboards of one study or of all.
 
     Args:
@@ -90,26 +92,19 @@ def boards(study: str | None, root: Path, say: Callable[[str], None] = lambda li
     if store.file is not None and not store.file.is_file():
         raise InputError("nothing was tracked yet", where=str(store.file), remedy="Train a study first.")
     try:
-        found = store.read(store.client.search_experiments, max_results=1000)
+        found = store.client.search_experiments(max_results=1000)
         chosen = [one for one in found if one.name == study or (study is None and one.name != "Default")]
         if study is not None and not chosen:
             raise InputError(f"{study} was not tracked yet", where=shown(store.uri), remedy="Train it first.")
         result = []
         for one in sorted(chosen, key=lambda one: one.name):
-            _settle(store, StudyPaths(one.name, root))
+            # Runs of trainings that were killed are ended by whoever looks at them next.
+            settle(store, one.experiment_id, StudyPaths(one.name, root))
             result.append(_board(store, one))
     except TrackingError as error:
         raise InputError(str(error), remedy="Start the server, or set MLFLOW_TRACKING_URI.") from None
     how = "organseg ui" if store.file is not None else shown(store.uri)
     return result, how
-
-
-def _settle(store: Store, paths: StudyPaths) -> None:
-    """End the runs of trainings that were killed."""
-    from pipeline.tracking.delivery import settle
-
-    if paths.tracking.is_dir():
-        settle(store, paths)
 
 
 def _board(store: Store, experiment: Experiment) -> Board:
@@ -134,15 +129,11 @@ def _board(store: Store, experiment: Experiment) -> Board:
 def _versions(store: Store, study: str) -> dict[str, str]:
     """Run → ``version 2, champion``."""
     condition = f"name = '{registered_name(study)}'"
-    found = store.read(store.client.search_registered_models, condition)
-    if not found:
-        return {}
-    aliases: dict[str, str] = {str(number): alias for alias, number in found[0].aliases.items()}
-    versions = store.read(store.client.search_model_versions, condition)
+    registered = store.client.search_registered_models(condition)
+    aliases = {str(number): alias for model in registered for alias, number in model.aliases.items()}
     return {
-        str(version.run_id): f"version {version.version}"
-        + (f", {aliases[str(version.version)]}" if str(version.version) in aliases else "")
-        for version in versions
+        str(found.run_id): ", ".join(filter(None, (f"version {found.version}", aliases.get(str(found.version)))))
+        for found in store.client.search_model_versions(condition)
     }
 
 
@@ -166,6 +157,6 @@ def _standing(run: Run, trained: list[str], version: str) -> Standing:
     )
 
 
-def _interval(metrics: dict[str, float], part: str) -> tuple[float, float | None, float | None] | None:
+def _interval(metrics: dict[str, float], part: str) -> Interval | None:
     mean, low, high = (metrics.get(metric_key(part, "dice", ALL, end=end)) for end in ("", "low", "high"))
     return None if mean is None else (mean, low, high)

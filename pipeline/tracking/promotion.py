@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,8 +17,7 @@ from pipeline.metrics.statistics import compare_paired, patient_means
 FEWEST = 3
 
 
-@dataclass(frozen=True)
-class Verdict:
+class Promotion(NamedTuple):
     """A decision and its reason.
 
     Attributes:
@@ -67,7 +66,7 @@ def _mean_over_organs(rows: list[dict[str, str]]) -> list[tuple[str, float]]:
     return [(scan, float(np.mean(values))) for (_, scan), values in gathered.items()]
 
 
-def judge(new: Mapping[str, float], old: Mapping[str, float] | None, old_version: str = "") -> Verdict:
+def judge(new: Mapping[str, float], old: Mapping[str, float] | None, old_version: str = "") -> Promotion:
     """Decide what a new version becomes.
 
     Args:
@@ -76,10 +75,10 @@ def judge(new: Mapping[str, float], old: Mapping[str, float] | None, old_version
         old_version: Its number, for the reason.
     """
     if old is None:
-        return Verdict("champion", "the first champion of this study")
+        return Promotion("champion", "the first champion of this study")
     paired = compare_paired(new, old)
     if paired.n < FEWEST:
-        return Verdict(
+        return Promotion(
             "challenger",
             f"only {paired.n} out-of-fold patients are shared with version {old_version}, {FEWEST} are needed",
         )
@@ -88,5 +87,5 @@ def judge(new: Mapping[str, float], old: Mapping[str, float] | None, old_version
         f"{old_version} on the same {paired.n} out-of-fold patients"
     )
     if paired.low > 0:
-        return Verdict("champion", f"better: {figures}")
-    return Verdict("challenger", f"not better beyond its interval: {figures}")
+        return Promotion("champion", f"better: {figures}")
+    return Promotion("challenger", f"not better beyond its interval: {figures}")

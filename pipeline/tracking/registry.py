@@ -7,7 +7,6 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,15 +14,15 @@ import pipeline
 from pipeline.core.errors import InputError
 from pipeline.core.files import digest_of, read_json, sha256_of
 from pipeline.core.paths import StudyPaths
-from pipeline.core.study import Study, load_study, study_path
+from pipeline.core.say import Say
+from pipeline.core.study import load_study, study_path
 from pipeline.metrics.statistics import describe
 from pipeline.tracking import facts, tree
-from pipeline.tracking.card import model_card
-from pipeline.tracking.figures import metric_key
+from pipeline.tracking.figures import metric_key, model_card
 from pipeline.tracking.names import ALL, registered_name
 from pipeline.tracking.promotion import judge, oof_scores
-from pipeline.tracking.store import Store, shown
-from pipeline.tracking.turns import TrackingError, take_turn
+from pipeline.tracking.store import Store, TrackingError, shown, take_turn
+from pipeline.tracking.tree import StudyRuns
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -34,16 +33,8 @@ if TYPE_CHECKING:
 SCORES = "evidence/oof_scores.json"
 #: What the served model imports, beside the backend that runs its networks.
 REQUIRED = (
-    "numpy",
-    "scipy",
-    "pandas",
-    "pillow",
-    "nibabel",
-    "pydicom",
-    "pydantic",
-    "PyYAML",
-    "SimpleITK",
-    "scikit-image",
+    *("mlflow", "numpy", "scipy", "pandas", "pillow", "nibabel"),
+    *("pydicom", "pydantic", "PyYAML", "SimpleITK", "scikit-image"),
 )
 BACKENDS = {"onnxruntime": ("onnxruntime",), "openvino": ("openvino",), "torch": ("torch", "monai", "safetensors")}
 
@@ -53,35 +44,29 @@ def champion_key(paths: StudyPaths) -> str:
     return digest_of([paths.study, "champion", sha256_of(paths.champion)])
 
 
-def champion_run(store: Store, study: Study, paths: StudyPaths) -> Run:
+def champion_run(runs: StudyRuns) -> Run:
     """The run that stands for the champion: its evidence, and later its test figures and the report."""
     from pipeline.inference.champion import read_champion
 
-    champion = read_champion(paths.champion)
-    experiment = tree.experiment(store, paths.study, study.title, study.description)
+    store, paths = runs.store, runs.paths
+    champion, manifest = read_champion(paths.champion), facts.manifest_digest(paths)
     tags = {
         tree.ROLE: "champion",
-        "study": paths.study,
         "model": champion.name,
-        "manifest": facts.manifest_digest(paths),
+        "manifest": manifest,
         "split": facts.digest_of_file(paths.splits),
-        **tree.source_tags("organseg select", facts.git_state(), facts.versions()),
+        **facts.source_tags("organseg select"),
     }
-    run = tree.ensure_run(store, paths, experiment, champion_key(paths), name="champion", tags=tags)
-    client, run_id = store.client, run.info.run_id
+    run = runs.ensure(champion_key(paths), "champion", tags)
+    run_id = run.info.run_id
     if tree.FILLED not in run.data.tags:
-        sides = facts.sides(paths, None)
-        if sides:
-            job = {"study": paths.study, "sides": sides, "manifest": facts.manifest_digest(paths)}
-            store.write(client.log_inputs, run_id, datasets=facts.dataset_inputs(job))
         for file in (paths.champion_yaml, paths.fingerprint):
             if file.is_file():
-                store.write(client.log_artifact, run_id, str(file))
+                store.client.log_artifact(run_id, str(file))
         scores = oof_scores(paths, [member.model for member in champion.members])
-        store.write(client.log_dict, run_id, scores, SCORES)
-        store.log(run_id, _oof_figures(scores))
-        store.text(run_id, facts.environment(), "environment.txt")
-        store.tag(run_id, tree.FILLED, "true")
+        store.client.log_dict(run_id, scores, SCORES)
+        store.client.log_batch(run_id, metrics=_oof_figures(scores))
+        runs.fill(run_id, manifest, facts.sides(paths, None))
     tree.set_status(store, run_id, "FINISHED")
     return run
 
@@ -100,90 +85,87 @@ def _oof_figures(scores: dict[str, float]) -> list[Any]:
     ]
 
 
-def register(store: Store, study: Study, paths: StudyPaths, say: Callable[[str], None]) -> str:
+def register(runs: StudyRuns, say: Say) -> str:
     """Register the champion in ``results``, if it is not registered, and give it its alias.
 
     Returns:
         Its version.
     """
     # Loaded before the lock is taken, for that takes seconds.
-    _ = store.client
+    _ = runs.store.client
     import mlflow.pyfunc  # noqa: F401
 
     # Two stages at once would each find it missing and make a version of their own.
-    with take_turn(paths.tracking / "registry.lock", say):
-        return _register(store, study, paths, say)
+    with take_turn(runs.paths.tracking / "registry.lock", say):
+        name, key = registered_name(runs.paths.study), champion_key(runs.paths)
+        version = _version_of(runs.store, name, key)
+        if version is None or "promotion" not in version.tags:
+            version = _register(runs, version, name, key, say)
+        return str(version.version)
 
 
-def _register(store: Store, study: Study, paths: StudyPaths, say: Callable[[str], None]) -> str:
+def _register(runs: StudyRuns, version: ModelVersion | None, name: str, key: str, say: Say) -> ModelVersion:
+    """Make the version unless it is there, and judge whether it is the champion."""
     from pipeline.inference.champion import read_champion
 
-    name, key = registered_name(paths.study), champion_key(paths)
-    version = _version_of(store, name, key)
-    if version is not None and "promotion" in version.tags:
-        return str(version.version)
+    client, paths = runs.store.client, runs.paths
     champion = read_champion(paths.champion)
-    run = champion_run(store, study, paths)
+    run_id = champion_run(runs).info.run_id
     if version is None:
-        version = _log_and_register(store, paths, run, champion, name, key)
-    client, number = store.client, str(version.version)
-    card = model_card(study, paths, champion)
-    store.write(client.update_model_version, name, number, card)
-    old = _aliased(store, name, "champion")
+        version = _log_and_register(runs, run_id, champion, name, key)
+    number = str(version.version)
+    client.update_model_version(name, number, model_card(runs.study, paths, champion))
+    old = _aliased(runs.store, name, "champion")
     if old is not None and str(old.version) == number:
         old = None
     scores = oof_scores(paths, [member.model for member in champion.members])
-    verdict = judge(scores, _scores_of(store, old) if old is not None else None, old.version if old else "")
-    store.write(client.set_registered_model_alias, name, verdict.alias, number)
-    if verdict.alias == "champion" and (challenger := _aliased(store, name, "challenger")) is not None:
+    verdict = judge(scores, _scores_of(runs.store, old) if old is not None else None, old.version if old else "")
+    client.set_registered_model_alias(name, verdict.alias, number)
+    if verdict.alias == "champion" and (challenger := _aliased(runs.store, name, "challenger")) is not None:
         # A challenger that lost against an earlier champion says nothing against this one.
-        store.write(client.set_model_version_tag, name, str(challenger.version), "was", "challenger")
-        store.write(client.delete_registered_model_alias, name, "challenger")
+        client.set_model_version_tag(name, str(challenger.version), "was", "challenger")
+        client.delete_registered_model_alias(name, "challenger")
     if old is not None and verdict.alias == "champion":
-        store.write(client.set_model_version_tag, name, str(old.version), "replaced_by", number)
-    store.write(client.set_model_version_tag, name, number, "reason", verdict.reason)
-    store.tag(run.info.run_id, "alias", verdict.alias)
-    store.tag(run.info.run_id, "reason", verdict.reason)
+        client.set_model_version_tag(name, str(old.version), "replaced_by", number)
+    client.set_model_version_tag(name, number, "reason", verdict.reason)
+    runs.store.tag(run_id, {"alias": verdict.alias, "reason": verdict.reason})
     # Last: a version without this tag is judged again.
-    store.write(client.set_model_version_tag, name, number, "promotion", verdict.alias)
+    client.set_model_version_tag(name, number, "promotion", verdict.alias)
     say(f"tracking: {name} version {number} is the {verdict.alias}: {verdict.reason}")
-    return number
+    return version
 
 
-def describe_version(store: Store, paths: StudyPaths, card: str) -> None:
+def describe_version(runs: StudyRuns, card: str) -> None:
     """Give the registered champion its card anew, once there are figures on the test."""
-    version = _version_of(store, registered_name(paths.study), champion_key(paths))
+    version = _version_of(runs.store, registered_name(runs.paths.study), champion_key(runs.paths))
     if version is not None and version.description != card:
-        store.write(store.client.update_model_version, version.name, str(version.version), card)
+        runs.store.client.update_model_version(version.name, str(version.version), card)
 
 
 def _version_of(store: Store, name: str, key: str) -> ModelVersion | None:
-    versions = store.read(store.client.search_model_versions, f"name = '{name}'")
+    versions = store.client.search_model_versions(f"name = '{name}'")
     return next((version for version in versions if version.tags.get(tree.KEY) == key), None)
 
 
 def _aliased(store: Store, name: str, alias: str) -> ModelVersion | None:
-    number = store.read(store.client.get_registered_model, name).aliases.get(alias)
-    return store.read(store.client.get_model_version, name, str(number)) if number is not None else None
+    number = store.client.get_registered_model(name).aliases.get(alias)
+    return store.client.get_model_version(name, str(number)) if number is not None else None
 
 
 def _scores_of(store: Store, version: ModelVersion) -> dict[str, float]:
     """Out-of-fold figures that were logged with a version; none where they are gone."""
-    client = store.client
     with tempfile.TemporaryDirectory() as folder:
         try:
-            path = client.download_artifacts(version.run_id, SCORES, folder)
-        except Exception:
-            # An absent artifact is another exception for each kind of store; no scores means: not comparable.
+            path = store.client.download_artifacts(version.run_id, SCORES, folder)
+        except TrackingError:
+            # An absent artifact is another fault for each kind of store; no scores means: not comparable.
             return {}
         return {str(patient): float(dice) for patient, dice in read_json(path).items()}
 
 
-def _log_and_register(
-    store: Store, paths: StudyPaths, run: Run, champion: Champion, name: str, key: str
-) -> ModelVersion:
+def _log_and_register(runs: StudyRuns, run_id: str, champion: Champion, name: str, key: str) -> ModelVersion:
     """Log the champion's folder as a model from code, and register it."""
-    client = store.client
+    store, paths = runs.store, runs.paths
     _ensure_registered_model(store, name, paths.study)
     package = Path(pipeline.__file__).parent
     with store.current() as mlflow, tempfile.TemporaryDirectory() as folder:
@@ -196,7 +178,7 @@ def _log_and_register(
 
         def log() -> Any:
             # Inside a turn at the store already, and a run that goes on stays FINISHED but for this moment.
-            with mlflow.start_run(run_id=run.info.run_id):
+            with mlflow.start_run(run_id=run_id):
                 return mlflow.pyfunc.log_model(
                     name="champion",
                     python_model=str(code / "tracking" / "serve.py"),
@@ -211,16 +193,15 @@ def _log_and_register(
 
         info = store.write(log)
         # MLflow notes the path of the program that was started, and with it often a person's name.
-        store.write(client.set_logged_model_tags, info.model_id, {tree.SOURCE_TAG: "organseg select"})
+        store.client.set_logged_model_tags(info.model_id, {facts.SOURCE_TAG: "organseg select"})
         # Here too MLflow asks the store that is set in its module where the model's files lie.
         tags = {tree.KEY: key, "study": paths.study}
-        create = client.create_model_version
-        return store.write(create, name, info.model_uri, run.info.run_id, tags=tags, model_id=info.model_id)
+        return store.client.create_model_version(name, info.model_uri, run_id, tags=tags, model_id=info.model_id)
 
 
 def _ensure_registered_model(store: Store, name: str, study: str) -> None:
-    client, condition = store.client, f"name = '{name}'"
-    if store.read(client.search_registered_models, condition):
+    condition = f"name = '{name}'"
+    if store.client.search_registered_models(condition):
         return
     note = (
         f"Champions of the study **{study}**. The alias `champion` is the model in use, `challenger` one that was not "
@@ -228,10 +209,10 @@ def _ensure_registered_model(store: Store, name: str, study: str) -> None:
         f"`organseg predict SCAN --model models:/{name}@champion --out DIR`"
     )
     try:
-        store.write(client.create_registered_model, name, description=note)
+        store.client.create_registered_model(name, description=note)
     except TrackingError:
         # Another process may have made it in between.
-        if not store.read(client.search_registered_models, condition):
+        if not store.client.search_registered_models(condition):
             raise
 
 
@@ -263,17 +244,9 @@ def _example(champion: Champion) -> Any:
 
 def _requirements(champion: Champion) -> list[str]:
     """Pins of what the served model imports."""
-    import importlib.metadata
-
-    pins = []
-    for package in ("mlflow", *REQUIRED, *BACKENDS[champion.backend.name]):
-        try:
-            version = importlib.metadata.version(package)
-        except importlib.metadata.PackageNotFoundError:
-            continue
-        # A local build's mark (2.13.0+cpu) is not known to package indexes.
-        pins.append(f"{package}=={version.split('+')[0]}")
-    return pins
+    found = facts.installed((*REQUIRED, *BACKENDS[champion.backend.name]))
+    # A local build's mark (2.13.0+cpu) is not known to package indexes.
+    return [f"{package}=={version.split('+')[0]}" for package, version in found.items()]
 
 
 def download(uri: str, root: Path) -> Path:
@@ -319,7 +292,7 @@ def _source(store: Store, uri: str) -> str:
     if not uri.startswith("models:/") or "@" not in uri:
         return uri
     name, alias = uri.removeprefix("models:/").split("@", 1)
-    version = store.read(store.client.get_model_version_by_alias, name, alias)
+    version = store.client.get_model_version_by_alias(name, alias)
     return f"models:/{name}/{version.version}"
 
 

@@ -2,271 +2,214 @@
 
 from __future__ import annotations
 
-import json
-import math
+import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import InputError
-from pipeline.core.files import digest_of, read_table, sha256_of
+from pipeline.core.files import Cells, digest_of, number, read_table, sha256_of
 from pipeline.core.journal import read_journal
-from pipeline.core.paths import StudyPaths
-from pipeline.core.study import Study
 from pipeline.tracking import facts, registry, store_sqlite, tree
 from pipeline.tracking.delivery import send_pictures
+from pipeline.tracking.events import Event
 from pipeline.tracking.figures import (
-    HEADLINES,
     MEAN,
+    PARTS,
+    final_metrics,
     headline_table,
     metric_key,
-    number,
+    model_card,
     per_scan_rows,
-    spread_picture,
     summary_rows,
 )
 from pipeline.tracking.jobs import describe
 from pipeline.tracking.names import ALL, metric_names, safe_part
-from pipeline.tracking.store import Store
-from pipeline.tracking.training import curves_picture
+from pipeline.tracking.pictures import curves_picture, spread_picture
+from pipeline.tracking.tree import StudyRuns
 
-PARTS = ("test", "oof")
+if TYPE_CHECKING:
+    import pandas as pd
+
 WORST = 10
 DELIVERED = f"{store_sqlite.HIDDEN}.delivered"
+#: Columns of names, which stay text where they look like numbers.
+TEXT = ("scan_id", "model", "organ")
 
 
-def deliver(store: Store, study: Study, paths: StudyPaths) -> None:
-    """Deliver the figures of every model and of the champion, and the report.
+class Results:
+    """Delivers what ``evaluate``, ``select`` and ``report`` made; what is unchanged is not sent again.
 
-    What was delivered before and is unchanged is not sent again.
+    Args:
+        runs: The study's runs in the store.
     """
-    summaries = {part: summary_rows(paths, part) for part in PARTS}
-    models = list(dict.fromkeys(row["model"] for part in PARTS for row in summaries[part]))
-    champion_id = None
-    for model in models:
-        run_id = _run_of(store, study, paths, model)
-        if run_id is None:
-            continue
+
+    def __init__(self, runs: StudyRuns) -> None:
+        self.runs = runs
+        self.store, self.study, self.paths = runs.store, runs.study, runs.paths
+        self.organs = self.study.organ_names()
+        self.summaries = {part: summary_rows(self.paths, part) for part in PARTS}
+        self.per_scan = {part: per_scan_rows(self.study, self.paths, part) for part in PARTS}
+
+    def deliver(self) -> None:
+        """Deliver the figures of every model and of the champion, and the report."""
+        models = dict.fromkeys(row["model"] for rows in self.summaries.values() for row in rows)
+        run_ids = {model: run_id for model in models if (run_id := self._run_of(model)) is not None}
+        for model, run_id in run_ids.items():
+            self._deliver_model(model, run_id)
+        champion = run_ids.get("champion")
+        if champion is not None:
+            self._deliver_worst(champion)
+        reader = champion or next(iter(run_ids.values()), None)
+        if reader is not None and self.paths.report.is_file():
+            send = partial(self.store.client.log_artifact, reader, str(self.paths.report))
+            self._once(reader, "report", sha256_of(self.paths.report), send)
+        self._describe_experiment()
+
+    def _run_of(self, model: str) -> str | None:
+        """Id of the run that a model's figures belong to; ``None`` for what is no model of the study."""
         if model == "champion":
-            champion_id = run_id
-        own = {part: [row for row in summaries[part] if row["model"] == model] for part in PARTS}
-        _deliver_model(store, study, paths, model, run_id, own)
-    if champion_id is not None:
-        _deliver_worst(store, study, paths, champion_id)
-    if paths.report.is_file():
-        _deliver_report(store, paths, champion_id or _any_run(store, study, paths, models))
-    _describe_experiment(store, study, paths, summaries)
-
-
-def _run_of(store: Store, study: Study, paths: StudyPaths, model: str) -> str | None:
-    """Id of the run that a model's figures belong to; ``None`` for what is no model of the study."""
-    if model == "champion":
-        return str(registry.champion_run(store, study, paths).info.run_id) if paths.champion_yaml.is_file() else None
-    experiment = tree.experiment(store, paths.study, study.title, study.description)
-    if model in study.models:
-        if not paths.plan(model).is_file():
-            return None
-        job = describe(study, paths, model, 0, paths.model(model, 0) / "journal.jsonl")
-        run = tree.find_run(store, experiment, job["parent"]) or tree.parent_run(store, paths, experiment, job)
-        if run.info.status == "RUNNING":
-            tree.settle_parent(store, experiment, run.info.run_id)
+            return str(registry.champion_run(self.runs).info.run_id) if self.paths.champion_yaml.is_file() else None
+        if model in self.study.models:
+            if not self.paths.plan(model).is_file():
+                return None
+            job = describe(self.study, self.paths, model, 0, self.paths.model(model, 0) / "journal.jsonl")
+            run = self.runs.find(job["parent"]) or self.runs.parent(job)
+            if run.info.status == "RUNNING":
+                tree.settle_parent(self.store, self.runs.experiment, run.info.run_id)
+            return str(run.info.run_id)
+        key = digest_of([self.paths.study, model, facts.manifest_digest(self.paths)])
+        tags = {tree.ROLE: "baseline", "model": model, facts.SOURCE_TAG: "organseg evaluate"}
+        run = self.runs.ensure(key, f"{model} (baseline)", tags)
+        tree.set_status(self.store, run.info.run_id, "FINISHED")
         return str(run.info.run_id)
-    key = digest_of([paths.study, model, facts.manifest_digest(paths)])
-    tags = {tree.ROLE: "baseline", "study": paths.study, "model": model, tree.SOURCE_TAG: "organseg evaluate"}
-    run = tree.ensure_run(store, paths, experiment, key, name=f"{model} (baseline)", tags=tags)
-    tree.set_status(store, run.info.run_id, "FINISHED")
-    return str(run.info.run_id)
 
+    def _deliver_model(self, model: str, run_id: str) -> None:
+        summaries = {part: [row for row in rows if row["model"] == model] for part, rows in self.summaries.items()}
+        self._set_metrics(run_id, final_metrics(summaries, self.organs))
+        for part in PARTS:
+            rows = [row for row in self.per_scan[part] if row["model"] == model]
+            if rows:
+                self._once(run_id, f"per_scan {part}", rows, partial(self._send_scans, run_id, model, part, rows))
+        journals = {fold: self.paths.model(model, fold) / "journal.jsonl" for fold in range(self.study.split.folds)}
+        folds = {fold: list(read_journal(path)) for fold, path in journals.items() if path.is_file()}
+        if folds:
+            self._once(run_id, "curves", list(folds.items()), partial(self._send_curves, run_id, model, folds))
+        note = headline_table({title: summaries[part] for part, title in PARTS.items()}, self.organs)
+        if model == "champion":
+            from pipeline.inference.champion import read_champion
 
-def _any_run(store: Store, study: Study, paths: StudyPaths, models: Sequence[str]) -> str | None:
-    return next((run for model in models if (run := _run_of(store, study, paths, model)) is not None), None)
+            note = model_card(self.study, self.paths, read_champion(self.paths.champion))
+            registry.describe_version(self.runs, note)
+        if note:
+            self.runs.set_note(run_id, note)
 
+    def _set_metrics(self, run_id: str, metrics: Mapping[str, float]) -> None:
+        """Log the metrics whose value differs from the one in the store."""
+        from mlflow.entities import Metric
 
-def final_metrics(summaries: Mapping[str, Sequence[Mapping[str, str]]], organs: Sequence[str]) -> dict[str, float]:
-    """Metric key → value, such as ``test Dice/heart``; see :func:`pipeline.tracking.figures.metric_key`.
+        there = self.store.client.get_run(run_id).data.metrics
+        now = round(time.time() * 1000)
+        changed = [Metric(key, value, now, 0) for key, value in metrics.items() if there.get(key) != value]
+        self.store.client.log_batch(run_id, metrics=changed)
 
-    The mean of the organs is ``test Dice/all organs``; an organ of that name would be numbered.
-    """
-    names = metric_names([ALL, *organs])
-    names[MEAN] = ALL
-    metrics: dict[str, float] = {}
-    for part, rows in summaries.items():
-        for row in rows:
-            if row["metric"] not in HEADLINES or row["organ"] not in names:
+    def _once(self, run_id: str, what: str, content: object, send: Callable[[], object]) -> None:
+        """Send something whose content differs from what was delivered before."""
+        tag = {f"{DELIVERED}.{safe_part(what)}": digest_of(content)}
+        if not tag.items() <= self.store.client.get_run(run_id).data.tags.items():
+            send()
+            self.store.tag(run_id, tag)
+
+    def _send_scans(self, run_id: str, model: str, part: str, rows: Sequence[Cells]) -> None:
+        """The figures of every scan, as a table and as a picture."""
+        name = f"per_scan_{part}.json"
+        # MLflow appends to a table that is there.
+        self.store.remove_files(run_id, name)
+        self.store.client.log_table(run_id, scan_table(rows), name)
+        title = f"Dice of {model}, {PARTS[part]}; each dot a scan, bars at the median"
+        picture = spread_picture(rows, self.organs, self.study.colors(), title)
+        self.store.client.log_text(run_id, picture, f"dice_{part}.svg")
+
+    def _send_curves(self, run_id: str, model: str, folds: Mapping[int, Sequence[Event]]) -> None:
+        """A picture of the curves of a model's folds; the folds' own runs have them as metrics."""
+        self.store.client.log_text(run_id, curves_picture(folds, f"Trainings of {model}"), "curves.svg")
+
+    def _deliver_worst(self, run_id: str) -> None:
+        """Pictures of the champion's worst test cases."""
+        worst = worst_scans([row for row in self.per_scan["test"] if row["model"] == "champion"])
+        files = [self._prediction(scan) for scan, _ in worst]
+        content = [worst, [sha256_of(file) if file.is_file() else "" for file in files]]
+        if worst:
+            self._once(run_id, "worst cases", content, partial(self._send_worst, run_id, worst))
+
+    def _send_worst(self, run_id: str, worst: Sequence[tuple[str, float]]) -> None:
+        """Pictures, worst first, for the slider and as files."""
+        with tempfile.TemporaryDirectory() as name:
+            events = self._draw_worst(worst, Path(name))
+            # The names of the old pictures tell their rank and Dice; they would stay beside the new ones.
+            self.store.remove_files(run_id, "worst cases", "images")
+            self.store.client.log_artifacts(run_id, name, "worst cases")
+            send_pictures(self.store, run_id, events, Path(name))
+
+    def _draw_worst(self, worst: Sequence[tuple[str, float]], folder: Path) -> list[dict[str, Any]]:
+        """Draw overlays into a folder, and describe them as picture events."""
+        from pipeline.formats.store import read_labels, read_scan
+        from pipeline.imaging.pictures import overlay
+
+        shards = {row["scan_id"]: row["shard"] for row in read_table(self.paths.scans_csv)}
+        events = []
+        for rank, (scan, dice) in enumerate(worst, 1):
+            try:
+                image = read_scan(self.paths.scan(shards[scan], scan))
+                found = read_labels(self._prediction(scan))
+                reference = read_labels(self.paths.mask(shards[scan], scan))
+            except (InputError, KeyError):
+                # Figures may be older than the files; what can be drawn is drawn.
                 continue
-            for end in ("", "low", "high"):
-                value = number(row.get(end or "mean"))
-                if value is not None:
-                    key = metric_key(part, row["metric"], names[row["organ"]], row.get("unit", ""), end)
-                    # Six digits are more than any of these figures means, and columns stay narrow.
-                    metrics[key] = round(value, 6)
-    return metrics
+            title = f"{rank}. {scan}, mean Dice {dice:.3f}"
+            file = f"{rank:02d} {scan} dice {dice:.3f}.png"
+            overlay(image, found, reference, self.study.colors(), title=title).save(folder / file)
+            events.append({"kind": "picture", "time": 0.0, "step": rank, "name": "worst test cases", "file": file})
+        return events
+
+    def _prediction(self, scan: str) -> Path:
+        return self.paths.predictions("test", "champion") / f"{scan}.nii.gz"
+
+    def _describe_experiment(self) -> None:
+        """Put the champion's headline above the list of runs, and its figures into the columns of the list."""
+        test = [row for row in self.summaries["test"] if row["model"] == "champion"]
+        table = headline_table({"test": test}, self.organs)
+        head = f"**{self.study.title or self.paths.study}**"
+        note = "\n\n".join(part for part in (head, self.study.description, table and f"Champion:\n\n{table}") if part)
+        names = metric_names([ALL, *self.organs])
+        figures = [f"metrics.`{metric_key('test', 'dice', name)}`" for name in names.values()]
+        out_of_fold = f"metrics.`{metric_key('oof', 'dice', ALL)}`"
+        columns = [*figures, out_of_fold, "attributes.`Models`", "attributes.`Duration`"]
+        view = store_sqlite.view_tag(columns, figures[0])
+        self.store.tag_experiment(self.runs.experiment, {tree.NOTE_TAG: note[: tree.EXPERIMENT_NOTE_LENGTH], **view})
 
 
-def _deliver_model(
-    store: Store,
-    study: Study,
-    paths: StudyPaths,
-    model: str,
-    run_id: str,
-    summaries: Mapping[str, Sequence[Mapping[str, str]]],
-) -> None:
-    _set_metrics(store, run_id, final_metrics(summaries, study.organ_names()))
-    note = headline_table({"test": summaries["test"], "out of fold": summaries["oof"]}, study.organ_names())
-    if model == "champion":
-        from pipeline.inference.champion import read_champion
-        from pipeline.tracking.card import model_card
+def scan_table(rows: Sequence[Cells]) -> pd.DataFrame:
+    """Rows of single scans as a table whose columns of numbers are numbers."""
+    import pandas as pd
 
-        note = model_card(study, paths, read_champion(paths.champion))
-    for part in PARTS:
-        rows = [row for row in per_scan_rows(study, paths, part) if row["model"] == model]
-        if not rows or not _news(store, run_id, f"per_scan {part}", digest_of(rows)):
+    table = pd.DataFrame(rows)
+    for column in table.columns.difference(list(TEXT)):
+        try:
+            table[column] = pd.to_numeric(table[column])
+        except ValueError:
             continue
-        _log_table(store, run_id, rows, f"per_scan_{part}.json")
-        title = f"Dice of {model}, {'test' if part == 'test' else 'out of fold'}; each dot a scan, bars at the median"
-        picture = spread_picture(rows, study.organ_names(), study.colors(), title)
-        store.text(run_id, picture, f"dice_{part}.svg")
-        _note(store, run_id, f"per_scan {part}", digest_of(rows))
-    _deliver_curves(store, study, paths, model, run_id)
-    if model == "champion":
-        registry.describe_version(store, paths, note)
-    if note:
-        tree.set_note(store, run_id, note)
+    return table
 
 
-def _deliver_curves(store: Store, study: Study, paths: StudyPaths, model: str, run_id: str) -> None:
-    """A picture of the curves of a model's folds; the folds' own runs have them as metrics."""
-    journals = {fold: paths.model(model, fold) / "journal.jsonl" for fold in range(study.split.folds)}
-    folds = {fold: list(read_journal(path)) for fold, path in journals.items() if path.is_file()}
-    digest = digest_of([[fold, events] for fold, events in folds.items()])
-    if folds and _news(store, run_id, "curves", digest):
-        store.text(run_id, curves_picture(folds, f"Trainings of {model}"), "curves.svg")
-        _note(store, run_id, "curves", digest)
-
-
-def _set_metrics(store: Store, run_id: str, metrics: Mapping[str, float]) -> None:
-    """Log the metrics whose value differs from the one in the store."""
-    from mlflow.entities import Metric
-
-    there = store.run(run_id).data.metrics
-    now = round(time.time() * 1000)
-    store.log(run_id, [Metric(key, value, now, 0) for key, value in metrics.items() if there.get(key) != value])
-
-
-def _log_table(store: Store, run_id: str, rows: Sequence[Mapping[str, str]], name: str) -> None:
-    """Log a table the way MLflow's own function does, but over the one that is there rather than appended to it."""
-    columns = list(rows[0])
-    data = [[_cell(row.get(column, "")) for column in columns] for row in rows]
-    store.text(run_id, json.dumps({"columns": columns, "data": data}), name)
-    present = store.run(run_id).data.tags.get(store_sqlite.TABLES)
-    store.tag(run_id, store_sqlite.TABLES, store_sqlite.table_tag(present, name))
-
-
-def _cell(text: str) -> float | str | None:
-    try:
-        value = float(text)
-    except ValueError:
-        return text or None
-    return value if math.isfinite(value) else None
-
-
-def _news(store: Store, run_id: str, what: str, digest: str) -> bool:
-    """Whether something differs from what was delivered before."""
-    return bool(store.run(run_id).data.tags.get(f"{DELIVERED}.{safe_part(what)}") != digest)
-
-
-def _note(store: Store, run_id: str, what: str, digest: str) -> None:
-    store.tag(run_id, f"{DELIVERED}.{safe_part(what)}", digest)
-
-
-def worst_scans(rows: Sequence[Mapping[str, str]], count: int = WORST) -> list[tuple[str, float]]:
+def worst_scans(rows: Sequence[Cells], count: int = WORST) -> list[tuple[str, float]]:
     """Scans with the lowest mean Dice over their organs, worst first."""
     gathered: dict[str, list[float]] = defaultdict(list)
     for row in rows:
-        value = number(row.get("dice"))
-        if row["organ"] != MEAN and value is not None:
+        if row["organ"] != MEAN and (value := number(row.get("dice"))) == value:
             gathered[row["scan_id"]].append(value)
     means = {scan: sum(values) / len(values) for scan, values in gathered.items()}
     return sorted(means.items(), key=lambda item: (item[1], item[0]))[:count]
-
-
-def _deliver_worst(store: Store, study: Study, paths: StudyPaths, run_id: str) -> None:
-    """Pictures of the champion's worst test cases, worst first, for the slider and as files."""
-    import tempfile
-
-    rows = [row for row in per_scan_rows(study, paths, "test") if row["model"] == "champion"]
-    worst = worst_scans(rows)
-    digest = digest_of([worst, [_digest(_prediction(paths, scan)) for scan, _ in worst]])
-    if not worst or not _news(store, run_id, "worst cases", digest):
-        return
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        events = _draw_worst(study, paths, worst, folder)
-        # The names of the old pictures tell their rank and Dice; they would stay beside the new ones.
-        for old in ("worst cases", "images"):
-            if store.file_names(run_id, old):
-                place = store.run(run_id).info.artifact_uri
-                store.write(store_sqlite.remove_artifacts, place, store.uri, old)
-        store.write(store.client.log_artifacts, run_id, str(folder), "worst cases")
-        send_pictures(store, run_id, events, folder)
-    _note(store, run_id, "worst cases", digest)
-
-
-def _draw_worst(
-    study: Study, paths: StudyPaths, worst: Sequence[tuple[str, float]], folder: Path
-) -> list[dict[str, Any]]:
-    """Draw overlays into a folder, and describe them as picture events."""
-    from pipeline.formats.store import read_labels, read_scan
-    from pipeline.imaging.pictures import overlay
-
-    shards = {row["scan_id"]: row["shard"] for row in read_table(paths.scans_csv)}
-    events = []
-    for rank, (scan, dice) in enumerate(worst, 1):
-        try:
-            image = read_scan(paths.scan(shards[scan], scan))
-            found = read_labels(_prediction(paths, scan))
-            reference = read_labels(paths.mask(shards[scan], scan))
-        except (InputError, KeyError):
-            # Figures may be older than the files; what can be drawn is drawn.
-            continue
-        picture = overlay(image, found, reference, study.colors(), title=f"{rank}. {scan}, mean Dice {dice:.3f}")
-        file = f"{rank:02d} {scan} dice {dice:.3f}.png"
-        picture.save(folder / file)
-        events.append({"kind": "picture", "time": 0.0, "step": rank, "name": "worst test cases", "file": file})
-    return events
-
-
-def _prediction(paths: StudyPaths, scan: str) -> Path:
-    return paths.predictions("test", "champion") / f"{scan}.nii.gz"
-
-
-def _digest(path: Path) -> str:
-    return sha256_of(path) if path.is_file() else ""
-
-
-def _deliver_report(store: Store, paths: StudyPaths, run_id: str | None) -> None:
-    if run_id is None:
-        return
-    digest = sha256_of(paths.report)[:12]
-    if _news(store, run_id, "report", digest):
-        store.write(store.client.log_artifact, run_id, str(paths.report))
-        _note(store, run_id, "report", digest)
-
-
-def _describe_experiment(
-    store: Store, study: Study, paths: StudyPaths, summaries: Mapping[str, Sequence[Mapping[str, str]]]
-) -> None:
-    """Put the champion's headline above the list of runs."""
-    test = [row for row in summaries["test"] if row["model"] == "champion"]
-    table = headline_table({"test": test}, study.organ_names())
-    head = f"**{study.title or paths.study}**"
-    note = "\n\n".join(part for part in (head, study.description, table and f"Champion:\n\n{table}") if part)
-    experiment = tree.experiment(store, paths.study)
-    names = metric_names([ALL, *study.organ_names()])
-    figures = [f"metrics.`{metric_key('test', 'dice', name)}`" for name in names.values()]
-    out_of_fold = f"metrics.`{metric_key('oof', 'dice', ALL)}`"
-    columns = [*figures, out_of_fold, "attributes.`Models`", "attributes.`Duration`"]
-    view, shown = store_sqlite.view_tag(columns, figures[0])
-    store.tag_experiment(experiment, {tree.NOTE_TAG: note[: tree.EXPERIMENT_NOTE_LENGTH], view: shown})

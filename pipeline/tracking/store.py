@@ -9,28 +9,47 @@ import time
 import urllib.error
 import urllib.request
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, TryAgainError
+from pipeline.core.locks import hold
 from pipeline.core.paths import StudyPaths
-from pipeline.core.say import Say
+from pipeline.core.say import Say, quiet
 from pipeline.core.study import Study
 from pipeline.tracking import env, store_sqlite
-from pipeline.tracking.turns import TrackingError, take_turn
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
-    from mlflow.entities import Metric, Param, Run
 
 P = ParamSpec("P")
 T = TypeVar("T")
 ATTEMPTS = 5
-#: Metrics, and parameters, a request; MLflow takes 1000 and 100, and a megabyte.
-METRICS, PARAMS = 500, 100
+#: Seconds that a turn is waited for at most.
+LIMIT = 300.0
+
+
+class TrackingError(Exception):
+    """The store cannot take anything now; what is to be delivered waits in the journal."""
+
+
+@contextmanager
+def take_turn(path: Path, say: Say = quiet, limit: float = LIMIT) -> Iterator[None]:
+    """Hold a lock file, for what one process at a time may do: writing to a SQLite store, making or delivering a run.
+
+    Args:
+        path: The lock file; it and its folder are made and stay.
+        say: Takes the line that another process is waited for, after five seconds.
+        limit: Seconds to wait at most.
+
+    Raises:
+        TrackingError: Another process has not let go within the limit.
+    """
+    try:
+        with hold(path, lambda line: say(f"tracking: {line}"), limit):
+            yield
+    except TryAgainError as error:
+        raise TrackingError(str(error)) from None
 
 
 def store_uri(study: Study | None, root: Path) -> str:
@@ -91,20 +110,20 @@ class Store:
         say: Takes lines for the user: the store was moved or is broken, or another process is writing to it.
     """
 
-    def __init__(self, uri: str, artifacts: Path | None, say: Say = lambda line: None) -> None:
+    def __init__(self, uri: str, artifacts: Path | None, say: Say = quiet) -> None:
         self.uri = uri
         self.say = say
         self.file = sqlite_file(uri)
         self.artifacts = artifacts.resolve() if artifacts is not None and self.file is not None else None
 
     @classmethod
-    def of(cls, study: Study | None, paths: StudyPaths, say: Say = lambda line: None) -> Store:
+    def of(cls, study: Study | None, paths: StudyPaths, say: Say = quiet) -> Store:
         """The store of a study."""
         return cls(store_uri(study, paths.root), paths.root / "results" / "mlartifacts", say)
 
     @cached_property
-    def client(self) -> MlflowClient:
-        """The client; made when it is first asked for.
+    def client(self) -> Any:
+        """MLflow's client, made when it is first asked for; see :class:`GuardedClient`.
 
         Raises:
             TrackingError: The store is away or has another schema.
@@ -127,7 +146,7 @@ class Store:
                 self._settle_in(self.file)
         except (MlflowException, SQLAlchemyError, OSError, sqlite3.Error, store_sqlite.UnknownSchemaError) as error:
             raise TrackingError(self._why(error)) from None
-        return client
+        return GuardedClient(self, client)
 
     @property
     def _is_ours(self) -> bool:
@@ -166,7 +185,7 @@ class Store:
                 store_sqlite.flush(self.file)
 
     def write(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a method that writes; on a SQLite file no two processes of ours write at once.
+        """Call what writes; on a SQLite file no two processes of ours write at once.
 
         Raises:
             TrackingError: The store was locked or away, also at the last of several attempts.
@@ -185,7 +204,7 @@ class Store:
         raise AssertionError("unreachable")
 
     def read(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call a method that asks the store something.
+        """Call what asks the store something.
 
         Raises:
             TrackingError: It gave no answer.
@@ -195,41 +214,32 @@ class Store:
         except Exception as error:
             raise TrackingError(self._why(error)) from error
 
-    def run(self, run_id: str) -> Run:
-        """A run as it is in the store now."""
-        return self.read(self.client.get_run, run_id)
-
-    def runs(self, experiment_id: str, condition: str = "", count: int = 5000) -> list[Run]:
+    def runs(self, experiment_id: str, condition: str = "", count: int = 5000) -> list[Any]:
         """Runs of an experiment, the oldest first, that meet a condition in MLflow's words."""
         order = ["attributes.start_time ASC"]
-        found = self.read(self.client.search_runs, [experiment_id], condition, max_results=count, order_by=order)
-        return list(found)
+        return list(self.client.search_runs([experiment_id], condition, max_results=count, order_by=order))
 
-    def tag(self, run_id: str, key: str, value: str) -> None:
-        """Set a tag of a run."""
-        self.write(self.client.set_tag, run_id, key, value)
+    def tag(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Set tags of a run."""
+        from mlflow.entities import RunTag
+
+        self.client.log_batch(run_id, tags=[RunTag(key, value) for key, value in tags.items()])
 
     def tag_experiment(self, experiment_id: str, tags: Mapping[str, str]) -> None:
         """Set those tags of an experiment that differ."""
-        there = self.read(self.client.get_experiment, experiment_id).tags
+        there = self.client.get_experiment(experiment_id).tags
         for key, value in tags.items():
             if there.get(key) != value:
-                self.write(self.client.set_experiment_tag, experiment_id, key, value)
+                self.client.set_experiment_tag(experiment_id, key, value)
 
-    def log(self, run_id: str, metrics: Sequence[Metric] = (), params: Sequence[Param] = ()) -> None:
-        """Log metrics and parameters, in as many requests as they need."""
-        for start in range(0, len(metrics), METRICS):
-            self.write(self.client.log_batch, run_id, metrics=metrics[start : start + METRICS])
-        for start in range(0, len(params), PARAMS):
-            self.write(self.client.log_batch, run_id, params=params[start : start + PARAMS])
-
-    def text(self, run_id: str, text: str, name: str) -> None:
-        """Log a text as an artifact of a run."""
-        self.write(self.client.log_text, run_id, text, name)
-
-    def file_names(self, run_id: str, folder: str) -> list[str]:
+    def file_names(self, run_id: str, folder: str | None = None) -> list[str]:
         """Names of a run's artifacts in a folder of it."""
-        return [Path(item.path).name for item in self.read(self.client.list_artifacts, run_id, folder)]
+        return [Path(item.path).name for item in self.client.list_artifacts(run_id, folder)]
+
+    def remove_files(self, run_id: str, *names: str) -> None:
+        """Remove those files and folders that are among a run's artifacts."""
+        for name in set(names) & set(self.file_names(run_id)):
+            self.write(store_sqlite.remove_artifacts, self.client.get_run(run_id).info.artifact_uri, self.uri, name)
 
     @contextmanager
     def current(self) -> Iterator[Any]:
@@ -266,6 +276,20 @@ class Store:
             return f"{shown(self.uri)}: {schema}"
         first = str(error).strip().splitlines()[:1]
         return f"the MLflow store {shown(self.uri)} refused: {first[0] if first else type(error).__name__}"[:500]
+
+
+class GuardedClient:
+    """``MlflowClient`` whose methods fail with :class:`TrackingError` and take turns at the store where they write."""
+
+    READS = ("get_", "search_", "list_", "download_", "load_")
+
+    def __init__(self, store: Store, client: Any) -> None:
+        self._store = store
+        self._client = client
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        guard = self._store.read if name.startswith(self.READS) else self._store.write
+        return partial(guard, getattr(self._client, name))
 
 
 def _is_passing(error: BaseException) -> bool:

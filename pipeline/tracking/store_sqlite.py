@@ -14,7 +14,6 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
-from typing import Any
 
 KNOWN_RELEASES = "3.5 to 3.17"
 #: Schema revisions whose tables hold places of files where :data:`PLACES` says, oldest first.
@@ -44,7 +43,6 @@ HIDDEN = "mlflow.organseg"
 VIEW = "organseg"
 #: Opens the pages for trained models; without it they are guessed, and may be those for chat bots.
 EXPERIMENT_KIND = {"mlflow.experimentKind": "custom_model_development"}
-TABLES = "mlflow.loggedArtifacts"
 
 
 class UnknownSchemaError(Exception):
@@ -128,16 +126,13 @@ def flush(file: Path) -> None:
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
 
-def file_system(path: Path, mounts: Path = Path("/proc/self/mounts")) -> str:
+def file_system(path: Path) -> str:
     """Type of the file system that a path lies on, ``unknown`` where the system does not say."""
-    best, kind = "", "unknown"
-    target = str(path.resolve())
-    for line in mounts.read_text(encoding="utf-8", errors="replace").splitlines() if mounts.exists() else ():
-        _, point, name, *_ = line.split(" ")
-        inside = point == "/" or target == point or target.startswith(f"{point}/")
-        if inside and len(point) >= len(best):
-            best, kind = point, name
-    return kind
+    import psutil
+
+    inside = [part for part in psutil.disk_partitions(all=True) if path.resolve().is_relative_to(part.mountpoint)]
+    # Of two at the same point, the later one covers the other.
+    return max(inside[::-1], key=lambda part: len(part.mountpoint)).fstype if inside else "unknown"
 
 
 def schema_of(file: Path) -> str | None:
@@ -238,8 +233,8 @@ def page_of(experiment_id: str) -> str:
     return f"#/experiments/{experiment_id}/runs?viewStateShareKey={VIEW}&workflowType=machine_learning"
 
 
-def view_tag(columns: Sequence[str], order: str) -> tuple[str, str]:
-    """Name and value of an experiment's tag that keeps a view of its runs, as the web pages keep shared ones.
+def view_tag(columns: Sequence[str], order: str) -> dict[str, str]:
+    """The tag of an experiment that keeps a view of its runs, as the web pages keep shared ones.
 
     Args:
         columns: Columns beside the name, such as ``metrics.`test Dice/heart` ``.
@@ -255,21 +250,7 @@ def view_tag(columns: Sequence[str], order: str) -> tuple[str, str]:
         "modelVersionFilter": "All Runs",
         "selectedColumns": list(columns),
     }
-    return f"mlflow.sharedViewState.{VIEW}", json.dumps(view)
-
-
-def table_tag(present: str | None, name: str) -> str:
-    """Value of the tag :data:`TABLES` that lets the web pages show an artifact as a table.
-
-    ``MlflowClient.log_table`` sets it too, but appends to a table that is there; ours take its place.
-
-    Args:
-        present: The tag's value now.
-        name: The artifact.
-    """
-    known: list[dict[str, Any]] = json.loads(present or "[]")
-    entry = {"path": name, "type": "table"}
-    return json.dumps(known if entry in known else [*known, entry])
+    return {f"mlflow.sharedViewState.{VIEW}": json.dumps(view)}
 
 
 def picture_name(key: str, step: int) -> str:
@@ -290,7 +271,7 @@ def whole_pictures(file_names: Iterable[str]) -> set[str]:
 
 
 def remove_artifacts(artifact_uri: str, tracking_uri: str, folder: str) -> None:
-    """Remove a folder of a run's artifacts; MLflow's client has no method for it."""
+    """Remove a folder of a run's artifacts, or a file; MLflow's client has no method for it."""
     from mlflow.store.artifact.artifact_repository_registry import get_artifact_repository
 
     get_artifact_repository(artifact_uri, tracking_uri=tracking_uri).delete_artifacts(folder)

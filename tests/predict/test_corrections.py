@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from pipeline import ingest
-from pipeline.cli.corrections import add_masks, find_corrected
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_table, write_table, write_yaml
 from pipeline.core.labels import LabelMap
@@ -24,6 +23,7 @@ from pipeline.core.study import data_root, load_study
 from pipeline.formats.correction import clear, finish, put_aside
 from pipeline.formats.nifti.labels import stored_grid, write_nifti
 from pipeline.formats.store import read_labels
+from pipeline.ingest.corrections import add_masks, find_corrected
 from tests.predict.studies import ORGANS, phantom
 
 VALUES = {"left": 3, "right": 7}

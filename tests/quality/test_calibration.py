@@ -18,8 +18,8 @@ from pipeline.core.study import Study
 from pipeline.inference.agreement import AGREEMENT
 from pipeline.quality.calibration import (
     FIRST_ALARM,
+    Judged,
     Known,
-    Outcome,
     _alarms,
     _compare_with_others,
     _held_out,
@@ -184,7 +184,7 @@ def test_where_the_figures_tell_nothing_alarms_stay_rare(development: list[Known
 
 
 def test_alarms_ring_seldom() -> None:
-    outcomes = [Outcome(f"s{n}", n % 5, n >= 80, 0.0, (n - 72) / 10) for n in range(100)]
+    outcomes = [Judged(f"s{n}", n % 5, n >= 80, 0.0, (n - 72) / 10) for n in range(100)]
     alarm = choose_alarm(outcomes)
     assert alarm is not None
     assert 0.04 < np.mean([one.short > alarm for one in outcomes if not one.bad and one.short is not None]) <= 0.08
@@ -194,12 +194,12 @@ def test_alarms_ring_seldom() -> None:
     assert choose_alarm(fine) == FIRST_ALARM
     assert choose_alarm([replace(one, short=None) for one in outcomes]) is None
     # Scans count, not only organs: two organs of a scan that ring at different times are two false scans in three.
-    pair = [Outcome(f"s{n // 2}", 0, False, 0.0, 5.0 if n in {0, 3} else -5.0) for n in range(6)]
+    pair = [Judged(f"s{n // 2}", 0, False, 0.0, 5.0 if n in {0, 3} else -5.0) for n in range(6)]
     assert choose_alarm(pair) == 5.0
 
 
 def test_good_scans_count_once() -> None:
-    outcomes = [Outcome("a", 0, False, 2.0, None), Outcome("a", 0, True, 2.0, None), Outcome("b", 0, False, 0.0, None)]
+    outcomes = [Judged("a", 0, False, 2.0, None), Judged("a", 0, True, 2.0, None), Judged("b", 0, False, 0.0, None)]
     assert _alarms(outcomes, [True, True, False]) == 0.5
     assert _alarms(outcomes[:2], [False, True]) == 0.0
     assert _alarms([], []) == 0.0

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pipeline.core.paths import StudyPaths
-from pipeline.tracking import deliver_champion, deliver_report, tree
+from pipeline.tracking import deliver_champion, deliver_report, store_sqlite
 from pipeline.tracking.store import Store
 from tests.tracking.servers import mlflow_server
 from tests.tracking.studies import (
@@ -93,7 +93,7 @@ def open_curves(page: Any, store: Store, address: str, name: str) -> None:
 
 def test_the_list_of_runs_opens_with_dice_per_organ(reviewed: tuple[Store, str], page: Any, pictures: Path) -> None:
     _, address = reviewed
-    page.goto(f"{address}/{tree.page_of('1')}")
+    page.goto(f"{address}/{store_sqlite.page_of('1')}")
     page.get_by_text("mean shape (baseline)").first.wait_for()
     close_assistant(page)
     page.get_by_text("test Dice/all organs").first.wait_for()

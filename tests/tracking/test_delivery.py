@@ -19,12 +19,13 @@ from pipeline.core.study import Study
 from pipeline.tracking import deliver_fold, delivery, jobs
 from pipeline.tracking.leaderboard import boards
 from pipeline.tracking.store import Store, TrackingError
+from pipeline.tracking.tree import StudyRuns
 from tests.tracking.studies import ORGANS, make_plan, write_journal
 
 Make = Callable[..., tuple[Study, StudyPaths]]
 
 
-def begin(study: Study, paths: StudyPaths, fold: int = 0, model: str = "unet") -> tuple[Path, jobs.Job]:
+def begin(study: Study, paths: StudyPaths, fold: int = 0, model: str = "unet") -> tuple[Path, jobs.Record]:
     journal = paths.checkpoints(f"abc{fold}") / "journal.jsonl"
     return journal, jobs.open_job(study, paths, model, fold, journal)
 
@@ -32,7 +33,7 @@ def begin(study: Study, paths: StudyPaths, fold: int = 0, model: str = "unet") -
 def deliver(study: Study, paths: StudyPaths) -> Store:
     store = Store.of(study, paths)
     said: list[str] = []
-    assert delivery.deliver_pending(store, study, paths, said.append) == 0, said
+    assert delivery.deliver_pending(StudyRuns(store, study, paths), said.append) == 0, said
     return store
 
 
@@ -118,7 +119,7 @@ def test_a_training_begun_anew_is_another_run_and_the_old_one_does_not_stay_runn
     journal, job = begin(study, paths)
     write_journal(journal, range(0, 30, 10), end=False)
     store = Store.of(study, paths)
-    first = delivery.Delivery(store, paths, job, journal)
+    first = delivery.Delivery(StudyRuns(store, study, paths), job, journal)
     first.resume()
     first.send()
     assert runs(store)["unet · fold 0"].info.status == "RUNNING"
@@ -136,7 +137,7 @@ def test_the_leaderboard_ends_runs_whose_machine_went_down(make: Make) -> None:
     journal, job = begin(study, paths)
     write_journal(journal, range(0, 30, 10), end=False)
     store = Store.of(study, paths)
-    sender = delivery.Delivery(store, paths, job, journal)
+    sender = delivery.Delivery(StudyRuns(store, study, paths), job, journal)
     sender.resume()
     sender.send()
     with jobs.lock_job(paths, job["key"]):
@@ -166,7 +167,9 @@ def test_folds_that_start_at_once_share_one_parent(make: Make) -> None:
     store = Store.of(study, paths)
     assert store.client is not None  # opened once: the threads stand for processes that meet at the lock
     with ThreadPoolExecutor(8) as pool:
-        assert all(pool.map(lambda job: delivery.deliver_job(store, paths, job), jobs.all_jobs(paths)))
+        assert all(
+            pool.map(lambda job: delivery.deliver_job(StudyRuns(store, study, paths), job), jobs.all_jobs(paths))
+        )
     roles = Counter(run.data.tags["role"] for run in store.client.search_runs(["1"]))
     assert roles == {"model": 1, "fold": 8}
 
@@ -208,22 +211,24 @@ def test_a_copy_of_the_file_alone_holds_everything(make: Make, tmp_path: Path) -
 
 
 def test_a_batch_whose_answer_was_lost_is_not_doubled(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mlflow import MlflowClient
+
     study, paths = make()
     journal, job = begin(study, paths)
     write_journal(journal)
     store = Store.of(study, paths)
-    sender = delivery.Delivery(store, paths, job, journal)
-    real = store.client.log_batch
+    sender = delivery.Delivery(StudyRuns(store, study, paths), job, journal)
+    real = MlflowClient.log_batch
 
-    def lost(run_id: str, metrics: Any = (), **more: Any) -> None:
-        real(run_id, metrics=metrics, **more)
+    def lost(client: MlflowClient, run_id: str, metrics: Any = (), **more: Any) -> None:
+        real(client, run_id, metrics=metrics, **more)
         if metrics:
             raise ConnectionResetError("the answer was lost")
 
-    monkeypatch.setattr(store.client, "log_batch", lost)
+    monkeypatch.setattr(MlflowClient, "log_batch", lost)
     with pytest.raises(TrackingError, match="answer was lost"):
         sender.send()
-    monkeypatch.setattr(store.client, "log_batch", real)
+    monkeypatch.setattr(MlflowClient, "log_batch", real)
     sender.finish("FINISHED")
     points = history(store, runs(store)["unet · fold 0"])
     assert len(points) == 37
@@ -297,6 +302,7 @@ from pipeline.tracking import delivery, env, jobs
 env.prepare()
 import mlflow.store.tracking.sqlalchemy_store
 from pipeline.tracking.store import Store
+from pipeline.tracking.tree import StudyRuns
 
 root = Path(sys.argv[1])
 paths = StudyPaths("chest", root)
@@ -306,7 +312,7 @@ def write(fold):
     study, _ = make_study(root, folds=8, write=False)
     journal = paths.checkpoints(str(fold)) / "journal.jsonl"
     job = jobs.open_job(study, paths, "unet", fold, journal)
-    sender = delivery.Delivery(Store.of(study, paths), paths, job, journal)
+    sender = delivery.Delivery(StudyRuns(Store.of(study, paths), study, paths), job, journal)
     with Journal(journal) as handle:
         handle.write("start", model="unet", fold=fold)
         for step in range(2000):

@@ -4,10 +4,11 @@ import math
 
 from hypothesis import given
 from hypothesis import strategies as st
+from mlflow.utils.validation import _validate_metric_name, _validate_param
 
+from pipeline.tracking.events import has_ended, new_points, points_of
 from pipeline.tracking.figures import metric_key
 from pipeline.tracking.names import flatten, metric_names, safe_part
-from pipeline.tracking.points import has_ended, new_points, points_of
 
 
 def test_an_awkward_organ_gets_a_readable_key() -> None:
@@ -21,8 +22,6 @@ def test_an_awkward_organ_gets_a_readable_key() -> None:
 
 @given(st.lists(st.text(max_size=300), unique=True, max_size=12))
 def test_every_organ_gets_its_own_key_that_mlflow_takes(organs: list[str]) -> None:
-    from mlflow.utils.validation import _validate_metric_name
-
     names = metric_names(organs)
     assert len({name.casefold() for name in names.values()}) == len(organs)
     for name in names.values():
@@ -39,8 +38,6 @@ def test_every_organ_gets_its_own_key_that_mlflow_takes(organs: list[str]) -> No
     ).filter(lambda value: isinstance(value, dict))
 )
 def test_flattened_settings_are_parameters_that_mlflow_takes(values: dict) -> None:
-    from mlflow.utils.validation import _validate_param
-
     for key, value in flatten(values).items():
         _validate_param(key, value)
 

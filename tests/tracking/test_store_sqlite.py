@@ -13,8 +13,7 @@ import pytest
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
 from pipeline.tracking import deliver_fold, store_sqlite
-from pipeline.tracking.store import Store
-from pipeline.tracking.turns import TrackingError
+from pipeline.tracking.store import Store, TrackingError
 from tests.tracking.studies import write_journal
 
 Make = Callable[..., tuple[Study, StudyPaths]]

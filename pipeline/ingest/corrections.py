@@ -1,4 +1,4 @@
-"""``organseg manifest add``: corrected masks come back into a study, and new scans with them."""
+"""Corrected masks come back into a study, and new scans with them: what ``organseg manifest add`` does."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.core.errors import InputError, TryAgainError
-from pipeline.core.files import read_table, sha256_of, whole_file, write_table
+from pipeline.core.files import Cells, read_table, sha256_of, whole_file, write_table
 from pipeline.core.locks import hold_if_free
 from pipeline.core.manifest import load_manifest, manifest_path
 from pipeline.core.names import SCAN_ID, checked_name
@@ -16,8 +16,6 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study, data_root, load_study
 from pipeline.formats.correction import IMAGES, MASKS
 from pipeline.ingest.drafts import IMAGE_ENDINGS, stem
-
-Row = dict[str, str]
 
 
 @dataclass
@@ -145,7 +143,7 @@ def _is_image(path: Path) -> bool:
     return path.is_file() and not path.name.startswith(".") and path.name.lower().endswith(IMAGE_ENDINGS)
 
 
-def _check(found: dict[str, Corrected], known: dict[str, Row], study: Study, folder: Path, root: Path) -> None:
+def _check(found: dict[str, Corrected], known: dict[str, Cells], study: Study, folder: Path, root: Path) -> None:
     """Refuse before anything is copied."""
     odd = [scan for scan in found if scan not in known and not SCAN_ID.fullmatch(scan)]
     if odd:
@@ -190,7 +188,7 @@ def _check(found: dict[str, Corrected], known: dict[str, Row], study: Study, fol
             )
 
 
-def _name_masks(row: Row, one: Corrected, root: Path, place: str) -> None:
+def _name_masks(row: Cells, one: Corrected, root: Path, place: str) -> None:
     """Copy a scan's masks and write their places into its row."""
     if one.mask is not None:
         row.update({column: "" for column in row if column.startswith("mask_")})
