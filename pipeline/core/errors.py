@@ -36,7 +36,8 @@ class UserError(Exception):
 
     def __str__(self) -> str:
         head = f"{self.where}: {self.what}" if self.where else self.what
-        return f"{head}. {self.remedy}" if self.remedy else head
+        end = "" if head.endswith(("?", ".", "…")) else "."
+        return f"{head}{end} {self.remedy}" if self.remedy else head
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions with keyword-only arguments do not survive a process boundary by themselves.

@@ -111,6 +111,13 @@ def unpermute(array: Array, axes: tuple[int, int, int], flips: tuple[bool, bool,
     return turned.transpose(*range(lead), *(lead + axis for axis in inverse))
 
 
+def is_invertible(affine: Array) -> bool:
+    """Whether a 4×4 affine has finite entries and gives voxels a volume."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        volume = abs(np.linalg.det(affine[:3, :3])) if np.isfinite(affine).all() else 0.0
+    return bool(np.isfinite(volume) and volume >= 1e-12)
+
+
 @dataclass(frozen=True)
 class Scan:
     """An image with its place in space.
@@ -139,7 +146,7 @@ class Scan:
         if self.voxels.ndim != 4:
             raise ValueError(f"a scan's voxels are (C, X, Y, Z), not {self.voxels.shape}")
         affine = np.asarray(self.affine, dtype=float)
-        if affine.shape != (4, 4) or not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        if affine.shape != (4, 4) or not is_invertible(affine):
             raise ValueError("a scan's affine is a finite, invertible 4×4 matrix")
         object.__setattr__(self, "affine", affine)
 

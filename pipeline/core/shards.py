@@ -45,6 +45,16 @@ def write_shards(paths: StudyPaths, study: Study, manifest: Manifest, data: Path
     return changed
 
 
+def rows_digest(paths: StudyPaths) -> str | None:
+    """Digest of the manifest's rows as they were when the shards were cut, from which ingestion reads.
+
+    The order of the rows and the number of shards do not count. ``None`` where no shards were cut.
+    """
+    lists = sorted(paths.shard_manifest(0).parent.glob("*.csv"))
+    rows = sorted((cells["scan_id"], cells["row"]) for path in lists for cells in read_table(path))
+    return digest_of(rows, length=64) if lists else None
+
+
 def read_shard(path: Path, manifest: Manifest) -> list[Row]:
     """The manifest's rows that a shard lists.
 

@@ -205,7 +205,9 @@ def read_champion(path: Path) -> Champion:
     content = read_yaml(path)
     check_format(content, FORMAT, path, "organseg select")
     try:
-        return Champion.model_validate(content)
+        champion = Champion.model_validate(content)
+        champion.as_study()  # organs, colours and values that no study could have
+        return champion
     except ValidationError as error:
         raise InputError(
             f"is not a champion's description: {explain(error, Champion)}",

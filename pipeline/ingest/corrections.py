@@ -11,7 +11,7 @@ from pipeline.core.errors import InputError, TryAgainError
 from pipeline.core.files import Cells, read_table, sha256_of, whole_file, write_table
 from pipeline.core.locks import hold_if_free
 from pipeline.core.manifest import load_manifest, manifest_path
-from pipeline.core.names import SCAN_ID, checked_name
+from pipeline.core.names import SCAN_ID, checked_name, within
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study, data_root, load_study
 from pipeline.formats.correction import IMAGES, MASKS
@@ -80,7 +80,7 @@ def _add_masks(name: str, folder: Path, version: str | None) -> list[str]:
                 row["image_sha256"] = sha256_of(one.images[0])
         _name_masks(row, one, root, place)
         if row.get("mask") and "mask_sha256" in rows[0]:
-            row["mask_sha256"] = sha256_of(root / row["mask"])
+            row["mask_sha256"] = sha256_of(within(root, row["mask"]))
     columns = list(dict.fromkeys(column for row in rows for column in row))
     write_table(path, [{column: row.get(column, "") for column in columns} for row in rows], columns)
     load_manifest(path, study)

@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline import __version__
 from pipeline.core.files import digest_of
-from pipeline.core.manifest import manifest_path
+from pipeline.core.shards import rows_digest
 from pipeline.inference.champion import WEIGHTS
 from pipeline.report.data import Gathered
 from pipeline.report.text import DASH, duration
@@ -26,10 +26,9 @@ STAGES = ("demo", "ingest", "rle", "plan", "preprocess", "train", "predict", "ev
 def shown(gathered: Gathered) -> dict[str, Any]:
     """Versions, seeds, hashes, times and the command."""
     champion, draws = gathered.champion, gathered.test or gathered.oof
-    manifest = manifest_path(gathered.paths.study, gathered.paths.root)
     digests = {"config": gathered.study.digest()}
-    if manifest.is_file():
-        digests["manifest"] = digest_of(manifest.read_text(encoding="utf-8-sig"))
+    if (rows := rows_digest(gathered.paths)) is not None:
+        digests["manifest, as it was read"] = rows[:12]
     digests["scans.csv"] = digest_of(gathered.scans)
     digests |= {f"plan of {name}": plan.digest() for name, plan in gathered.plans.items()}
     if champion:

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.core.files import read_table, sha256_of
-from pipeline.core.manifest import manifest_path
 from pipeline.core.paths import StudyPaths
+from pipeline.core.shards import rows_digest
 from pipeline.core.splits import read_splits
 
 #: Side of a split → how many ``scans`` and ``patients`` it has.
@@ -86,8 +86,8 @@ def digest_of_file(path: Path) -> str:
 
 
 def manifest_digest(paths: StudyPaths) -> str:
-    """Digest of the study's manifest."""
-    return digest_of_file(manifest_path(paths.study, paths.root))
+    """Digest of the manifest's rows as ingestion took them, whatever the manifest holds by now."""
+    return (rows_digest(paths) or "absent")[:DIGEST_LENGTH]
 
 
 def sides(paths: StudyPaths, fold: int | None) -> Sides:

@@ -11,7 +11,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import read_table, write_table
 from pipeline.core.manifest import load_manifest
 from pipeline.core.paths import StudyPaths
-from pipeline.core.shards import read_shard, shard_of, write_shards
+from pipeline.core.shards import read_shard, rows_digest, shard_of, write_shards
 from pipeline.core.splits import by_part, draw_splits, fold_sides
 from pipeline.core.study import Study, load_study, parse_study
 
@@ -131,6 +131,24 @@ def test_a_changed_scan_changes_its_shard_and_no_other(tmp_path: Path) -> None:
         read_shard(paths.shard_manifest(shard_of("s5", 3)), edited)
     os.remove(data / "s1.png")
     assert write_shards(paths, warmer, found, data) == [shard_of("s1", 3)]
+
+
+def test_what_was_read_is_told_apart_from_what_the_manifest_says_now(tmp_path: Path) -> None:
+    """A manifest that is changed after the shards were cut changes nothing of what a run says it was trained on."""
+    config, paths, path = study(), StudyPaths("t", tmp_path), tmp_path / "m.csv"
+    rows = [{"scan_id": f"s{i}", "patient_id": f"p{i}", "image": f"s{i}.png"} for i in range(9)]
+
+    def cut(rows: list[dict[str, str]]) -> str | None:
+        write_table(path, rows, ["scan_id", "patient_id", "image"])
+        write_shards(paths, config, load_manifest(path, config), tmp_path)
+        return rows_digest(paths)
+
+    assert rows_digest(paths) is None
+    before = cut(rows)
+    write_table(path, rows[1:], ["scan_id", "patient_id", "image"])
+    assert rows_digest(paths) == before
+    assert cut(rows[1:]) != before
+    assert cut([*rows[4:], *rows[:4]]) == before, "the order of the rows does not count"
 
 
 patients = st.dictionaries(

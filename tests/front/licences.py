@@ -16,6 +16,8 @@ NOTES = {
     "certifi": "MPL: its own file only, which is passed on as it is.",
     "docutils": "Public domain but for a few files of other licences; the GPL one, an editor's mode, is not installed.",
 }
+#: Packages that forgot their licence in what they publish; by the file LICENSE of their repositories.
+FORGOTTEN = {"flask-cors": "MIT"}
 COPYLEFT = re.compile(r"\b(A?GPL|LGPL|MPL|EPL|CDDL|EUPL)|General Public|Mozilla", re.IGNORECASE)
 HEAD = """# Licences of what is installed
 
@@ -76,7 +78,7 @@ def _by_text(file: importlib.metadata.PackagePath) -> str:
 
 def table() -> str:
     """The page."""
-    rows = sorted((name, licence(found)) for name, found in closure("organseg"))
+    rows = sorted((name, FORGOTTEN.get(name) or licence(found)) for name, found in closure("organseg"))
     return HEAD + "".join(f"| {name} | {said} | {NOTES.get(name, '')} |\n" for name, said in rows)
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from pipeline.core.errors import InputError
 from pipeline.core.scan import Modality, Scan
 from pipeline.core.study import Ingest
-from pipeline.formats.dicom.image import Instance, NoImageError, read_instance
+from pipeline.formats.dicom.image import Instance, NoImageError, damage_named, read_instance
 from pipeline.formats.dicom.planes import Plane, plane_of
 from pipeline.formats.dicom.radiograph import read_picture
 from pipeline.formats.dicom.series import Volume, affine_of, read_volumes, volumes_of
@@ -55,9 +55,10 @@ def series_of(files: Sequence[Path]) -> dict[Path, str]:
     for file in files:
         try:
             instance = read_instance(file, Ingest())
-            if _passed_over(instance, alone=True) is not None:
-                continue
-            names[file] = instance.text("SeriesInstanceUID") if _planes(instance) else str(file)
+            with damage_named():
+                if _passed_over(instance, alone=True) is not None:
+                    continue
+                names[file] = instance.text("SeriesInstanceUID") if _planes(instance) else str(file)
         except NoImageError:
             continue
         except InputError:
@@ -76,15 +77,16 @@ def _sort(
     for file in files:
         try:
             instance = read_instance(file, options)
-            passed = _passed_over(instance, alone=len(files) == 1)
+            with damage_named():
+                passed = _passed_over(instance, alone=len(files) == 1)
+                planes = [] if passed is not None else _planes(instance)
+                one = None if planes or passed is not None else _picture(instance, modality, options)
             if passed is not None:
                 found.append(Found(file, "DICOM object", reason=passed, code="not_a_scan"))
-                continue
-            planes = _planes(instance)
-            if planes:
-                series[instance.text("SeriesInstanceUID")] += planes
+            elif one is not None:
+                found.append(one)
             else:
-                found.append(_picture(instance, modality, options))
+                series[instance.text("SeriesInstanceUID")] += planes
         except NoImageError as error:
             found.append(Found(file, "DICOM object", reason=error.what, code="no_image"))
         except InputError as error:
@@ -126,7 +128,7 @@ def _picture(instance: Instance, modality: Modality | None, options: Ingest) -> 
     return Found(
         instance.path,
         f"DICOM {kind or 'picture'}",
-        read=lambda: _noted(read_picture(instance, chosen, options), instance, chosen),
+        read=_named(lambda: _noted(read_picture(instance, chosen, options), instance, chosen)),
     )
 
 
@@ -169,7 +171,17 @@ def _title(kind: str, slices: int) -> str:
 
 def _reader(volumes: list[Volume], modality: Modality, options: Ingest) -> Callable[[], Scan]:
     instance = volumes[0].planes[0].instance
-    return lambda: _noted(read_volumes(volumes, modality, options), instance, modality)
+    return _named(lambda: _noted(read_volumes(volumes, modality, options), instance, modality))
+
+
+def _named(read: Callable[[], Scan]) -> Callable[[], Scan]:
+    """The same reader, at whose errors an ``InputError`` stands: elements are decoded when they are asked for."""
+
+    def named() -> Scan:
+        with damage_named():
+            return read()
+
+    return named
 
 
 def _noted(scan: Scan, instance: Instance, modality: Modality) -> Scan:

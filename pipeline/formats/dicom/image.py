@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import InputError, UserError, raise_passing
 from pipeline.core.scan import Array
 from pipeline.core.study import Ingest
 from pipeline.formats.dicom.elements import (
@@ -54,14 +54,14 @@ class Instance:
         """The elements as pydicom has them, sequences included; read when first asked for."""
         from pipeline.formats.dicom.header import read_header
 
-        with _damage_named():
+        with damage_named():
             return read_header(self.path)
 
     def has(self, name: str) -> bool:
         """Whether an element is there and not empty."""
         if TAGS[name][0] not in self.header.found:
             return False
-        with _damage_named():
+        with damage_named():
             return bool(self.dataset.get(name))
 
     def text(self, name: str) -> str:
@@ -192,7 +192,7 @@ def read_instance(path: Path, options: Ingest) -> Instance:
         NoImageError: It is readable and holds no pixels.
         InputError: It is damaged, or promises too much.
     """
-    with _damage_named():
+    with damage_named():
         with open(path, "rb", buffering=0) as stream:
             size = os.fstat(stream.fileno()).st_size
             found = read_elements(stream)
@@ -200,13 +200,14 @@ def read_instance(path: Path, options: Ingest) -> Instance:
 
 
 @contextmanager
-def _damage_named() -> Iterator[None]:
+def damage_named() -> Iterator[None]:
     """pydicom raises almost anything on a damaged file: struct, key, type, recursion and assertion errors."""
     try:
         yield
-    except (InputError, MemoryError):
+    except (UserError, MemoryError):
         raise
     except Exception as error:
+        raise_passing(error)
         raise InputError(f"the DICOM header is damaged ({type(error).__name__})") from None
 
 

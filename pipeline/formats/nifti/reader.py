@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.arrays import LONG, row_chunks, zeros
 from pipeline.core.errors import InputError
-from pipeline.core.scan import Array, Grid, Modality, Scan
+from pipeline.core.scan import Array, Grid, Modality, Scan, is_invertible
 from pipeline.core.study import Ingest
 from pipeline.formats.exact import exact_dtype
 from pipeline.formats.limits import check_compressed, check_size
@@ -23,6 +23,7 @@ from pipeline.formats.limits import check_compressed, check_size
 #: NIfTI's codes of length units → millimetres. 0 is "unknown", which everyone reads as millimetres.
 _MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 _CHUNK = 1 << 24
+MOST_HEADER = 1 << 30  # bytes before the voxels; extensions may be long
 
 
 def read_nifti(path: Path, modality: Modality, options: Ingest) -> Scan:
@@ -51,7 +52,10 @@ def read_nifti(path: Path, modality: Modality, options: Ingest) -> Scan:
             if header["magic"].item().startswith(b"ni"):
                 raw = _pair_data(path, header, promised)
             else:
-                stream.seek(int(header["vox_offset"]))
+                start = float(header["vox_offset"])
+                if not 0 <= start <= MOST_HEADER:
+                    raise InputError(f"the header says that the voxels begin at byte {start:g}")
+                stream.seek(int(start))
                 raw = _read_exactly(stream, promised)  # type: ignore[arg-type]
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
         raise InputError(f"the compressed data are damaged or cut short ({error})") from None
@@ -81,7 +85,7 @@ def _layout(header: Any) -> tuple[tuple[int, ...], np.dtype[Any]]:
         raise InputError(f"the header has {dims[0]} axes")
     try:
         dtype = header.get_data_dtype()
-    except HeaderDataError as error:
+    except (HeaderDataError, KeyError) as error:
         raise InputError(f"the header's data type cannot be read ({error})") from None
     if dtype.kind == "c":
         raise InputError("the voxels are complex numbers", remedy="Save magnitude or real part.")
@@ -183,7 +187,10 @@ def _affine(header: Any) -> tuple[Array, dict[str, Any]]:
             notes["spacing"] = "assumed"
         chosen = np.diag([*np.where(sizes == 0, 1.0, sizes), 1.0])
         notes["orientation"] = "assumed"
-    return scale @ chosen, notes
+    affine = scale @ chosen
+    if not is_invertible(affine):
+        raise InputError("the header has no usable geometry")
+    return affine, notes
 
 
 def _usable(affine: Array) -> bool:

@@ -14,7 +14,7 @@ from pipeline.formats.rle.cell import UNNAMED, Cell
 from pipeline.formats.rle.dialects import DIALECTS
 from pipeline.formats.rle.tables import DAMAGED, open_bytes
 
-_UNREADABLE: tuple[type[BaseException], ...] = (UnicodeDecodeError, json.JSONDecodeError, OSError, *DAMAGED)
+_UNREADABLE: tuple[type[BaseException], ...] = (ValueError, RecursionError, OSError, *DAMAGED)
 
 
 def read_coco(path: str | Path) -> Iterator[Cell]:
@@ -62,7 +62,7 @@ def coco_cell(cell: Cell, segmentation: Any, path: str | Path) -> Cell:
     if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
         try:
             value = json.loads(value)
-        except json.JSONDecodeError as error:
+        except (json.JSONDecodeError, RecursionError) as error:
             raise InputError(f"is not JSON ({error})", where=cell.where(path)) from None
     if isinstance(value, list) and not all(isinstance(item, int) for item in value):
         raise InputError(

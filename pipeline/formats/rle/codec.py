@@ -370,7 +370,7 @@ def _unwrapped(body: str, height: int, width: int) -> str:
     try:
         value: Any = json.loads(body)
         counts, (rows, columns) = value["counts"], value["size"]
-    except (ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         raise InputError(
             "is not a JSON object with size and counts", where="token 1", remedy='Write {"size": [h, w], "counts": …}.'
         ) from None

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import re
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import groupby
 from pathlib import Path
-from typing import Literal, Self
+from typing import Any, Literal, Self
 from urllib.parse import quote, unquote
 
 import numpy as np
@@ -18,6 +19,8 @@ from numpy.typing import NDArray
 from pipeline.core.errors import InputError
 from pipeline.core.files import write_bytes
 from pipeline.core.scan import FRONTAL_AFFINE
+from pipeline.core.study import Ingest
+from pipeline.formats.limits import check_size
 from pipeline.formats.nifti.writer import write_nifti
 from pipeline.formats.pictures.png import GREY, assembled
 from pipeline.formats.rle.cell import UNNAMED, Cell
@@ -188,9 +191,8 @@ def read_mask_file(path: Path) -> tuple[NDArray[np.generic], NDArray[np.float64]
     name = path.name.lower()
     try:
         if name.endswith(_VOLUMES):
-            import nibabel
-
-            image = nibabel.Nifti1Image.from_filename(path)
+            image = _opened(path)
+            check_size(image.shape, image.get_data_dtype().itemsize, Ingest())
             data = np.asarray(image.dataobj)
             data = data[..., 0] if data.ndim == 4 and data.shape[3] == 1 else data
             if data.ndim != 3:
@@ -200,14 +202,32 @@ def read_mask_file(path: Path) -> tuple[NDArray[np.generic], NDArray[np.float64]
         from PIL import Image
 
         with Image.open(path) as picture:
+            check_size((*picture.size, len(picture.getbands())), 1, Ingest())
             pixels = np.asarray(picture.convert("L") if picture.mode == "1" else picture)
     except FileNotFoundError:
         raise InputError("the file does not exist", where=str(path)) from None
-    except (OSError, ValueError, EOFError, SyntaxError) as error:
+    except (OSError, ValueError, EOFError, SyntaxError, zlib.error) as error:
         raise InputError(f"is not readable as a mask ({type(error).__name__})", where=str(path)) from None
     if pixels.ndim != 2:
         raise InputError("has colours", where=str(path), remedy="A mask has one channel: 0 and 255, or organ values.")
     return pixels.T[:, :, None], FRONTAL_AFFINE.copy(), "px"
+
+
+def _opened(path: Path) -> Any:
+    """A NIfTI file, its voxels not yet read.
+
+    Raises:
+        ValueError: It is none.
+    """
+    import nibabel
+    from nibabel.filebasedimages import ImageFileError
+    from nibabel.spatialimages import HeaderDataError
+    from nibabel.wrapstruct import WrapStructError
+
+    try:
+        return nibabel.Nifti1Image.from_filename(path)
+    except (ImageFileError, HeaderDataError, WrapStructError) as error:
+        raise ValueError(str(error)) from None
 
 
 def mask_files(paths: Sequence[Path]) -> list[Path]:
