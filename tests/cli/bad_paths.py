@@ -19,17 +19,18 @@ import numpy as np
 from PIL import Image
 
 from pipeline.cli import main
+from pipeline.formats.nifti.writer import write_nifti
 from tests.predict.huge import write_champion
 
 #: Command → its words; ``{}`` is the bad path, and the others are good ones.
 INPUTS = {
     "ingest": "ingest {} --out {new}",
     "predict": "predict {} --model {model} --out {new}",
-    "predict, model": "predict {scan} --model {} --out {new}",
+    "predict, model": "predict {volume} --model {} --out {new}",
     "evaluate, predictions": "evaluate {} {mask}",
     "evaluate, references": "evaluate {mask} {}",
-    "export, scan": "export {} {mask} --out {new}",
-    "export, mask": "export {scan} {} --out {new}",
+    "export, scan": "export {} {mask} --organs 1=heart --out {new}",
+    "export, mask": "export {scan} {} --organs 1=heart --out {new}",
     "info": "info {}",
     "rle detect": "rle detect {}",
     "rle decode": "rle decode {} --out {new}",
@@ -41,8 +42,8 @@ INPUTS = {
 }
 OUTPUTS = {
     "ingest": "ingest {scan} --out {}",
-    "predict": "predict {scan} --model {model} --out {}",
-    "export": "export {scan} {mask} --out {}",
+    "predict": "predict {volume} --model {model} --out {}",
+    "export": "export {scan} {mask} --organs 1=heart --out {}",
     "rle decode": "rle decode {runs} --out {}",
     "rle encode": "rle encode {mask} --out {}/m.csv",
     "rle convert": "rle convert {runs} --to coco --out {}/m.json",
@@ -69,8 +70,14 @@ def good_paths(place: Path) -> dict[str, Path]:
     folder.mkdir()
     rng = np.random.default_rng(0)
     paths = {"folder": folder, "scan": folder / "scan.png", "mask": place / "mask.png", "model": place / "model"}
-    paths |= {"runs": place / "runs.csv", "table": place / "table.csv", "new": place / "new"}
+    paths |= {
+        "runs": place / "runs.csv",
+        "table": place / "table.csv",
+        "new": place / "new",
+        "volume": place / "scan.nii.gz",
+    }
     Image.fromarray(rng.integers(0, 255, (24, 20), np.uint8)).save(paths["scan"])
+    write_nifti(paths["volume"], rng.integers(0, 999, (24, 22, 20)).astype(np.int16), np.eye(4), "mm")
     mask = np.zeros((24, 20), np.uint8)
     mask[4:9, 3:12] = 1
     Image.fromarray(mask).save(paths["mask"])
