@@ -21,8 +21,8 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.arrays import LONG
+from pipeline.core.limits import STARTING
 from pipeline.core.scan import Array
-from pipeline.formats.limits import STARTING
 from pipeline.formats.worker import KilledError, Worker
 
 #: What a decoder gives: its array, and JSON values that belong to it.

@@ -9,15 +9,13 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.errors import InputError
+from pipeline.core.limits import LONGEST_TEXT_HEADER, check_size
 from pipeline.core.names import below
 from pipeline.core.scan import LPS_TO_RAS, Array, Modality, Scan
 from pipeline.core.study import Ingest
 from pipeline.formats.decoders import Decoded, decode
 from pipeline.formats.exact import smallest_exact
-from pipeline.formats.limits import check_size
 
-#: Bytes that a header may take.
-LONGEST_HEADER = 1 << 16
 #: ``Key = value`` of MetaImage; comments, ``field: value`` and ``key:=value`` of NRRD. No other control letters.
 _META_LINE = re.compile(rb"[ \t]*[^=:\x00-\x20]+[ \t]*=[^\x00-\x08\x0a-\x1f]*")
 _NRRD_LINE = re.compile(rb"#[^\x00-\x08\x0a-\x1f]*|[A-Za-z][^:\x00-\x1f]*:[ =\t][^\x00-\x08\x0a-\x1f]*")
@@ -49,14 +47,14 @@ def decoded_volume(path: str, options: str) -> Decoded:
 def _volume(path: Path, options: Ingest) -> Decoded:
     import SimpleITK
 
-    _check_detached(path)
+    attached = _check_detached(path)
     reader = SimpleITK.ImageFileReader()
     reader.SetFileName(str(path))
     reader.SetImageIO(_driver(path))
     try:
         reader.ReadImageInformation()
         components = reader.GetNumberOfComponents()
-        check_size((*reader.GetSize(), components), 8, options)
+        check_size((*reader.GetSize(), components), 8, options, path.stat().st_size if attached else None)
         image = reader.Execute()
     except RuntimeError as error:
         raise InputError(f"cannot be read ({_last_line(error)})") from None
@@ -71,17 +69,18 @@ def _driver(path: Path) -> str:
         return "NrrdImageIO" if stream.read(4) == b"NRRD" else "MetaImageIO"
 
 
-def _check_detached(path: Path) -> None:
+def _check_detached(path: Path) -> bool:
     """Refuse a header that names voxels elsewhere than in itself or in a file beside it.
 
-    Only headers whose every line can be read in one way pass, so that ITK cannot find another name than is found here.
+    Gives whether the voxels follow in the file itself. Only headers whose every line can be read in one way pass, so
+    that ITK cannot find another name than is found here.
 
     Raises:
         InputError: The header has an odd line or no end, or names several files, or one that is not beside it.
     """
     name = _voxel_file(path)
     if name is None:
-        return
+        return True
     if name.upper().startswith("LIST") or "%" in name:
         raise InputError("the voxels are spread over several files", remedy="Save the volume as one file.")
     try:
@@ -94,12 +93,13 @@ def _check_detached(path: Path) -> None:
             "the header names a file of voxels that does not lie beside it",
             remedy="Put the two into one folder, or save the volume as one file.",
         )
+    return False
 
 
 def _voxel_file(path: Path) -> str | None:
     """The file of voxels that a header names; ``None`` where they follow in the file itself."""
     with open(path, "rb") as stream:
-        head = stream.read(LONGEST_HEADER)
+        head = stream.read(LONGEST_TEXT_HEADER)
     nrrd = head.startswith(b"NRRD")
     lines = head.split(b"\n")
     for line in lines[nrrd:]:
@@ -113,7 +113,7 @@ def _voxel_file(path: Path) -> str | None:
             name = value.decode("utf-8", "replace").strip()
             return None if not nrrd and name.upper() == "LOCAL" else name
     else:
-        if nrrd and len(head) < LONGEST_HEADER:
+        if nrrd and len(head) < LONGEST_TEXT_HEADER:
             raise InputError("the header ends before its voxels", remedy="Save the volume again.")
     raise InputError(
         "the header has a line that is none of this format, or does not end", remedy="Save the volume again."

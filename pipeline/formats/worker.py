@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, Literal, Self
 
 from pipeline.core.errors import InputError, TryAgainError, for_the_user
-from pipeline.formats.limits import GRACE, limit_memory
+from pipeline.core.limits import GRACE, limit_memory
 
 #: Two forks at once would inherit each other's pipes, and neither would see the other's end.
 _STARTING = threading.Lock()

@@ -14,12 +14,12 @@ from typing import Any
 from pipeline.core.columns import IMAGE_COLUMNS
 from pipeline.core.errors import InputError
 from pipeline.core.files import write_table
+from pipeline.core.limits import LOOKING_AT_ONE, PROBING
 from pipeline.core.names import below
 from pipeline.core.say import Say, quiet
 from pipeline.core.scan import Modality
 from pipeline.core.study import Ingest, Study
 from pipeline.formats.found import PASSED_OVER, Found
-from pipeline.formats.limits import LOOKING_AT_ONE, PROBING
 from pipeline.formats.store import write_scan
 from pipeline.formats.table import find_scans, list_files
 from pipeline.formats.worker import KilledError, Worker

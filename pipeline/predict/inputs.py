@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_table
+from pipeline.core.limits import machine_gib
 from pipeline.core.names import SCAN_ID, within
 from pipeline.core.say import Say, quiet
 from pipeline.core.scan import Modality, Scan
@@ -17,9 +18,6 @@ from pipeline.core.study import Ingest
 from pipeline.formats.found import PASSED_OVER, UNOPENED
 from pipeline.formats.table import read_scan_file, read_scans
 from pipeline.inference.champion import Reading
-
-#: GiB that reading one scan may take at least, as in ingestion; where the machine has more, that.
-LEAST_GIB = 4.0
 
 
 @dataclass
@@ -113,9 +111,5 @@ def _from_files(path: Path, modality: Modality, options: Ingest, say: Say) -> It
 
 
 def options_for(reading: Reading) -> Ingest:
-    """How to read: one scan is in memory at a time, so it may take the machine's, where the system says how much."""
-    try:
-        there = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30
-    except ValueError:
-        there = 0.0
-    return reading.options(memory_gib=max(LEAST_GIB, there))
+    """How to read: one scan is in memory at a time, so it may take the machine's."""
+    return reading.options(memory_gib=machine_gib())

@@ -191,7 +191,7 @@ def test_an_unforeseen_error_is_a_row(
 def test_a_scan_may_take_the_memory_that_is_there(
     chosen_volumes: Made, inputs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, gib: float, code: int
 ) -> None:
-    from pipeline.predict import inputs as module
+    from pipeline.core import limits as module
 
     monkeypatch.setattr(module, "LEAST_GIB", 1e-6)
     monkeypatch.setattr(module.os, "sysconf", {"SC_PHYS_PAGES": int(gib * 2**18) + 1, "SC_PAGE_SIZE": 4096}.get)

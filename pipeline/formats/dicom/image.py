@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from pipeline.core.errors import InputError, UserError, raise_passing
+from pipeline.core.limits import check_size
 from pipeline.core.scan import Array
 from pipeline.core.study import Ingest
 from pipeline.formats.dicom.elements import (
@@ -25,7 +26,6 @@ from pipeline.formats.dicom.elements import (
     read_elements,
     words_of,
 )
-from pipeline.formats.limits import check_size
 
 if TYPE_CHECKING:
     from pydicom.dataset import Dataset
@@ -232,7 +232,7 @@ def _checked(instance: Instance, size: int, options: Ingest) -> Instance:
         raise InputError(f"bits allocated, stored and high bit do not fit each other ({allocated}, {stored}, {high})")
     if shape[3] not in (1, 3, 4):
         raise InputError(f"SamplesPerPixel is {shape[3]}")
-    check_size(shape, max(allocated // 8, 1), options)
+    check_size(shape, max(allocated // 8, 1), options, size)
     _ = instance.signed
     length, offset = instance.header.length, instance.header.offset
     if length is None or offset < 0 or instance.compressed:

@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
+from pipeline.core.limits import check_size
 from pipeline.core.scan import LPS_TO_RAS, Array, Modality, Scan
 from pipeline.core.study import Ingest
 from pipeline.formats.dicom.pixels import read_stored
 from pipeline.formats.dicom.planes import Plane
 from pipeline.formats.exact import linear, smallest_exact
-from pipeline.formats.limits import check_size
 
 #: Two slices are at one place if they are closer than this, mm.
 _SAME_PLACE = 0.01

@@ -15,15 +15,14 @@ from numpy.typing import NDArray
 
 from pipeline.core.arrays import LONG, row_chunks, zeros
 from pipeline.core.errors import InputError
+from pipeline.core.limits import LONGEST_HEADER, check_compressed, check_size
 from pipeline.core.scan import Array, Grid, Modality, Scan, is_invertible
 from pipeline.core.study import Ingest
 from pipeline.formats.exact import exact_dtype
-from pipeline.formats.limits import check_compressed, check_size
 
 #: NIfTI's codes of length units → millimetres. 0 is "unknown", which everyone reads as millimetres.
 _MILLIMETRES = {0: 1.0, 1: 1000.0, 2: 1.0, 3: 0.001}
 _CHUNK = 1 << 24
-MOST_HEADER = 1 << 30  # bytes before the voxels; extensions may be long
 
 
 def read_nifti(path: Path, modality: Modality, options: Ingest) -> Scan:
@@ -46,14 +45,14 @@ def read_nifti(path: Path, modality: Modality, options: Ingest) -> Scan:
         with gzip.open(path, "rb") if packed else open(path, "rb") as stream:
             header = _header(stream)  # type: ignore[arg-type]
             shape, dtype = _layout(header)
-            promised = check_size(shape, dtype.itemsize, options)
+            promised = check_size(shape, dtype.itemsize, options, path.stat().st_size if _alone(header) else None)
             if packed:
                 check_compressed(promised, path.stat().st_size)
-            if header["magic"].item().startswith(b"ni"):
+            if not _alone(header):
                 raw = _pair_data(path, header, promised)
             else:
                 start = float(header["vox_offset"])
-                if not 0 <= start <= MOST_HEADER:
+                if not 0 <= start <= LONGEST_HEADER:
                     raise InputError(f"the header says that the voxels begin at byte {start:g}")
                 stream.seek(int(start))
                 raw = _read_exactly(stream, promised)  # type: ignore[arg-type]
@@ -63,6 +62,11 @@ def read_nifti(path: Path, modality: Modality, options: Ingest) -> Scan:
     affine, notes = _affine(header)
     voxels = _channels(_scaled(header, data))
     return Scan(voxels, affine, modality, notes={"format": "nifti", **notes})
+
+
+def _alone(header: Any) -> bool:
+    """Whether the voxels follow in the file itself, and not in an ``.img`` beside it."""
+    return not header["magic"].item().startswith(b"ni")
 
 
 def _header(stream: BinaryIO) -> Any:

@@ -10,11 +10,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from pipeline.core.errors import InputError
+from pipeline.core.limits import check_size
 from pipeline.core.scan import FRONTAL_AFFINE, Array, Modality, Scan
 from pipeline.core.study import Ingest
 from pipeline.formats.decoders import Decoded, decode
 from pipeline.formats.exact import smallest_exact
-from pipeline.formats.limits import check_size
 
 #: Weights of red, green and blue in luma, ITU-R BT.601.
 LUMA = np.array([0.299, 0.587, 0.114])
@@ -78,7 +78,7 @@ def _pixels(path: Path, options: Ingest, palette_as_index: bool) -> NDArray[Any]
     Image.MAX_IMAGE_PIXELS = None  # check_size bounds what is read, with the limit of the study
     try:
         with Image.open(path) as image:
-            check_size((image.height, image.width, len(image.getbands())), 2, options)
+            check_size((image.height, image.width, len(image.getbands())), 2, options, path.stat().st_size)
             pages = getattr(image, "n_frames", 1)
             if pages > 1:
                 raise InputError(f"holds {pages} pages", remedy="Give one picture a file.")

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import write_bytes
+from pipeline.core.limits import check_size
 from pipeline.core.scan import FRONTAL_AFFINE
 from pipeline.core.study import Ingest
-from pipeline.formats.limits import check_size
 from pipeline.formats.nifti.writer import write_nifti
 from pipeline.formats.pictures.png import GREY, assembled
 from pipeline.formats.rle.cell import UNNAMED, Cell
@@ -82,6 +82,7 @@ def unpack(reader: EntryReader, folder: Path) -> Iterator[Path]:
             for organ, entries in organs.items():
                 name = file_name(scan_id, organ)
                 flat = entries[0].depth == 1
+                _check_size(entries[0], reader.path)
                 target = folder / (name + (".png" if flat else ".nii.gz"))
                 mask = Runs.gather([entry.runs for entry in entries]).united().paint() if flat else _volume(entries)
                 again = hash(name) in written
@@ -98,6 +99,18 @@ def unpack(reader: EntryReader, folder: Path) -> Iterator[Path]:
                 if not again:
                     written.add(hash(name))
                     yield target
+
+
+def _check_size(entry: Entry, path: str | Path) -> None:
+    """Refuse a picture or volume that reading a scan would refuse too.
+
+    Raises:
+        InputError: It takes too much memory.
+    """
+    try:
+        check_size((entry.depth, *entry.picture_size), 1, Ingest(), what="the row")
+    except InputError as error:
+        raise InputError(error.what, where=f"{path}, image {entry.scan_id!r}") from None
 
 
 def _png(mask: Mask) -> bytes:

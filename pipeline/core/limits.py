@@ -1,8 +1,13 @@
-"""Limits of reading: the sizes that a header may promise, seconds and memory."""
+"""Limits of reading, in one place: the sizes that a header may promise, seconds and memory.
+
+A study sets ``ingest.seconds`` and ``ingest.memory_gib``; without a study the same defaults hold, but where one scan at
+a time is predicted, which may take the machine's memory if its file is not packed beyond what scans ever are.
+"""
 
 from __future__ import annotations
 
 import math
+import os
 import resource
 from collections.abc import Sequence
 from contextlib import suppress
@@ -14,17 +19,28 @@ from pipeline.core.study import Ingest
 STARTING, LOOKING_AT_ONE, PROBING = 120.0, 0.1, 10.0
 #: Seconds between the caller's limit and the moment when a worker without a caller ends itself.
 GRACE = 5
+#: GiB that reading one scan may take at least, where the machine has less or does not say.
+LEAST_GIB = 4.0
+#: Bytes that any header may promise; above them a file must not be packed more tightly than ``MOST_PACKED`` to one.
+#: Scans shrink to a half or a tenth, label volumes to a hundredth; bombs to a thousandth.
+UNQUESTIONED, MOST_PACKED = 1 << 30, 300
+#: Bytes that a header may take: of text, and of any kind, extensions included.
+LONGEST_TEXT_HEADER, LONGEST_HEADER = 1 << 16, 1 << 30
 #: The largest factor by which deflate can shrink data (RFC 1951: 258 bytes in 2 bits).
 DEFLATE_LIMIT = 1032
 
 
-def check_size(shape: Sequence[int], itemsize: int, options: Ingest) -> int:
+def check_size(
+    shape: Sequence[int], itemsize: int, options: Ingest, stored: int | None = None, *, what: str = "the header"
+) -> int:
     """Check the size that a header promises.
 
     Args:
         shape: Voxels along each axis, channels and frames included.
         itemsize: Bytes a voxel.
         options: Gives ``memory_gib``; an image may take a quarter of it, because reading works on copies.
+        stored: Bytes of the file that is to hold them, where it holds nothing else.
+        what: What promises them.
 
     Returns:
         The bytes promised.
@@ -35,14 +51,24 @@ def check_size(shape: Sequence[int], itemsize: int, options: Ingest) -> int:
     sides = [int(n) for n in shape]
     named = " × ".join(str(n) for n in sides)
     if any(n <= 0 for n in sides):
-        raise InputError(f"the header promises an empty image ({named})")
+        raise InputError(f"{what} promises an empty image ({named})")
     promised = math.prod(sides) * itemsize
     if promised > options.memory_gib * 2**30 / 4:
         raise InputError(
-            f"the header promises {named} values, {promised / 2**30:,.2f} GiB",
+            f"{what} promises {named} values, {promised / 2**30:,.2f} GiB",
             remedy="If that is true, raise ingest.memory_gib to at least four times as much.",
         )
+    if stored is not None and promised > max(UNQUESTIONED, MOST_PACKED * stored):
+        raise InputError(f"{what} promises {promised / 2**30:,.2f} GiB in a file of {stored:,} bytes")
     return promised
+
+
+def machine_gib() -> float:
+    """GiB of memory that this machine has, or ``LEAST_GIB`` where that is more or the system does not say."""
+    try:
+        return max(LEAST_GIB, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30)
+    except ValueError:
+        return LEAST_GIB
 
 
 def check_compressed(promised: int, stored: int) -> None:
