@@ -36,7 +36,11 @@ def zeros(shape: tuple[int, ...], room: int = ROOM, dtype: DTypeLike = np.float3
         return np.zeros(shape, kind)
     with tempfile.TemporaryFile() as file:
         # Taken at once: a page that the disk turns out to have no room for would end the process when it is written.
-        os.posix_fallocate(file.fileno(), 0, size)
+        # Systems without this call (macOS, Windows) give the file its length, and the room when it is written.
+        if hasattr(os, "posix_fallocate"):
+            os.posix_fallocate(file.fileno(), 0, size)
+        else:
+            file.truncate(size)
         return np.memmap(file, kind, "r+", shape=shape)
 
 

@@ -7,19 +7,18 @@ a time is predicted, which may take the machine's memory if its file is not pack
 from __future__ import annotations
 
 import math
-import os
-import resource
 from collections.abc import Sequence
 from contextlib import suppress
 
 from pipeline.core.errors import InputError
+from pipeline.core.machine import memory_bytes
 from pipeline.core.study import Ingest
 
 #: Seconds that a fresh process may take to be there; that a look at each of many files may take; at one file alone.
 STARTING, LOOKING_AT_ONE, PROBING = 120.0, 0.1, 10.0
 #: Seconds between the caller's limit and the moment when a worker without a caller ends itself.
 GRACE = 5
-#: GiB that reading one scan may take at least, where the machine has less or does not say.
+#: GiB that reading one scan may take at least, where the machine has less.
 LEAST_GIB = 4.0
 #: Bytes that any header may promise; above them a file must not be packed more tightly than ``MOST_PACKED`` to one.
 #: Scans shrink to a half or a tenth, label volumes to a hundredth; bombs to a thousandth.
@@ -64,11 +63,8 @@ def check_size(
 
 
 def machine_gib() -> float:
-    """GiB of memory that this machine has, or ``LEAST_GIB`` where that is more or the system does not say."""
-    try:
-        return max(LEAST_GIB, os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / 2**30)
-    except ValueError:
-        return LEAST_GIB
+    """GiB of memory that this machine has, or ``LEAST_GIB`` where that is more."""
+    return max(LEAST_GIB, memory_bytes() / 2**30)
 
 
 def check_compressed(promised: int, stored: int) -> None:
@@ -82,7 +78,12 @@ def check_compressed(promised: int, stored: int) -> None:
 
 
 def limit_memory(gib: float) -> None:
-    """Let the address space grow by ``gib`` beyond what the process has now."""
+    """Let the address space grow by ``gib`` beyond what the process has now; Windows knows no such limit."""
+    try:
+        import resource
+    except ModuleNotFoundError:
+        return
+
     try:
         with open("/proc/self/statm") as stream:
             now = int(stream.read().split()[0]) * resource.getpagesize()

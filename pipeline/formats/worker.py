@@ -157,16 +157,18 @@ def _serve(pipe: Connection, callers: Connection, memory_gib: float) -> None:
     callers.close()
     _silence()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    alarm = getattr(signal, "alarm", lambda seconds: None)  # on Windows the caller alone ends it
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
     limit_memory(memory_gib)
     while True:
         try:
             function, arguments, limit = json.loads(pipe.recv_bytes())
         except EOFError:
             return
-        signal.alarm(int(limit) + GRACE)  # ends this process even inside C code, should the caller be gone
+        alarm(int(limit) + GRACE)  # ends this process even inside C code, should the caller be gone
         answer = _answer(function, arguments)
-        signal.alarm(0)
+        alarm(0)
         try:
             pipe.send_bytes(answer)
         except OSError:

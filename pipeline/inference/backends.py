@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.core.errors import InputError
+from pipeline.core.machine import usable_threads
 from pipeline.core.scan import Array
 from pipeline.inference.champion import ONNX, BackendName, Precision
 from pipeline.inference.sliding_window import Forward, torch_forward
@@ -50,11 +51,6 @@ def open_network(
 def installed(backend: BackendName) -> bool:
     """Whether a backend's package is there."""
     return importlib.util.find_spec(backend) is not None
-
-
-def usable_threads() -> int:
-    """Processors that this process may run on."""
-    return len(os.sched_getaffinity(0))
 
 
 def gpu_usable() -> bool:

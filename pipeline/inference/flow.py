@@ -11,8 +11,8 @@ from time import perf_counter
 from typing import Generic, TypeVar
 
 from pipeline.core.errors import InputError, raise_passing
+from pipeline.core.machine import usable_threads
 from pipeline.core.scan import Scan
-from pipeline.inference.backends import usable_threads
 from pipeline.inference.predictor import Case, Prediction, Predictor
 
 Item = TypeVar("Item")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -15,6 +14,7 @@ from pipeline.core.columns import IMAGE_COLUMNS
 from pipeline.core.errors import InputError
 from pipeline.core.files import write_table
 from pipeline.core.limits import LOOKING_AT_ONE, PROBING
+from pipeline.core.machine import usable_threads
 from pipeline.core.names import below
 from pipeline.core.say import Say, quiet
 from pipeline.core.scan import Modality
@@ -99,8 +99,7 @@ def ingest_alone(
 
 def _processes() -> int:
     """One reader a processor that this process may use."""
-    granted = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return max(1, min(granted or 1, _MOST_READERS))
+    return max(1, min(usable_threads(), _MOST_READERS))
 
 
 class _Reader:

@@ -8,7 +8,6 @@ Models whose plans have the same recipe share the folder.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -21,6 +20,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.files import digest_of, read_json, read_table, sha256_of, whole_file, write_json
 from pipeline.core.labels import LabelMap
 from pipeline.core.locks import hold
+from pipeline.core.machine import usable_threads
 from pipeline.core.names import below
 from pipeline.core.paths import StudyPaths
 from pipeline.core.plan import Plan, read_plan
@@ -70,7 +70,7 @@ def run(
         if row["labelled"] == "1" and splits[row["patient_id"]].split == "development"
     ]
     folder.mkdir(parents=True, exist_ok=True)
-    workers = max(threads or len(os.sched_getaffinity(0)), 1)
+    workers = max(threads or usable_threads(), 1)
     # Two models with one recipe are prepared one after the other; the second finds it done.
     with hold(paths.lock("preprocess", recipe), say), ThreadPoolExecutor(workers) as pool:
         outcomes = list(pool.map(lambda row: _attempt(row, plan, paths, folder), rows))

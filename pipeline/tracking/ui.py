@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 from pipeline.core.errors import InputError
 from pipeline.core.say import Say
 from pipeline.core.study import load_study
@@ -88,13 +90,23 @@ def _server(uri: str, address: str, folder: Path) -> Iterator[subprocess.Popen[b
     try:
         yield server
     finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(server.pid, signal.SIGTERM)
-        try:
-            server.wait(10)
-        except subprocess.TimeoutExpired:
-            os.killpg(server.pid, signal.SIGKILL)
-            server.wait()
+        _end(server.pid)
+        server.wait()
+
+
+def _end(pid: int) -> None:
+    """End a process and those that it started."""
+    try:
+        server = psutil.Process(pid)
+        family = [server, *server.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return
+    for one in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.terminate()
+    for one in psutil.wait_procs(family, 10)[1]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            one.kill()
 
 
 def _port(wanted: int | None) -> int:

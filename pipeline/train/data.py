@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from torch import Tensor
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_json
 from pipeline.core.labels import LabelMap
+from pipeline.core.machine import free_bytes
 from pipeline.core.names import below
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array
@@ -116,7 +116,7 @@ def _held(array: Array, device: torch.device) -> Tensor:
 def _free_memory(device: torch.device) -> float:
     if device.type == "cuda":
         return float(torch.cuda.mem_get_info(device)[0])
-    return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return float(free_bytes())
 
 
 class Batches:

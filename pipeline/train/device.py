@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import getpass
 import math
 import os
 import tempfile
@@ -17,6 +18,7 @@ from torch import Tensor
 
 from pipeline.core.errors import InputError
 from pipeline.core.locks import hold_one
+from pipeline.core.machine import usable_threads
 from pipeline.core.plan import Plan
 from pipeline.core.say import Say, quiet
 from pipeline.train.engine import Engine, NotFiniteError, Settings
@@ -127,14 +129,15 @@ def _named(device: str) -> torch.device:
 
 def _card_locks() -> list[Path]:
     """A lock file for each card that is seen, by its own name: the same card has other numbers in other jobs."""
-    folder = Path(tempfile.gettempdir()) / f"organseg-cards-{os.getuid()}"
+    user = os.getuid() if hasattr(os, "getuid") else getpass.getuser()
+    folder = Path(tempfile.gettempdir()) / f"organseg-cards-{user}"
     names = [torch.cuda.get_device_properties(card).uuid for card in range(torch.cuda.device_count())]
     return [folder / f"{name}.lock" for name in names]
 
 
 def use_threads(threads: int | None) -> int:
     """Let torch use the threads that were granted, or what the machine has, whichever is less; gives their number."""
-    there = len(os.sched_getaffinity(0))
+    there = usable_threads()
     count = max(min(threads or there, there), 1)
     torch.set_num_threads(count)
     return count

@@ -54,7 +54,9 @@ def nrrd(path: Path) -> Path:
 
 
 @pytest.mark.parametrize("make", [nifti, png, nrrd], ids=lambda make: make.__name__)
-@pytest.mark.parametrize("options", [Ingest(), options_for(Reading()), Ingest(memory_gib=1000)], ids=["study", "predict", "generous"])
+@pytest.mark.parametrize(
+    "options", [Ingest(), options_for(Reading()), Ingest(memory_gib=1000)], ids=["study", "predict", "generous"]
+)
 def test_bombs_are_refused(make: Callable[[Path], Path], options: Ingest, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="promises"):
         read_scan_file([make(tmp_path)], "mri", options)
