@@ -56,7 +56,7 @@ class BundleRun:
             SystemExit: 2 where there is nothing to predict, 3 where a scan failed, as ``organseg predict`` ends: MONAI
                 would bury any other error in its own.
         """
-        from pipeline.cli.outcomes import Table
+        from pipeline.cli.outcomes import OutcomeTable
         from pipeline.inference.predictor import files_read
         from pipeline.predict.files import predict_files, write_tables
         from pipeline.predict.inputs import scans_in
@@ -68,7 +68,9 @@ class BundleRun:
         except InputError as error:
             print(f"organseg: {error}", file=sys.stderr)
             raise SystemExit(EXIT_BAD_INPUT) from None
-        outcomes = Table(as_json=False).shown(predict_files(inputs, self.model, self.write, self.out), len(inputs))
+        outcomes = OutcomeTable(as_json=False).shown(
+            predict_files(inputs, self.model, self.write, self.out), len(inputs)
+        )
         write_tables(self.out, self.model, outcomes)
         if any(outcome.reason for outcome in outcomes):
             raise SystemExit(EXIT_SOME_FAILED)

@@ -17,7 +17,7 @@ SHOWN = 2  # findings of an organ on the terminal; the table has them all
 Segmented = Outcome[Input, list[dict[str, Any]]]
 
 
-class Table:
+class OutcomeTable:
     """What a person, or with ``--json`` a program, sees of the work as it goes."""
 
     WIDTHS = (24, 18, 12, 6, 8, 8)

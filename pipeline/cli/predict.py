@@ -38,7 +38,7 @@ def predict_files(
         InputError: Nothing could be found to predict, the model cannot be opened, or a form or backend is unknown.
     """
     from pipeline.cli.console import say, say_aside
-    from pipeline.cli.outcomes import Table
+    from pipeline.cli.outcomes import OutcomeTable
     from pipeline.core.errors import EXIT_OK, EXIT_SOME_FAILED
     from pipeline.export.forms import Job
     from pipeline.export.probabilities import FORM, prediction_writer
@@ -51,7 +51,7 @@ def predict_files(
     probabilities = probabilities or FORM in formats
     formats = [form for form in formats if form != FORM]
     _check(formats, backend)
-    tell, table, options = say_aside if as_json else say, Table(as_json), inputs.options_for(Reading())
+    tell, table, options = say_aside if as_json else say, OutcomeTable(as_json), inputs.options_for(Reading())
     # Before the model is opened, which starts threads.
     with guarded(options.seconds, options.memory_gib):
         opened = open_model(model, threads=threads, backend=backend, say=tell)

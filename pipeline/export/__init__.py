@@ -15,7 +15,7 @@ from pipeline.core.say import Say, quiet
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
 from pipeline.export import probabilities
-from pipeline.export.checks import COLUMNS, Row, failed_row
+from pipeline.export.checks import COLUMNS, Check, failed_row
 from pipeline.export.forms import Job, export_scan, export_tables
 from pipeline.export.nnunet import write_nnunet
 from pipeline.formats.store import read_labels, read_scan
@@ -47,8 +47,8 @@ def run(study: Study, paths: StudyPaths, *, say: Say = quiet) -> None:
     predicted = read_table(found / "predictions.csv")
     places = {row["scan_id"]: row["shard"] for row in read_table(paths.scans_csv)}
     names: list[str] = []
-    unread: list[Row] = []
-    rows: list[Row] = []
+    unread: list[Check] = []
+    rows: list[Check] = []
 
     def both(name: str) -> tuple[Scan, LabelMap]:
         scan = read_scan(paths.scan(places[name], name))
@@ -83,7 +83,7 @@ def run(study: Study, paths: StudyPaths, *, say: Say = quiet) -> None:
     _sum_up(out, rows, say)
 
 
-def _sum_up(out: Path, rows: list[Row], say: Say) -> None:
+def _sum_up(out: Path, rows: list[Check], say: Say) -> None:
     """Say what differs.
 
     Raises:
@@ -105,7 +105,7 @@ def _sum_up(out: Path, rows: list[Row], say: Say) -> None:
         )
 
 
-def _set_aside(out: Path, rows: list[Row]) -> None:
+def _set_aside(out: Path, rows: list[Check]) -> None:
     """Move a scan's own files that failed to ``failed/``, so that nobody takes them for results."""
     for form, scan_id in sorted(
         {(str(row["format"]), str(row["scan_id"])) for row in rows if row["status"] == "failed"}

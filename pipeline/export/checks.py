@@ -13,7 +13,7 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Array
 
 #: One line of ``checks.csv``.
-Row = dict[str, Any]
+Check = dict[str, Any]
 COLUMNS = ("scan_id", "format", "organ", "status", "centroid_apart", "size", "size_read", "side", "side_read", "reason")
 
 
@@ -76,7 +76,7 @@ def compare(
     read: Mapping[str, Measured],
     labels: LabelMap,
     tolerance: Tolerance,
-) -> list[Row]:
+) -> list[Check]:
     """A row an organ: whether what was read back is what was written.
 
     Args:
@@ -90,7 +90,7 @@ def compare(
     voxel = min(labels.grid.spacing[: 2 if labels.grid.shape[2] == 1 else 3])
     grid_middle = np.asarray(labels.affine) @ [*((np.array(labels.grid.shape) - 1) / 2), 1]
     middle = float(grid_middle[0])
-    rows: list[Row] = []
+    rows: list[Check] = []
     for organ, one in source.items():
         other = read.get(organ, ABSENT)
         apart = float(np.linalg.norm(one.centroid - other.centroid)) if one.size and other.size else float("nan")
@@ -122,12 +122,12 @@ def compare(
     return rows
 
 
-def failed_row(scan_id: str, form: str, reason: str) -> Row:
+def failed_row(scan_id: str, form: str, reason: str) -> Check:
     """A row of a form that could not be written or read."""
     return {"scan_id": scan_id, "format": form, "status": "failed", "reason": reason}
 
 
-def unread(scan_id: str, form: str, organs: Iterable[str], reason: str) -> list[Row]:
+def unread(scan_id: str, form: str, organs: Iterable[str], reason: str) -> list[Check]:
     """A row for each organ that a form shows and that nothing can read back from it."""
     return [
         {"scan_id": scan_id, "format": form, "organ": organ, "status": "not checked", "reason": reason}

@@ -16,7 +16,7 @@ from pipeline.core.names import below
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
 from pipeline.export import checks, readers
-from pipeline.export.checks import Row, Tolerance, failed_row
+from pipeline.export.checks import Check, Tolerance, failed_row
 from pipeline.export.shared import FILES, write_shared
 from pipeline.formats.nifti.labels import write_label_files
 from pipeline.formats.pictures.borders import uncropped
@@ -46,12 +46,12 @@ class Job:
     out: Path
 
 
-def export_scan(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
+def export_scan(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Check]:
     """Write one scan in every format that has files of its own; what cannot be written becomes a failed row.
 
     A picture whose borders were cut off is written in the size of its file.
     """
-    rows: list[Row] = []
+    rows: list[Check] = []
     if scan.is_flat:
         try:
             scan, labels = _whole(scan, labels)
@@ -83,13 +83,13 @@ def _whole(scan: Scan, labels: LabelMap) -> tuple[Scan, LabelMap]:
     return uncropped(scan), wide
 
 
-def _nifti(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
+def _nifti(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Check]:
     files = write_label_files(job.out / "nifti", scan_id, scan, labels, job.study.values())
     read = readers.read_nifti_organs(files)
     return checks.compare(scan_id, "nifti", checks.expected(labels), read, labels, Tolerance())
 
 
-def _dicom_seg(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
+def _dicom_seg(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Check]:
     from pipeline.formats.dicom.seg_writer import write_seg
 
     codes = {organ: about.snomed for organ, about in job.study.organs.items() if about.snomed}
@@ -108,7 +108,7 @@ def _dicom_seg(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row
     return checks.compare(scan_id, "dicom_seg", checks.expected(labels), read, labels, Tolerance())
 
 
-def _surfaces(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
+def _surfaces(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Check]:
     from pipeline.formats.surfaces import write_ply, write_stl
     from pipeline.imaging.meshes import surface
 
@@ -126,7 +126,7 @@ def _surfaces(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]
     return checks.unread(scan_id, "surfaces", written, "surfaces are not read back; the tests of organseg do that")
 
 
-def _overlays(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
+def _overlays(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Check]:
     from pipeline.export.picture_readers import DRAWN, GREY, read_overlay
 
     path, colors = below(job.out, "overlays", f"{scan_id}.png"), job.study.colors()
@@ -136,7 +136,7 @@ def _overlays(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]
     return rows + checks.unread(scan_id, "overlays", set(labels.organs) - set(source), GREY)
 
 
-def _spotlight(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row]:
+def _spotlight(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Check]:
     from pipeline.export.picture_readers import DRAWN, GREY, read_spotlight
 
     path, colors = below(job.out, "spotlight", f"{scan_id}.png"), job.study.colors()
@@ -147,7 +147,7 @@ def _spotlight(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Row
     return rows + checks.unread(scan_id, "spotlight", set(labels.organs) - set(source), GREY)
 
 
-FORMS: dict[str, Callable[[Job, str, Scan, LabelMap], list[Row]]] = {
+FORMS: dict[str, Callable[[Job, str, Scan, LabelMap], list[Check]]] = {
     "nifti": _nifti,
     "dicom_seg": _dicom_seg,
     "surfaces": _surfaces,
@@ -174,9 +174,9 @@ def write_png(path: Path, picture: Image.Image) -> None:
     write_bytes(path, png(np.asarray(picture.convert("RGB"))))
 
 
-def export_tables(job: Job, each: Each) -> list[Row]:
+def export_tables(job: Job, each: Each) -> list[Check]:
     """Write the formats that hold all scans in one file, and the sheets of pictures."""
-    rows: list[Row] = []
+    rows: list[Check] = []
     for form in FILES:
         if form in job.study.export.formats:
             rows += write_shared(job.study, job.out, form, each)
@@ -185,10 +185,10 @@ def export_tables(job: Job, each: Each) -> list[Row]:
     return rows
 
 
-def _write_sheets(job: Job, pictures: list[Path]) -> list[Row]:
+def _write_sheets(job: Job, pictures: list[Path]) -> list[Check]:
     from pipeline.export.picture_readers import read_sheet
 
-    rows: list[Row] = []
+    rows: list[Check] = []
     for number, start in enumerate(range(0, len(pictures), SHEET), 1):
         shown = pictures[start : start + SHEET]
         path = job.out / "contact_sheets" / f"{number:03d}.png"

@@ -15,7 +15,7 @@ from pipeline.core.say import Say
 from pipeline.core.scan import Scan
 from pipeline.core.splits import read_splits
 from pipeline.core.study import Study
-from pipeline.export.checks import Row, Tolerance, compare, expected, failed_row
+from pipeline.export.checks import Check, Tolerance, compare, expected, failed_row
 from pipeline.export.readers import on_grid, read_nnunet_organs
 from pipeline.formats.nnunet import NnunetFolder
 from pipeline.formats.pictures.borders import uncropped
@@ -25,7 +25,7 @@ from pipeline.formats.store import read_labels, read_scan
 FORM = "nnunet"
 
 
-def write_nnunet(study: Study, paths: StudyPaths, out: Path, say: Say) -> list[Row]:
+def write_nnunet(study: Study, paths: StudyPaths, out: Path, say: Say) -> list[Check]:
     """Write the folder; the test's scans go where nnU-Net expects what it does not train on.
 
     Scans that cannot be read, or that differ when they are read back, are taken out of it into ``failed/``.
@@ -53,7 +53,7 @@ def write_nnunet(study: Study, paths: StudyPaths, out: Path, say: Say) -> list[R
         if reason:
             wrong[scan_id] = reason
     folder.close()  # whose values say what the masks mean
-    rows: list[Row] = []
+    rows: list[Check] = []
     for row in scans:
         scan_id, shard = row["scan_id"], row["shard"]
         if row["labelled"] == "1" and scan_id not in wrong:

@@ -16,7 +16,7 @@ from PIL import Image
 
 from pipeline.core.arrays import row_chunks
 from pipeline.core.errors import InputError
-from pipeline.core.labels import LabelMap
+from pipeline.core.labels import LabelMap, OrganMasks
 from pipeline.core.scan import Array
 from pipeline.export.checks import ABSENT, Measured, Tolerance
 
@@ -32,7 +32,6 @@ TILES, TILE, GAP, STRIP = 5, 256, 6, 18
 CELLS = 32
 UNLIKE = 8.0  # of 255; mean difference of cells; drawn smaller by different rules they differ by about 1
 
-Masks = dict[str, NDArray[np.bool_]]
 Pair = tuple[dict[str, Measured], dict[str, Measured]]
 
 
@@ -46,7 +45,7 @@ class Slice:
         area: mm² of a pixel.
     """
 
-    masks: Masks
+    masks: OrganMasks
     affine: Array
     area: float
 

@@ -14,7 +14,7 @@ from pipeline.core.files import whole_file
 from pipeline.core.labels import LabelMap
 from pipeline.core.names import below
 from pipeline.core.scan import Array, Scan
-from pipeline.export.checks import Row, Tolerance, compare, expected
+from pipeline.export.checks import Check, Tolerance, compare, expected
 from pipeline.export.forms import Job, export_scan
 from pipeline.export.readers import read_probabilities
 from pipeline.formats.nifti.labels import write_probabilities
@@ -29,7 +29,7 @@ SUM = 1e-3  # how far the probabilities of organs that exclude each other may be
 
 def export_probabilities(
     out: Path, kept: Path, scan_id: str, scan: Scan, labels: LabelMap, steps: Mapping[str, OrganSteps]
-) -> list[Row]:
+) -> list[Check]:
     """Put the file that ``predict`` kept among the exports, and check it.
 
     Args:
@@ -90,7 +90,7 @@ def check_probabilities(
     labels: LabelMap,
     steps: Mapping[str, OrganSteps],
     source: Array | None = None,
-) -> list[Row]:
+) -> list[Check]:
     """Read probabilities back: decided and cleaned up, they are the organs that were found.
 
     Args:

@@ -11,7 +11,7 @@ from pipeline.core.errors import InputError, raise_passing
 from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
-from pipeline.export.checks import Row, Tolerance, compare, expected, failed_row
+from pipeline.export.checks import Check, Tolerance, compare, expected, failed_row
 from pipeline.export.run_readers import CocoFile, RunTable
 from pipeline.formats.rle import write_masks
 from pipeline.formats.rle.volume import on_stored_grid
@@ -20,7 +20,7 @@ Each = Callable[[], Iterable[tuple[str, Scan, LabelMap]]]
 FILES = {"rle": "masks.csv", "coco": "annotations.json"}
 
 
-def write_shared(study: Study, out: Path, form: str, each: Each) -> list[Row]:
+def write_shared(study: Study, out: Path, form: str, each: Each) -> list[Check]:
     """Write one form and read it back.
 
     Where scans differ from what was predicted, the file that has them is set aside and one without them written.
@@ -50,7 +50,7 @@ def write_shared(study: Study, out: Path, form: str, each: Each) -> list[Row]:
     return kept + again
 
 
-def _failed(rows: Iterable[Row]) -> set[str]:
+def _failed(rows: Iterable[Check]) -> set[str]:
     return {str(row["scan_id"]) for row in rows if row["status"] == "failed"}
 
 
@@ -63,7 +63,7 @@ def _set_aside(out: Path, form: str) -> None:
         path.parent.rmdir()
 
 
-def _attempt(study: Study, out: Path, form: str, each: Each, without: frozenset[str]) -> list[Row]:
+def _attempt(study: Study, out: Path, form: str, each: Each, without: frozenset[str]) -> list[Check]:
     """Write all scans but some, and check each."""
     path = out / form / FILES[form]
     dialect = "coco" if form == "coco" else study.export.rle_dialect
@@ -82,7 +82,7 @@ def _attempt(study: Study, out: Path, form: str, each: Each, without: frozenset[
         raise_passing(error)
         reason = error.what if isinstance(error, InputError) else f"{type(error).__name__} while writing"
         return [failed_row(name, form, reason) for name, *_ in items()]
-    rows: list[Row] = []
+    rows: list[Check] = []
     with closing(file):
         for name, labels, stored, _ in items():
             try:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.core.errors import InputError
-from pipeline.core.files import read_table, whole_file, write_table
+from pipeline.core.files import Cells, read_table, whole_file, write_table
 from pipeline.core.names import below
 from pipeline.core.paths import StudyPaths
 from pipeline.core.scan import Scan
@@ -25,7 +25,6 @@ from pipeline.inference.flow import predict_scans
 from pipeline.inference.predictor import Prediction, Predictor, open_champion, open_folds
 from pipeline.quality.judge import Judge, Verdict, open_judge
 
-Row = dict[str, str]
 PROBABILITIES = "probabilities"
 QUALITY_COLUMNS = ("scan_id", "organ", "verdict", "risk", "dice", "dice_low", "dice_high", "reasons")
 AGREEMENT_COLUMNS = ("scan_id", "organ", "between", "dice")
@@ -71,7 +70,7 @@ def run(
 
 def _assignments(
     study: Study, paths: StudyPaths, part: Part, model: str, threads: int | None
-) -> Iterable[tuple[Predictor, str, list[Row]]]:
+) -> Iterable[tuple[Predictor, str, list[Cells]]]:
     """Who predicts which scans; each network is loaded once."""
     scans = read_table(paths.scans_csv)
     if model == "champion":
@@ -97,8 +96,8 @@ def _assignments(
 class _Written:
     """What is to be noted of a scan whose label map was written."""
 
-    verdicts: list[Row] = field(default_factory=list)
-    agreement: list[Row] = field(default_factory=list)
+    verdicts: list[Cells] = field(default_factory=list)
+    agreement: list[Cells] = field(default_factory=list)
     aside: bool = False
 
 
@@ -126,9 +125,9 @@ class _Work:
         self.judge = judge
         self.threads = threads
         self.say = say
-        self.rows: list[Row] = []
-        self.verdicts: list[Row] = []
-        self.agreement: list[Row] = []
+        self.rows: list[Cells] = []
+        self.verdicts: list[Cells] = []
+        self.agreement: list[Cells] = []
         self.aside = 0
         # Not below the rule's output, which is removed before each run, with all that a person did in it.
         self.correction = paths.results / FOLDER
@@ -136,11 +135,11 @@ class _Work:
         if kept is not None:
             say(f"corrections that were begun are kept in {kept}")
 
-    def predict(self, predictor: Predictor, fold: str, scans: list[Row]) -> None:
+    def predict(self, predictor: Predictor, fold: str, scans: list[Cells]) -> None:
         """Predict scans with one predictor."""
         tenth = max(len(scans) // 10, 1)
 
-        def read(scan: Row) -> Scan:
+        def read(scan: Cells) -> Scan:
             return read_scan(self.paths.scan(scan["shard"], scan["scan_id"]))
 
         outcomes = predict_scans(scans, predictor, read, self._write, threads=self.threads, explain=_reason)
@@ -158,7 +157,7 @@ class _Work:
             if number % tenth == 0 and number < len(scans):
                 self.say(f"{self.model}: {number} of {len(scans)} scans")
 
-    def _write(self, row: Row, scan: Scan, prediction: Prediction) -> _Written:
+    def _write(self, row: Cells, scan: Scan, prediction: Prediction) -> _Written:
         """Write what was found, judge it, and put aside what is doubtful."""
         name, written = row["scan_id"], _Written()
         if self.keep:
@@ -207,7 +206,7 @@ def _reason(error: Exception) -> str:
     return error.what if isinstance(error, InputError) else f"{type(error).__name__} while predicting"
 
 
-def quality_rows(scan_id: str, verdicts: Mapping[str, Verdict]) -> list[Row]:
+def quality_rows(scan_id: str, verdicts: Mapping[str, Verdict]) -> list[Cells]:
     """Rows of ``quality.csv`` of one scan."""
     rows = []
     for organ, verdict in verdicts.items():
@@ -225,7 +224,7 @@ def quality_rows(scan_id: str, verdicts: Mapping[str, Verdict]) -> list[Row]:
     return rows
 
 
-def agreement_rows(scan_id: str, agreement: Agreement) -> list[Row]:
+def agreement_rows(scan_id: str, agreement: Agreement) -> list[Cells]:
     """Rows of ``agreement.csv`` of one scan."""
     return [
         {"scan_id": scan_id, "organ": organ, "between": who, "dice": f"{value:.6f}"}

@@ -34,7 +34,7 @@ def scan_and_labels(flat: bool, empty: bool = False) -> tuple[Scan, LabelMap]:
     return scan, LabelMap.from_masks(kept, scan.affine, ORGANS, overlapping=flat)
 
 
-def statuses(rows: list[forms.Row]) -> dict[str, set[str]]:
+def statuses(rows: list[forms.Check]) -> dict[str, set[str]]:
     found: dict[str, set[str]] = {}
     for row in rows:
         found.setdefault(row["format"], set()).add(row["status"])
