@@ -194,7 +194,7 @@ def test_a_scan_may_take_the_memory_that_is_there(
     from pipeline.core import limits as module
 
     monkeypatch.setattr(module, "LEAST_GIB", 1e-6)
-    monkeypatch.setattr(module.os, "sysconf", {"SC_PHYS_PAGES": int(gib * 2**18) + 1, "SC_PAGE_SIZE": 4096}.get)
+    monkeypatch.setattr(module, "memory_bytes", lambda: int(gib * 2**30) + 1)
     _, paths = chosen_volumes
     assert predict_files([inputs / "case four.nii.gz"], str(paths.champion), tmp_path / "out") == code
 
