@@ -53,9 +53,22 @@ def take_turn(path: Path, say: Say = quiet, limit: float = LIMIT) -> Iterator[No
 
 
 def store_uri(study: Study | None, root: Path) -> str:
-    """``MLFLOW_TRACKING_URI``, else the study's, else a SQLite file in ``results``."""
+    """``MLFLOW_TRACKING_URI``, else the study's, else a SQLite file in ``results``.
+
+    Raises:
+        InputError: The folder's path has a ``?``, which ends the path in the address of a SQLite file.
+    """
     given = os.environ.get("MLFLOW_TRACKING_URI") or (study.tracking.uri if study else None)
-    return given or f"sqlite:///{(root / 'results' / 'mlflow.db').resolve()}"
+    if given:
+        return given
+    path = (root / "results" / "mlflow.db").resolve()
+    if "?" in str(path):
+        raise InputError(
+            "the path has a '?', which no address of MLflow's store can hold",
+            where=str(path.parent),
+            remedy="Rename the folder, or set MLFLOW_TRACKING_URI.",
+        )
+    return f"sqlite:///{path}"
 
 
 def shown(uri: str) -> str:

@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
 STAGES = ["ingest", "rle", "plan", "preprocess", "train", "predict", "evaluate", "select", "export", "report"]
 
@@ -136,3 +138,35 @@ def test_clean_says_what_it_removes(place: Path) -> None:
     assert not (place / "results" / "knee" / "predictions" / "oof").exists()
     assert (place / "results" / "knee" / "predictions" / "test" / "unet" / "probabilities" / "a.npz").exists()
     assert (place / "results" / "knee" / "report.html").exists()
+
+
+@pytest.mark.parametrize("name", ["a'b", 'a"b', "a#b", "a b", "a%20b"])
+def test_folders_may_have_odd_names(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    folder.mkdir()
+    Image.fromarray(np.arange(400, dtype=np.uint8).reshape(20, 20)).save(folder / "s.png")
+    done = organseg("ingest", str(folder), "--out", str(folder / "out"), cwd=folder)
+    assert done.returncode == 0, done.stderr
+    assert (folder / "out" / "scans" / "scan_0001.nii.gz").is_file()
+
+
+def test_a_folder_that_no_address_of_a_store_can_hold(tmp_path: Path) -> None:
+    folder = tmp_path / "a?b"
+    folder.mkdir()
+    done = organseg("runs", cwd=folder)
+    assert done.returncode == 2
+    assert "has a '?'" in done.stderr
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_terminal_that_knows_ascii_alone(tmp_path: Path) -> None:
+    Image.fromarray(np.arange(400, dtype=np.uint8).reshape(20, 20)).save(tmp_path / "ä.png")
+    done = organseg("info", "ä.png", cwd=tmp_path, PYTHONIOENCODING="ascii", PYTHONUTF8="0", LC_ALL="C")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_reader_that_has_gone_is_no_fault(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m pipeline schema | head -c 10; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.stderr == ""
+    assert done.returncode in {0, 141}
