@@ -50,6 +50,11 @@ def main() -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         _end_quietly()
+    except SystemExit:
+        # Typer ends with 1, a fault of ours, where the reader of its output has gone; this is how it marks that.
+        if type(sys.stdout).__name__ == "PacifyFlushWrapper":
+            _end_quietly()
+        raise
     except UserError as error:
         print(f"organseg: {error}", file=sys.stderr)
         sys.exit(error.exit_code)

@@ -166,7 +166,7 @@ def test_a_terminal_that_knows_ascii_alone(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_has_gone_is_no_fault(tmp_path: Path) -> None:
-    command = f"{sys.executable} -m pipeline schema | head -c 10; exit ${{PIPESTATUS[0]}}"
+    command = f"{sys.executable} -m pipeline schema | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.stderr == ""
-    assert done.returncode in {0, 141}
+    assert done.returncode == 141
