@@ -109,8 +109,8 @@ def open_studies(names: str, main: bool) -> dict[str, WorkflowStudy]:
         for name in [part.strip() for part in str(names).split(",") if part.strip()]:
             study = load_study(name)
             studies[name] = WorkflowStudy(name, study)
-            protect(StudyPaths(name).results.parent, study.group)
-            protect(StudyPaths(name).results, study.group)
+            for folder in (StudyPaths(name).results.parent, StudyPaths(name).results):
+                protect(folder, study.group, print)
             if main:
                 _hold(name)
                 sweep_parts(StudyPaths(name).results)

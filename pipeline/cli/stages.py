@@ -43,7 +43,7 @@ def opened(name: str, *lock: object) -> Iterator[tuple[Study, StudyPaths]]:
     study = load_study(name)
     paths = StudyPaths(name)
     for folder in (paths.results.parent, paths.results):
-        protect(folder, study.group)
+        protect(folder, study.group, say)
     rank = os.environ.get("RANK", "0")
     lock = lock if rank == "0" else (*lock, f"rank{rank}")
     with hold(paths.lock(*lock), say):

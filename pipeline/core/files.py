@@ -172,7 +172,7 @@ def _read_as(form: str, parse: Callable[[str], Any], path: str | Path) -> Any:
         return parse(check_regular(path).read_text(encoding="utf-8"))
     except RecursionError:
         raise InputError(f"is nested too deeply for {form}", where=str(path)) from None
-    except (UnicodeDecodeError, json.JSONDecodeError, yaml.YAMLError, ValueError) as error:
+    except (ValueError, yaml.YAMLError) as error:
         raise InputError(f"is not readable as {form} ({error})", where=str(path)) from None
 
 

@@ -81,9 +81,10 @@ def checked_name(word: str, what: str = "a name") -> str:
 
 
 def _name(word: str) -> str:
-    if not NAME.fullmatch(word):
-        raise ValueError(f"{word!r} cannot be a name: up to 64 {PLAIN}")
-    return word
+    try:
+        return checked_name(word)
+    except InputError as error:
+        raise ValueError(str(error)) from None
 
 
 def _organ(word: str) -> str:

@@ -7,6 +7,7 @@ import stat
 from pathlib import Path
 
 from pipeline.core.errors import InputError
+from pipeline.core.say import Say, quiet
 
 ALONE, WITH_GROUP = 0o077, 0o027
 
@@ -16,7 +17,7 @@ def keep_to_owner() -> None:
     os.umask(ALONE)
 
 
-def protect(folder: Path, group: str | None = None) -> None:
+def protect(folder: Path, group: str | None = None, say: Say = quiet) -> None:
     """Make a folder of results, or close one that is there to all but its owner and, where there is one, the group.
 
     What is written into it later belongs to the group too. A folder that another user owns is left as that user made
@@ -25,10 +26,12 @@ def protect(folder: Path, group: str | None = None) -> None:
     Args:
         folder: ``results``, or a study's folder in it.
         group: Name of a group, from the study's config.
+        say: Told where others could read what was there before, and can no more.
 
     Raises:
         InputError: There is no such group, or this user is not in it.
     """
+    before = folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     about = folder.stat()
     if not hasattr(os, "getuid") or about.st_uid != os.getuid():
@@ -36,6 +39,8 @@ def protect(folder: Path, group: str | None = None) -> None:
     if group is None:
         if stat.S_IMODE(about.st_mode) & ALONE and not about.st_mode & stat.S_ISGID:
             folder.chmod(0o700)
+            if before:
+                say(f"{folder} is now readable by you alone; `group: NAME` in the study's config lets a group read it")
         return
     os.umask(WITH_GROUP)
     number = _number(group)

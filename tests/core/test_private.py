@@ -33,7 +33,12 @@ def test_nobody_else_reads_results(tmp_path: Path) -> None:
     folder.mkdir(parents=True)
     assert mode(folder) == 0o777
     keep_to_owner()
-    protect(folder)
+    said: list[str] = []
+    protect(folder, say=said.append)
+    protect(folder, say=said.append)
+    protect(folder.parent / "new", say=said.append)
+    assert len(said) == 1, "said once, of what was open before"
+    assert "readable by you alone" in said[0]
     (folder / "a").write_text("x")
     (folder / "b").mkdir()
     assert (mode(folder), mode(folder / "a"), mode(folder / "b")) == (0o700, 0o600, 0o700)
