@@ -49,6 +49,14 @@ _UNET = {
 }
 _CLASSIC = {"features": (64, 128, 256, 512), "batch_norm": True, "dropout": 0.3, "upsampling": "deconv"}
 _TUTORIAL = {"features": (8, 16, 32, 64, 128), "batch_norm": True, "dropout": 0.0, "upsampling": "deconv"}
+_EFFNET = {
+    "weights": "none",
+    "features": (16, 32, 48, 64, 96),
+    "decoder_convs": 1,
+    "norm": "batch",
+    "dropout": 0.0,
+    "deep_supervision": 1,
+}
 _TERNAUS = {"weights": "none", "batch_norm": False, "upsampling": "deconv", "features": 32}
 
 _ENTRIES = (
@@ -86,6 +94,16 @@ _ENTRIES = (
         "pipeline.networks.ternausnet:build_16",
         "TernausNet with a VGG-16 encoder.",
         _TERNAUS,
+    ),
+    *(
+        NetworkEntry(
+            f"unet_effnet_lite{size}",
+            (2,),
+            f"pipeline.networks.effnet_lite:build_{size}",
+            f"U-Net whose encoder is EfficientNet-lite{size}, from ImageNet if wanted.",
+            _EFFNET,
+        )
+        for size in range(3)
     ),
     NetworkEntry(
         "monai:",

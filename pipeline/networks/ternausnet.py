@@ -9,13 +9,23 @@ from torch import Tensor, nn
 
 from pipeline.core.errors import InputError
 from pipeline.networks.blocks import crop_to, initialise, pad_to_multiple
+from pipeline.networks.encoder_weights import ImageNet, Taken, load_encoder
 from pipeline.networks.unet_classic import upsampler
-from pipeline.networks.vgg_weights import encoder_weights
 
 #: Convolutions of each block, a pooling after each block: configurations A and D of Simonyan and Zisserman, 2015.
 VGG = {
     11: ((64,), (128,), (256, 256), (512, 512), (512, 512)),
     16: ((64, 64), (128, 128), *[(n,) * 3 for n in (256, 512, 512)]),
+}
+#: (depth, batch norm) → torchvision's file, whose name ends in the first eight digits of its sha256.
+IMAGENET = {
+    key: ImageNet(file, file.rpartition("-")[2].removesuffix(".pth"), f"https://download.pytorch.org/models/{file}")
+    for key, file in {
+        (11, False): "vgg11-8a719046.pth",
+        (11, True): "vgg11_bn-6002323d.pth",
+        (16, False): "vgg16-397923af.pth",
+        (16, True): "vgg16_bn-6c64b313.pth",
+    }.items()
 }
 
 
@@ -31,6 +41,9 @@ class TernausNet(nn.Module):
         batch_norm: Take the VGG with batch norm.
         upsampling: ``deconv``, ``nearest`` or ``bilinear``.
         features: Width of the decoder; the published network has 32.
+
+    Attributes:
+        taken: What came from the file of weights, tensor by tensor.
 
     Raises:
         InputError: An option is out of its range, or the weights cannot be had.
@@ -78,8 +91,10 @@ class TernausNet(nn.Module):
         self.last = nn.Sequential(*_conv_relu(64 + n, n))
         self.head = nn.Conv2d(n, out_channels, 1)
         initialise(self)
+        self.taken: list[Taken] = []
         if weights != "none":
-            self.features.load_state_dict(encoder_weights(weights, depth, batch_norm, in_channels, self.features))
+            what = f"VGG-{depth} {'with' if batch_norm else 'without'} batch norm"
+            self.taken = load_encoder(self.features, weights, IMAGENET[depth, batch_norm], what)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` → logits ``(B, K, H, W)``."""

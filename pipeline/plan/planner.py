@@ -15,7 +15,7 @@ SET = "set in the study's config"
 #: What the study fixes by its own keys; the rest of the plan may be set under ``models.<name>.plan``.
 FIXED = ("model", "modality", "organs", "overlapping", "mirror_pairs", "in_channels", "seed", "init_from", "reasons")
 #: Multiple that patches of networks are rounded up to whose shape the plan does not set.
-MULTIPLE = {"ternausnet11": 32, "ternausnet16": 32}
+MULTIPLE = dict.fromkeys(("ternausnet11", "ternausnet16", *(f"unet_effnet_lite{size}" for size in range(3))), 32)
 USUAL_MULTIPLE = 16
 
 

@@ -141,6 +141,9 @@ def _go(loop: Loop, stop: Stop, study: Study, paths: StudyPaths, task: Task, whe
         f"{name}: {len(task.training)} scans to train on, {len(task.validation)} to validate, on {where}, "
         f"{granted} threads, {settings.precision}, step {resumed} of {settings.steps}"
     )
+    if taken := getattr(loop.engine.network, "taken", []):
+        folded = ", the first convolution folded to the scans' channels" if any(one.folded for one in taken) else ""
+        say(f"{name}: {len(taken)} tensors of the encoder from weights: {task.plan.network['weights']}{folded}")
     if not loop.world.leads:
         loop.run(stop)
         return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -55,5 +56,7 @@ def write_results(
     draw_augmented(engine, plan, colors, folder / "augmented.png")
     last: dict[str, Any] = next((row for row in reversed(rows) if "dice" in row), {})
     measured = {name: value for name, value in last.items() if name.startswith("dice")}
+    if taken := getattr(engine.network, "taken", []):
+        write_table(folder / "encoder_weights.csv", [asdict(one) for one in taken], list(asdict(taken[0])))
     plain = {name: value for name, value in facts.items() if name != "plan"}
     save_model(folder, engine.mean, plan, {**plain, "validation": measured})

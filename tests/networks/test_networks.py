@@ -185,6 +185,26 @@ class TestTutorial(NetworkTester):
     spec: ClassVar[dict[str, Any]] = {"name": "unet_tutorial", "features": [8, 16, 32]}
 
 
+class TestEffNetLite0(NetworkTester):
+    spec: ClassVar[dict[str, Any]] = {"name": "unet_effnet_lite0", "deep_supervision": 2}
+    dims = (2,)
+
+
+class TestEffNetLite2(NetworkTester):
+    spec: ClassVar[dict[str, Any]] = {
+        "name": "unet_effnet_lite2",
+        "features": (8, 8, 16, 16, 16),
+        "norm": "instance",
+        "decoder_convs": 2,
+    }
+    dims = (2,)
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("dims", [2])
+    def test_overfits_one_batch(self, dims: int) -> None:
+        super().test_overfits_one_batch(dims)
+
+
 class TestTernausNet11(NetworkTester):
     spec: ClassVar[dict[str, Any]] = {"name": "ternausnet11", "features": 8}
     dims = (2,)

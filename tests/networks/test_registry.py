@@ -29,7 +29,8 @@ def test_registry_checks_a_name_without_torch() -> None:
 
 
 def test_every_entry_builds_something() -> None:
-    assert {"unet", "unet_classic", "unet_tutorial", "ternausnet11", "ternausnet16", "monai:", "smp:"} == set(names())
+    own = {"unet", "unet_classic", "unet_tutorial", "ternausnet11", "ternausnet16"}
+    assert own | {f"unet_effnet_lite{size}" for size in range(3)} | {"monai:", "smp:"} == set(names())
     for name in names():
         assert entry_of(name + "x" if name.endswith(":") else name).summary
 
