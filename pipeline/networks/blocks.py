@@ -64,12 +64,14 @@ class PaddedNetwork(nn.Module):
 
     Attributes:
         min_multiple: ``multiple``, one an axis.
+        taken: What came from a file of weights, tensor by tensor.
     """
 
     def __init__(self, network: nn.Module, dims: int, multiple: int) -> None:
         super().__init__()
         self.network = network
         self.min_multiple = (multiple,) * dims
+        self.taken: list[Any] = []
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """``(B, C, *spatial)`` → logits ``(B, K, *spatial)``; a list, full size first, if there are several."""

@@ -196,7 +196,8 @@ class EffNetLiteUNet(nn.Module):
         initialise(self)
         self.taken: list[Taken] = []
         if weights != "none":
-            self.taken = load_encoder(self.encoder, weights, IMAGENET[size], f"EfficientNet-lite{size}")
+            known = IMAGENET[size]
+            self.taken = load_encoder(self.encoder, known.path(weights), f"EfficientNet-lite{size}", known.remedy)
 
     def forward(self, x: Tensor) -> Tensor | list[Tensor]:
         """``(B, C, H, W)`` → logits ``(B, K, H, W)``; in training with auxiliary heads a list, full size first."""

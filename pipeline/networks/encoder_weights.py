@@ -37,12 +37,19 @@ class ImageNet:
     package: str | None = None
     wheel: str = ""
 
-    def path(self) -> Path:
-        """The file.
+    @property
+    def remedy(self) -> str:
+        """Where a file that fits is found."""
+        return f"Give a file like {self.file} ({self.source})."
+
+    def path(self, weights: str = "imagenet") -> Path:
+        """The file of ImageNet's weights, or the other one that is named.
 
         Raises:
             InputError: It is not there, or is another file than it should be.
         """
+        if weights != "imagenet":
+            return Path(weights).expanduser()
         if self.package is None:
             path = cached(self.file)
             remedy = f"Fetch it from {self.source} and put it there (ORGANSEG_CACHE names another folder)"
@@ -88,18 +95,18 @@ class Taken:
     folded: bool
 
 
-def load_encoder(encoder: nn.Module, weights: str, imagenet: ImageNet, what: str) -> list[Taken]:
+def load_encoder(encoder: nn.Module, path: Path, what: str, remedy: str) -> list[Taken]:
     """Fill an encoder from a file.
 
-    Tensors are matched by name, where the file has every name of the encoder below one prefix (``features.``), else by
-    order: the file begins with tensors of the encoder's shapes. Filters of the first convolution are folded to the
-    encoder's channels.
+    Tensors are matched by name, where the file has every name of the encoder (apart from a prefix such as
+    ``features.`` in either), else by order: the file begins with tensors of the encoder's shapes. Filters of the first
+    convolution are folded to the encoder's channels.
 
     Args:
         encoder: Its weights are replaced.
-        weights: ``imagenet``, or a file: ``.safetensors``, or what ``torch.save`` wrote of a state dict.
-        imagenet: Where ``imagenet`` is found.
+        path: ``.safetensors``, or what ``torch.save`` wrote of a state dict.
         what: The encoder's name, for messages.
+        remedy: Where a file that fits is found.
 
     Returns:
         What was taken for each tensor, in the encoder's order.
@@ -107,7 +114,6 @@ def load_encoder(encoder: nn.Module, weights: str, imagenet: ImageNet, what: str
     Raises:
         InputError: The file is absent, damaged, unsafe, or of another network.
     """
-    path = imagenet.path() if weights == "imagenet" else Path(weights).expanduser()
     state = _read(path)
     wanted = {name: value for name, value in encoder.state_dict().items() if COUNTER not in name}
     pairs = _by_name(wanted, state) or _by_order(wanted, state)
@@ -115,7 +121,7 @@ def load_encoder(encoder: nn.Module, weights: str, imagenet: ImageNet, what: str
         raise InputError(
             f"is not a file of weights of {what}: {_difference(wanted, state)}",
             where=str(path),
-            remedy=f"Give a file like {imagenet.file} ({imagenet.source}).",
+            remedy=remedy,
         )
     taken, values = [], {}
     for name, source in pairs.items():
@@ -149,14 +155,13 @@ def _fits(value: Tensor, wanted: Tensor, first: bool) -> bool:
 
 
 def _by_name(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict[str, str] | None:
-    first = next(iter(wanted))
-    prefixes = [key.removesuffix(first) for key in state if key == first or key.endswith(f".{first}")]
-    for prefix in prefixes:
-        pairs = {name: prefix + name for name in wanted}
-        if all(source in state for source in pairs.values()) and all(
-            _fits(state[source], wanted[name], name == first) for name, source in pairs.items()
-        ):
-            return pairs
+    heads = {name.partition(".")[0] for name in wanted}
+    for own in ["", *([f"{heads.pop()}."] if len(heads) == 1 else [])]:
+        first = next(iter(wanted)).removeprefix(own)
+        for prefix in [key.removesuffix(first) for key in state if key == first or key.endswith(f".{first}")]:
+            pairs = {name: prefix + name.removeprefix(own) for name in wanted}
+            if all(source in state for source in pairs.values()) and _all_fit(pairs, wanted, state):
+                return pairs
     return None
 
 
@@ -165,8 +170,17 @@ def _by_order(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> dict
     if len(sources) < len(wanted):
         return None
     pairs = dict(zip(wanted, sources, strict=False))
-    first = next(iter(wanted))
-    return pairs if all(_fits(state[s], wanted[n], n == first) for n, s in pairs.items()) else None
+    return pairs if _all_fit(pairs, wanted, state) else None
+
+
+def _all_fit(pairs: Mapping[str, str], wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> bool:
+    stem = _stem(wanted)
+    return all(_fits(state[source], wanted[name], name == stem) for name, source in pairs.items())
+
+
+def _stem(wanted: Mapping[str, Tensor]) -> str | None:
+    """Name of the first convolution's filters."""
+    return next((name for name, value in wanted.items() if value.ndim == 4), None)
 
 
 def _difference(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> str:
@@ -176,7 +190,7 @@ def _difference(wanted: Mapping[str, Tensor], state: Mapping[str, Tensor]) -> st
         if index >= len(sources):
             return f"it ends after {len(sources)} tensors, and {len(wanted)} are wanted"
         other = state[sources[index]]
-        if not _fits(other, value, index == 0):
+        if not _fits(other, value, name == _stem(wanted)):
             return f"{sources[index]} is {tuple(other.shape)} where {name} is {tuple(value.shape)}"
     return "its names are others"
 

@@ -94,7 +94,8 @@ class TernausNet(nn.Module):
         self.taken: list[Taken] = []
         if weights != "none":
             what = f"VGG-{depth} {'with' if batch_norm else 'without'} batch norm"
-            self.taken = load_encoder(self.features, weights, IMAGENET[depth, batch_norm], what)
+            known = IMAGENET[depth, batch_norm]
+            self.taken = load_encoder(self.features, known.path(weights), what, known.remedy)
 
     def forward(self, x: Tensor) -> Tensor:
         """``(B, C, H, W)`` → logits ``(B, K, H, W)``."""
