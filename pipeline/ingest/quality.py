@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -153,6 +154,35 @@ def scan_findings(scan: Scan, measured: dict[str, Any]) -> list[Finding]:
     return found
 
 
+def mask_findings(notes: Mapping[str, Any]) -> list[Finding]:
+    """What reading the masks assumed or did, from the notes of :func:`~pipeline.formats.masks.read_masks`."""
+    found = []
+    if "overlap_voxels" in notes:
+        found.append(
+            Finding("overlap", f"{notes['overlap_voxels']:,} voxels belong to two organs, and the later one got them")
+        )
+    if "resampled" in notes:
+        found.append(Finding("resampled", "the mask lay on another grid and was resampled"))
+    if "turned" in notes:
+        mine, theirs = notes["turned"]
+        found.append(
+            Finding("turned", f"the mask's axes run {mine} and the scan's {theirs}, and its geometry was followed")
+        )
+    if "rows" in notes:
+        found.append(Finding("rows", "the mask's rows run up, as its geometry says, and were turned over"))
+    if "names_won" in notes:
+        found.append(
+            Finding("names", f"names and numbers of the mask differ, and names were followed: {notes['names_won']}")
+        )
+    if "numbers_taken" in notes:
+        found.append(Finding("numbers", f"no name in the mask is an organ's: {notes['numbers_taken']}"))
+    if notes.get("passed_over"):
+        found.append(Finding("passed_over", f"{notes['passed_over']} structures that are no organ were passed over"))
+    found += [Finding("gaps", sentence) for sentence in notes.get("gaps", ())]
+    found += [Finding("crossing", f"{sentence}, and exclusive or was taken") for sentence in notes.get("crossing", ())]
+    return found
+
+
 def measure_masks(labels: LabelMap, scan: Scan) -> tuple[dict[str, Any], list[Finding], dict[str, Any]]:
     """The masks' part of the quality table.
 
@@ -184,6 +214,8 @@ def measure_masks(labels: LabelMap, scan: Scan) -> tuple[dict[str, Any], list[Fi
             )
         if _at_border(box, mask.shape, flat=scan.is_flat):
             border.append(organ)
+        if (odd := _maybe_inverted(mask, count, box, flat=scan.is_flat)) is not None:
+            findings.append(Finding("inverted", f"{organ} {odd}: the mask may be inverted"))
         shapes[organ] = _shape(mask[box], box, scan)
     if not present:
         findings.append(Finding("no_organ", "the mask is empty"))
@@ -206,6 +238,17 @@ def component_sizes(mask: NDArray[np.bool_]) -> list[int]:
 
     numbered, count = label(mask, np.ones((3, 3, 3)))
     return sorted((int(n) for n in np.bincount(numbered.ravel(), minlength=count + 1)[1:]), reverse=True)
+
+
+def _maybe_inverted(mask: NDArray[np.bool_], count: int, box: tuple[slice, slice, slice], *, flat: bool) -> str | None:
+    """What speaks for a mask that shows all but its organ; ``None`` where nothing does."""
+    whole = "picture" if flat else "volume"
+    if count == mask.size:
+        return f"fills the {whole}"
+    axes = range(2 if flat else 3)
+    if all(box[axis].start == 0 and box[axis].stop == mask.shape[axis] for axis in axes):
+        return f"touches all {'four ' if flat else ''}borders of the {whole}"
+    return f"takes {count / mask.size:.0%} of the {whole}, more than half" if 2 * count > mask.size else None
 
 
 def _at_border(box: tuple[slice, slice, slice], shape: tuple[int, ...], *, flat: bool) -> bool:

@@ -254,12 +254,14 @@ def test_a_flip_a_shift_and_another_spacing_are_errors(tmp_path, options, volume
         read_volume(tmp_path, volume, labelled, change(AFFINE), options)
 
 
-def test_a_flip_whose_origin_was_mended_is_an_error_too(tmp_path, options, volume, labelled):
+def test_a_flip_that_the_affine_makes_up_for_is_turned_back_and_said(tmp_path, options, volume, labelled):
     flipped = AFFINE.copy()
     flipped[:3, 3] += flipped[:3, 0] * 6
     flipped[:3, 0] *= -1
-    with pytest.raises(InputError, match="axes run"):
-        read_volume(tmp_path, volume, labelled, flipped, options)
+    notes = {}
+    labels = read_volume(tmp_path, volume, labelled[::-1], flipped, options, notes=notes)
+    np.testing.assert_array_equal(volume.to_stored(labels.data), labelled)
+    assert notes["turned"] == ("RIA", "LIA")
 
 
 def test_another_shape_is_an_error_never_a_resize(tmp_path, options, volume, labelled):

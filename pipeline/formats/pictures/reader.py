@@ -1,4 +1,4 @@
-"""Pictures: PNG, JPEG and TIFF files as scans one voxel thick, 8 to 16 bits kept."""
+"""Pictures: PNG, JPEG, TIFF, GIF and BMP files as scans one voxel thick, 8 to 16 bits kept."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ LUMA = np.array([0.299, 0.587, 0.114])
 _PNG = b"\x89PNG"
 _TIFF = {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
 _EXIF_ORIENTATION = 0x0112
-_BITS_PER_SAMPLE = 258
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 
 
 def read_raster(path: Path, modality: Modality, options: Ingest) -> Scan:
@@ -85,6 +85,8 @@ def _pixels(path: Path, options: Ingest, palette_as_index: bool) -> NDArray[Any]
             if _deeper_than_pillow(image, path):
                 return _through_itk(path)
             image.load()
+            if image.mode.startswith("I;16") and _white_is_zero(image):
+                return _turned_over(image)
             if image.getexif().get(_EXIF_ORIENTATION, 1) != 1:
                 image = ImageOps.exif_transpose(image)  # type: ignore[assignment]
             return _samples(image, palette_as_index)
@@ -139,6 +141,20 @@ def _deeper_than_pillow(image: Image.Image, path: Path) -> bool:
         return False
     with open(path, "rb") as stream:
         return stream.read(25)[24:25] == b"\x10"
+
+
+def _white_is_zero(image: Image.Image) -> bool:
+    """Whether a TIFF's zeros are white; Pillow turns such pictures over where they have 8 bits or less, not above."""
+    return image.format == "TIFF" and image.tag_v2.get(_PHOTOMETRIC) == _WHITE_IS_ZERO  # type: ignore[attr-defined]
+
+
+def _turned_over(image: Image.Image) -> NDArray[Any]:
+    """A 9- to 16-bit WhiteIsZero TIFF with bright for high, against the whole range of its bits."""
+    top = (1 << max(image.tag_v2.get(_BITS_PER_SAMPLE, (16,)))) - 1  # type: ignore[attr-defined]
+    pixels = np.asarray(ImageOps.exif_transpose(image))
+    if pixels.max() > top:
+        raise InputError(f"the picture holds {int(pixels.max())}, more than its bits can")
+    return smallest_exact((top - pixels.astype(np.int64))[..., None].astype(np.uint16))
 
 
 def _starts_with(path: Path, magics: set[bytes]) -> bool:
