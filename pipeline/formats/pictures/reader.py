@@ -199,7 +199,7 @@ def _tiff_tags(path: Path) -> Mapping[int, Any]:
             head = stream.read(16)
             if head.startswith(b"MM\0+"):
                 raise InputError("is a big-endian BigTIFF", remedy="Save it as an ordinary TIFF.")
-            tags = TiffImagePlugin.ImageFileDirectory_v2(head)
+            tags = TiffImagePlugin.ImageFileDirectory_v2(head if head[2:3] == b"+" else head[:8])
             stream.seek(tags.next)
             tags.load(stream)
             return tags
