@@ -118,6 +118,8 @@ def _by_number(
     numbers = organ_numbers(organs)
     labels = {number: segments.get(number, Segment("")).label for number in unknown}
     nameless = all(says_nothing(label, number) for number, label in labels.items())
+    # Organs that are called by their numbers alone, as where two files are compared without names, have no other.
+    nameless = nameless or all(says_nothing(name, number) for number, name in numbers.items())
     if len(unknown) == 1 and len(organs) == 1:
         only = next(iter(organs))
         called = "" if nameless else ", which the file calls otherwise"

@@ -149,6 +149,12 @@ def test_segments_without_names_go_by_number_and_it_is_said(tmp_path, options, v
         read_masks(path, volume, KNEE, options)
 
 
+def test_organs_that_are_called_by_number_take_segments_by_number(tmp_path, options, volume, truth):
+    path = seg_nrrd(tmp_path / "m.seg.nrrd", truth[None], [("femur", 0, 1), ("tibia", 0, 2)])
+    labels = read_masks(path, volume, {"2": Organ(value=2), "1": Organ(value=1)}, options)
+    np.testing.assert_array_equal(volume.to_stored(labels.mask("2")), truth == 2)
+
+
 def test_one_segment_of_any_name_is_the_one_organ(tmp_path, options, volume, truth):
     one = (truth == 1).astype(np.uint8)
     path = seg_nrrd(tmp_path / "m.seg.nrrd", one[None], [("Oberschenkel", 0, 1)])
