@@ -87,6 +87,29 @@ def read_masks(
     )
 
 
+def spoken(notes: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Notes of :func:`read_masks` as short names and sentences, free of anything that identifies."""
+    said: list[tuple[str, str]] = []
+    if "overlap_voxels" in notes:
+        said.append(("overlap", f"{notes['overlap_voxels']:,} voxels belong to two organs, and the later one got them"))
+    if "resampled" in notes:
+        said.append(("resampled", "the mask lay on another grid and was resampled"))
+    if "turned" in notes:
+        mine, theirs = notes["turned"]
+        said.append(("turned", f"the mask's axes run {mine} and the scan's {theirs}, and its geometry was followed"))
+    if "rows" in notes:
+        said.append(("rows", "the mask's rows run up, as its geometry says, and were turned over"))
+    if "names_won" in notes:
+        said.append(("names", f"names and numbers of the mask differ, and names were followed: {notes['names_won']}"))
+    if "numbers_taken" in notes:
+        said.append(("numbers", f"no name in the mask is an organ's: {notes['numbers_taken']}"))
+    if notes.get("passed_over"):
+        said.append(("passed_over", f"{notes['passed_over']} structures that are no organ were passed over"))
+    said += [("gaps", sentence) for sentence in notes.get("gaps", ())]
+    said += [("crossing", f"{sentence}, and exclusive or was taken") for sentence in notes.get("crossing", ())]
+    return said
+
+
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
     """Name the mask file in errors, for the terminal."""

@@ -106,10 +106,8 @@ def _turn(mine: Grid, theirs: Grid) -> tuple[tuple[int, int, int], tuple[bool, b
 
 def _is_placeless(scan: Scan) -> bool:
     """Whether a flat scan is a picture, whose affine has directions at most and no true position."""
-    if scan.notes.get("format") == "raster" or scan.notes.get("orientation") == "assumed":
-        return True
-    origin = np.asarray(whole_grid(scan).affine)[:3, 3]
-    return scan.notes.get("format") == "dicom" and not origin.any()
+    notes = scan.notes
+    return notes.get("format") == "raster" or notes.get("placed") is False or notes.get("orientation") == "assumed"
 
 
 def _as_rows_run(data: NDArray[Any], labels: Scan, scan: Scan, options: Ingest, notes: dict[str, Any]) -> NDArray[Any]:

@@ -15,6 +15,7 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
 from pipeline.core.units import voxel_amount
+from pipeline.formats.masks import spoken
 from pipeline.imaging.validity import fault_of
 
 #: Voxels at the largest or smallest value are saturated if there are more of them than this share; what is below
@@ -156,31 +157,7 @@ def scan_findings(scan: Scan, measured: dict[str, Any]) -> list[Finding]:
 
 def mask_findings(notes: Mapping[str, Any]) -> list[Finding]:
     """What reading the masks assumed or did, from the notes of :func:`~pipeline.formats.masks.read_masks`."""
-    found = []
-    if "overlap_voxels" in notes:
-        found.append(
-            Finding("overlap", f"{notes['overlap_voxels']:,} voxels belong to two organs, and the later one got them")
-        )
-    if "resampled" in notes:
-        found.append(Finding("resampled", "the mask lay on another grid and was resampled"))
-    if "turned" in notes:
-        mine, theirs = notes["turned"]
-        found.append(
-            Finding("turned", f"the mask's axes run {mine} and the scan's {theirs}, and its geometry was followed")
-        )
-    if "rows" in notes:
-        found.append(Finding("rows", "the mask's rows run up, as its geometry says, and were turned over"))
-    if "names_won" in notes:
-        found.append(
-            Finding("names", f"names and numbers of the mask differ, and names were followed: {notes['names_won']}")
-        )
-    if "numbers_taken" in notes:
-        found.append(Finding("numbers", f"no name in the mask is an organ's: {notes['numbers_taken']}"))
-    if notes.get("passed_over"):
-        found.append(Finding("passed_over", f"{notes['passed_over']} structures that are no organ were passed over"))
-    found += [Finding("gaps", sentence) for sentence in notes.get("gaps", ())]
-    found += [Finding("crossing", f"{sentence}, and exclusive or was taken") for sentence in notes.get("crossing", ())]
-    return found
+    return [Finding(code, sentence) for code, sentence in spoken(notes)]
 
 
 def measure_masks(labels: LabelMap, scan: Scan) -> tuple[dict[str, Any], list[Finding], dict[str, Any]]:
