@@ -6,12 +6,13 @@ import pytest
 
 from pipeline.core.errors import InputError
 from pipeline.ingest.drafts import Draft, draft
-from tests.ingest.layouts import ISSUE, PUBLIC, Layout
+from tests.ingest.layouts import LAYOUTS
+from tests.ingest.layouts.tree import Layout
 
 
-@pytest.mark.parametrize("name", [*ISSUE, *PUBLIC])
+@pytest.mark.parametrize("name", LAYOUTS)
 def test_a_layout_is_drafted_as_it_is_meant(name: str, tmp_path: Path) -> None:
-    layout = {**ISSUE, **PUBLIC}[name]
+    layout = LAYOUTS[name]
     layout.make(tmp_path)
     if layout.refused:
         with pytest.raises(InputError, match=layout.refused):

@@ -29,8 +29,8 @@ def draft_described(folder: Path, choices: Choices) -> Draft | None:
     if not found.is_file():
         below = sorted(folder.glob("*/dataset.json"))
         if len(below) > 1:
-            names = ", ".join(path.parent.name for path in below[:4])
-            raise InputError(f"holds several data sets: {names}", where=str(folder), remedy="Name one of them.")
+            several = ", ".join(path.parent.name for path in below[:4])
+            raise InputError(f"holds several data sets: {several}", where=str(folder), remedy="Name one of them.")
         if not below or any(
             p.is_dir() and p != below[0].parent and not p.name.startswith(".") for p in folder.iterdir()
         ):
