@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.core.disk import estimate, say_size
 from pipeline.core.errors import EXIT_BAD_INPUT, InputError
 from pipeline.core.files import digest_of, sha256_of, sweep_parts
+from pipeline.core.form import mark_results
 from pipeline.core.locks import hold_for_good
 from pipeline.core.manifest import load_manifest, manifest_path
 from pipeline.core.paths import StudyPaths
@@ -111,6 +112,7 @@ def open_studies(names: str, main: bool) -> dict[str, WorkflowStudy]:
             studies[name] = WorkflowStudy(name, study)
             for folder in (StudyPaths(name).results.parent, StudyPaths(name).results):
                 protect(folder, study.group, print)
+            mark_results(StudyPaths(name))
             if main:
                 _hold(name)
                 sweep_parts(StudyPaths(name).results)

@@ -35,6 +35,7 @@ def opened(name: str, *lock: object) -> Iterator[tuple[Study, StudyPaths]]:
     import os
 
     from pipeline.cli.console import say
+    from pipeline.core.form import mark_results
     from pipeline.core.locks import hold
     from pipeline.core.paths import StudyPaths
     from pipeline.core.private import protect
@@ -44,6 +45,7 @@ def opened(name: str, *lock: object) -> Iterator[tuple[Study, StudyPaths]]:
     paths = StudyPaths(name)
     for folder in (paths.results.parent, paths.results):
         protect(folder, study.group, say)
+    mark_results(paths)
     rank = os.environ.get("RANK", "0")
     lock = lock if rank == "0" else (*lock, f"rank{rank}")
     with hold(paths.lock(*lock), say):

@@ -25,6 +25,11 @@ class StudyPaths:
         """Everything that came of the study."""
         return below(self.root, "results", self.study)
 
+    @property
+    def form(self) -> Path:
+        """Version of the form of these results."""
+        return self.results / "format.json"
+
     def shard_manifest(self, shard: int) -> Path:
         """Rows of the manifest that fall into a shard."""
         return self.results / "shards" / f"{shard}.csv"

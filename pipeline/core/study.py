@@ -11,8 +11,9 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import digest_of, read_yaml
+from pipeline.core.form import check_results
 from pipeline.core.names import Name, OrganName, checked_name
-from pipeline.core.paths import shipped
+from pipeline.core.paths import StudyPaths, shipped
 from pipeline.core.scan import Modality
 
 #: What lies in ``results/`` beside the studies.
@@ -294,7 +295,7 @@ def load_study(name: str, root: Path | None = None) -> Study:
 
     Raises:
         InputError: The file is absent, is not YAML, or a value in it is wrong; unknown keys come with the nearest
-            right one.
+            right one. Its results were written by an organseg whose form is another.
     """
     path = study_path(checked_name(name, "a study's name"), root)
     if name in TAKEN:
@@ -308,7 +309,9 @@ def load_study(name: str, root: Path | None = None) -> Study:
             where=str(path),
             remedy=f"{hint}Studies here: {', '.join(known) or 'none'}.",
         )
-    return parse_study(read_yaml(path), str(path))
+    study = parse_study(read_yaml(path), str(path))
+    check_results(StudyPaths(name, root or Path()))
+    return study
 
 
 def parse_study(value: Any, where: str) -> Study:

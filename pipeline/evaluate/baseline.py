@@ -17,6 +17,8 @@ from pipeline.core.study import Study
 from pipeline.formats.store import read_labels
 from pipeline.imaging.preprocessing import pack_bits
 
+#: Counted up when the same masks give another shape: of what is kept from one run to the next.
+VERSION = 1
 #: Voxels along each axis of the grid on which masks of different sizes are averaged.
 PICTURE_GRID = (256, 256, 1)
 VOLUME_GRID = (96, 96, 64)
@@ -110,7 +112,9 @@ class Baseline:
             return None
         # Every shard needs the same shapes: the first one to get here leaves them for the others.
         state = [[path.name, (stat := path.stat()).st_size, stat.st_mtime_ns] for path in masks]
-        kept = self.paths.results / ".cache" / "mean_shape" / f"{digest_of([state, self.study.overlapping])}.npy"
+        kept = (
+            self.paths.results / ".cache" / "mean_shape" / f"{digest_of([VERSION, state, self.study.overlapping])}.npy"
+        )
         if kept.is_file():
             return np.asarray(np.load(kept, allow_pickle=False))
         shape = mean_shape(masks, self.study)

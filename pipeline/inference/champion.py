@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import digest_of, read_json, read_yaml, sha256_of, write_yaml
+from pipeline.core.form import check_format
 from pipeline.core.names import Name, OrganName, Place, within
 from pipeline.core.plan import Plan, parse_plan
 from pipeline.core.scan import Modality
@@ -214,27 +215,6 @@ def read_champion(path: Path) -> Champion:
             where=str(path),
             remedy="`organseg select` writes it.",
         ) from None
-
-
-def check_format(content: object, known: int, path: Path, maker: str) -> None:
-    """Refuse a description of another version than this one reads.
-
-    Args:
-        content: What was read; a description without ``format`` is of the first version.
-        known: The version that is read here.
-        path: The file, for the message.
-        maker: The command that writes it.
-
-    Raises:
-        InputError: It has another version.
-    """
-    found = content.get("format", 1) if isinstance(content, Mapping) else known
-    if found != known:
-        raise InputError(
-            f"has version {found!r} of its form, and this organseg reads version {known}",
-            where=str(path),
-            remedy=f"Take the organseg that wrote it, or run `{maker}` again.",
-        )
 
 
 def member_plan(folder: Path) -> Plan:

@@ -7,10 +7,12 @@ import os
 import shutil
 import tempfile
 import time
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pipeline
+from pipeline.core.cache import cached, writable
 from pipeline.core.errors import InputError
 from pipeline.core.files import digest_of, read_json, sha256_of
 from pipeline.core.paths import StudyPaths
@@ -27,6 +29,7 @@ from pipeline.tracking.tree import StudyRuns
 if TYPE_CHECKING:
     from mlflow.entities import Run
     from mlflow.entities.model_registry import ModelVersion
+    from mlflow.models import Model
 
     from pipeline.inference.champion import Champion
 
@@ -165,38 +168,56 @@ def _scores_of(store: Store, version: ModelVersion) -> dict[str, float]:
 
 def _log_and_register(runs: StudyRuns, run_id: str, champion: Champion, name: str, key: str) -> ModelVersion:
     """Log the champion's folder as a model from code, and register it."""
+    from mlflow.entities import LoggedModelOutput
+
     store, paths = runs.store, runs.paths
+    client = store.client
     _ensure_registered_model(store, name, paths.study)
+    with tempfile.TemporaryDirectory() as folder:
+        # Writing the model takes seconds, and is done before anything is asked of the store.
+        model = _save(Path(folder), paths, champion)
+        place = client.create_logged_model(runs.experiment, "champion", run_id, tags={tree.KEY: key})
+        model.artifact_path, model.run_id = place.artifact_location, run_id
+        model.model_uuid = model.model_id = place.model_id
+        model.save(str(Path(folder) / "model" / "MLmodel"))
+        client.log_model_artifacts(place.model_id, str(Path(folder) / "model"))
+    # MLflow notes the path of the program that was started, and with it often a person's name.
+    client.set_logged_model_tags(place.model_id, {facts.SOURCE_TAG: "organseg select"})
+    client.finalize_logged_model(place.model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(place.model_id, step=0)])
+    tags = {tree.KEY: key, "study": paths.study}
+    # MLflow asks the store that is set in its module where the model's files lie.
+    with store.current():
+        return client.create_model_version(
+            name, f"models:/{place.model_id}", run_id, tags=tags, model_id=place.model_id
+        )
+
+
+def _save(folder: Path, paths: StudyPaths, champion: Champion) -> Model:
+    """Write the champion as a model of MLflow, with the code that runs it, into ``folder/model``."""
+    import mlflow.pyfunc
+    from mlflow.models import Model
+
     package = Path(pipeline.__file__).parent
-    with store.current() as mlflow, tempfile.TemporaryDirectory() as folder:
-        code = Path(folder) / "code" / package.name
-        shutil.copytree(package, code, ignore=shutil.ignore_patterns("__pycache__", "demo"))
-
-        # MLflow notes where the files came from; that is nobody's business.
-        files = Path(folder) / "champion"
-        shutil.copytree(paths.champion, files)
-
-        def log() -> Any:
-            # Inside a turn at the store already, and a run that goes on stays FINISHED but for this moment.
-            with mlflow.start_run(run_id=run_id):
-                return mlflow.pyfunc.log_model(
-                    name="champion",
-                    python_model=str(code / "tracking" / "serve.py"),
-                    artifacts={"champion": str(files)},
-                    code_paths=[str(code)],
-                    signature=_signature(),
-                    input_example=_example(champion),
-                    pip_requirements=_requirements(champion),
-                    metadata={"study": paths.study, "organs": list(champion.organs)},
-                    tags={tree.KEY: key},
-                )
-
-        info = store.write(log)
-        # MLflow notes the path of the program that was started, and with it often a person's name.
-        store.client.set_logged_model_tags(info.model_id, {facts.SOURCE_TAG: "organseg select"})
-        # Here too MLflow asks the store that is set in its module where the model's files lie.
-        tags = {tree.KEY: key, "study": paths.study}
-        return store.client.create_model_version(name, info.model_uri, run_id, tags=tags, model_id=info.model_id)
+    code = folder / "code" / package.name
+    shutil.copytree(package, code, ignore=shutil.ignore_patterns("__pycache__", "demo"))
+    # MLflow notes where the files came from; that is nobody's business.
+    files = folder / "champion"
+    shutil.copytree(paths.champion, files)
+    model = Model(metadata={"study": paths.study, "organs": list(champion.organs)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mlflow.pyfunc.save_model(
+            path=str(folder / "model"),
+            mlflow_model=model,
+            python_model=str(code / "tracking" / "serve.py"),
+            artifacts={"champion": str(files)},
+            code_paths=[str(code)],
+            signature=_signature(),
+            input_example=_example(champion),
+            pip_requirements=_requirements(champion),
+        )
+    return model
 
 
 def _ensure_registered_model(store: Store, name: str, study: str) -> None:
@@ -252,21 +273,25 @@ def _requirements(champion: Champion) -> list[str]:
 def download(uri: str, root: Path) -> Path:
     """Fetch the champion's folder of a registered model; see :func:`pipeline.tracking.download_model`."""
     store = _store_for(uri, root)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "organseg" / "models"
     try:
         source = _source(store, uri)
         with store.current() as mlflow:
             if store.file is not None:
                 return _champion_in(Path(mlflow.artifacts.download_artifacts(artifact_uri=source)), uri)
             # Versions do not change once they are made, so a folder that was fetched whole is good for ever.
-            folder = cache / digest_of([store.uri, source])
+            folder = cached("models", digest_of([store.uri, source]))
             if not folder.is_dir():
-                cache.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryDirectory(dir=cache) as part:
+                folder = writable(folder)
+                with tempfile.TemporaryDirectory(dir=folder.parent) as part:
                     whole = Path(part) / "model"
                     whole.mkdir()
                     mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=str(whole))
-                    os.replace(whole, folder)
+                    try:
+                        os.replace(whole, folder)
+                    except OSError:
+                        # Another process may have been first, with the same files.
+                        if not folder.is_dir():
+                            raise
             return _champion_in(folder, uri)
     except TrackingError as error:
         raise InputError(str(error), where=uri, remedy="Start the server, or set MLFLOW_TRACKING_URI.") from None

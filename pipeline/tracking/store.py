@@ -217,7 +217,7 @@ class Store:
         raise AssertionError("unreachable")
 
     def read(self, action: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-        """Call what asks the store something.
+        """Call what asks the store something, or copies files to it.
 
         Raises:
             TrackingError: It gave no answer.
@@ -292,16 +292,21 @@ class Store:
 
 
 class GuardedClient:
-    """``MlflowClient`` whose methods fail with :class:`TrackingError` and take turns at the store where they write."""
+    """``MlflowClient`` whose methods fail with :class:`TrackingError` and take turns at the store where they write.
+
+    Nobody waits for what only asks, or only copies files to where a run's or model's files lie.
+    """
 
     READS = ("get_", "search_", "list_", "download_", "load_")
+    FILES = frozenset({"log_artifact", "log_artifacts", "log_dict", "log_text", "log_model_artifacts"})
 
     def __init__(self, store: Store, client: Any) -> None:
         self._store = store
         self._client = client
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
-        guard = self._store.read if name.startswith(self.READS) else self._store.write
+        free = name.startswith(self.READS) or name in self.FILES
+        guard = self._store.read if free else self._store.write
         return partial(guard, getattr(self._client, name))
 
 

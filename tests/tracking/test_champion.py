@@ -20,7 +20,7 @@ from pipeline.core.study import Study
 from pipeline.formats.rle.codec import decode
 from pipeline.tracking import deliver_champion, deliver_report, download_model
 from pipeline.tracking.leaderboard import boards
-from pipeline.tracking.store import Store
+from pipeline.tracking.store import Store, take_turn
 from tests.tracking.servers import model_server
 from tests.tracking.studies import (
     ORGANS,
@@ -48,6 +48,7 @@ def ready(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterat
     with pytest.MonkeyPatch.context() as patch:
         for name in ("MLFLOW_TRACKING_URI", "ORGANSEG_TRACKING"):
             patch.delenv(name, raising=False)
+        let_others_write_meanwhile(patch, paths)
         write_journal(paths.model("unet", 0) / "journal.jsonl")
         write_scans(study, paths)
         write_champion(study, paths)
@@ -58,6 +59,19 @@ def ready(tmp_path_factory: pytest.TempPathFactory, empty_store: Path) -> Iterat
         paths.report.write_text("<h1>Report</h1>")
         assert deliver_report(study, paths, said.append), said
         yield study, paths, Store.of(study, paths)
+
+
+def let_others_write_meanwhile(patch: pytest.MonkeyPatch, paths: StudyPaths) -> None:
+    """Let the seconds in which MLflow writes the model's files fail where nobody else could write to the store."""
+    import mlflow.pyfunc
+
+    save = mlflow.pyfunc.save_model
+
+    def save_model(**arguments: Any) -> None:
+        with take_turn(paths.root / "results" / ".mlflow.db.lock", limit=0):
+            save(**arguments)
+
+    patch.setattr(mlflow.pyfunc, "save_model", save_model)
 
 
 def version(store: Store, alias: str) -> Any:

@@ -113,6 +113,42 @@ def test_a_killed_training_ends_as_killed_and_goes_on_under_its_own_id(make: Mak
     assert len(store.client.get_metric_history(before.info.run_id, "loss")) == 10
 
 
+ENDS_EARLY = """
+import sys, time
+from pathlib import Path
+from pipeline.tracking import background, follow
+from tests.tracking.studies import make_study, write_journal
+background.FIRST, background.INTERVAL, background.LAST = 0.0, 0.01, 0.0
+study, paths = make_study(Path(sys.argv[1]), write=False)
+journal = paths.checkpoints("abc") / "journal.jsonl"
+with follow(study, paths, "unet", 0, journal, print):
+    write_journal(journal)
+    time.sleep(float(sys.argv[2]))
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seconds", [0.0, 0.3, 1.0, 2.0, 4.0])
+def test_a_process_may_end_at_any_moment_of_its_thread_such_as_while_mlflow_is_loaded(
+    make: Make, root: Path, seconds: float
+) -> None:
+    study, paths = make()
+    done = subprocess.run(
+        [sys.executable, "-c", ENDS_EARLY, str(paths.root), str(seconds)],
+        cwd=root,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    there = points_in(paths)
+    assert there == 10 or "delivered with the next stage" in done.stdout
+    assert deliver_fold(study, paths, "unet", 0)
+    assert child(Store.of(study, paths)).info.status == "FINISHED"
+    assert points_in(paths) == 10
+
+
 @pytest.mark.slow
 def test_a_failed_training_is_told_from_a_killed_one(make: Make) -> None:
     study, paths = make()
