@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from pipeline.core.errors import InputError
-from pipeline.ingest.drafts.contents import look
+from pipeline.ingest.drafts.contents import look, same_grid
 from pipeline.ingest.drafts.listing import Item, list_items, walk
 from pipeline.ingest.drafts.pairing import REMEDY
 from pipeline.ingest.drafts.plain import Left, fits
@@ -214,8 +214,8 @@ def _nearest(folder: Path, mask: File, near: Sequence[File], scans: Sequence[Fil
     suffixes = {scan.suffix for scan in same}
     pool = [scan for scan in raw if not suffixes or scan.suffix in suffixes] or same or list(near)
     mine = look(folder / mask.item.path).grid
-    if mine and same and not any(look(folder / scan.item.path).grid == mine for scan in pool):
-        pool = [scan for scan in same if look(folder / scan.item.path).grid == mine] or pool
+    if mine and same and not any(same_grid(look(folder / scan.item.path).grid, mine) for scan in pool):
+        pool = [scan for scan in same if same_grid(look(folder / scan.item.path).grid, mine)] or pool
     if len(pool) > 1:  # a word more in the scan's name than in the mask's is one less in common
         extra = {scan.item.path: len(set(scan.entities) - set(mask.entities) - {"desc"}) for scan in pool}
         pool = [scan for scan in pool if extra[scan.item.path] == min(extra.values())]
@@ -223,7 +223,7 @@ def _nearest(folder: Path, mask: File, near: Sequence[File], scans: Sequence[Fil
         worded = [s for s in pool if s.suffix.lower() in mask.entities["desc"].lower()]
         pool = worded or pool
     if len(pool) > 1:
-        grids = [scan for scan in pool if mine and look(folder / scan.item.path).grid == mine]
+        grids = [scan for scan in pool if mine and same_grid(look(folder / scan.item.path).grid, mine)]
         pool = grids or pool
     if len(pool) > 1:
         raise InputError(

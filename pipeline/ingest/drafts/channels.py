@@ -11,7 +11,7 @@ from pathlib import Path
 from pipeline.core.errors import InputError
 from pipeline.ingest.drafts.contents import look
 from pipeline.ingest.drafts.listing import Item
-from pipeline.ingest.drafts.pairing import REMEDY, same_grid
+from pipeline.ingest.drafts.pairing import REMEDY, on_grid
 from pipeline.ingest.drafts.words import MOMENT, SEQUENCE, VIEW, WORKED, Token, cut
 
 _NUMBERED = re.compile(r"(.+)_(\d{4})$")
@@ -95,7 +95,7 @@ def _decide(
     folder: Path, mask: Item, images: Sequence[Item], names: Mapping[Item, str], *, again: bool
 ) -> tuple[str, ...]:
     """Names of the files that make the scan of a mask; ``again`` where most scans have files of just these names."""
-    fits = same_grid(folder, mask, images)
+    fits = on_grid(folder, mask, images)
     both = f"{images[0].path} and {images[1].path}"
     if not fits:
         raise InputError(f"{mask.path} fits {both} by name, and neither by its grid", remedy=REMEDY)

@@ -23,7 +23,7 @@ class Content:
     Attributes:
         looks: ``mask``, ``image``, or empty where the content does not say.
         organs: How many values beside the background a drawing has.
-        grid: Shape and affine, rounded; empty where unknown.
+        grid: Shape, and of volumes the affine to RAS+ mm; empty where unknown.
         times: Volumes of a file of four axes, else 1.
     """
 
@@ -46,9 +46,20 @@ def look(path: Path) -> Content:
         return Content()
 
 
-def grid_of(path: Path) -> tuple[Any, ...]:
-    """The grid of a file, by its header alone; empty where it cannot be told."""
-    return look(path).grid
+def same_grid(one: tuple[Any, ...], other: tuple[Any, ...]) -> bool:
+    """Whether two grids of :class:`Content` are one, headers' rounding apart."""
+    if len(one) != 2 or isinstance(one[0], int) or isinstance(other[0], int):
+        return one == other
+    return one[0] == other[0] and len(one[1]) == len(other[1]) and np.allclose(one[1], other[1], atol=0.05)
+
+
+def _ras(image: Any) -> Array:
+    """Voxel index → RAS+ mm of an ITK image, which speaks of LPS."""
+    size = image.GetDimension()
+    affine = np.eye(4)
+    affine[:size, :size] = np.array(image.GetDirection()).reshape(size, size) * np.array(image.GetSpacing())
+    affine[:size, 3] = image.GetOrigin()
+    return np.asarray(np.diag([-1.0, -1.0, 1.0, 1.0]) @ affine)
 
 
 def overlap(one: Path, other: Path) -> float:
@@ -110,7 +121,7 @@ def _volume(path: Path) -> Content:
         read = SimpleITK.ReadImage(str(path))
         voxels = SimpleITK.GetArrayViewFromImage(read).T
         shape = voxels.shape
-        affine = np.array([*read.GetSpacing(), *read.GetOrigin(), *read.GetDirection()])
+        affine = _ras(read)
     times = int(shape[3]) if len(shape) > 3 else 1
     depth = int(shape[2]) if len(shape) > 2 else 1
     first = (..., 0) if times > 1 else (...,)
@@ -121,7 +132,7 @@ def _volume(path: Path) -> Content:
         values = np.stack([np.asarray(voxels[(slice(None), slice(None), level, *first[1:])]) for level in levels])
         if values.min() == values.max():
             values = np.asarray(voxels[first])
-    grid = (tuple(int(n) for n in shape[:3]), tuple(np.round(affine.astype(float), 2).ravel().tolist()))
+    grid = (tuple(int(n) for n in shape[:3]), tuple(affine.astype(float).ravel().tolist()))
     return Content(_looks(values), max(len(np.unique(values)) - 1, 0), grid, times)
 
 

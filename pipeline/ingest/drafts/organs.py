@@ -12,7 +12,7 @@ from pipeline.ingest.drafts.contents import look, overlap
 from pipeline.ingest.drafts.listing import Item
 from pipeline.ingest.drafts.pairing import REMEDY
 from pipeline.ingest.drafts.roles import is_group, is_plain_mask
-from pipeline.ingest.drafts.words import READER, cut
+from pipeline.ingest.drafts.words import MASK, READER, cut
 
 #: Files of an organ that are opened to see whether they hold one organ or several.
 OPENED = 24
@@ -85,11 +85,15 @@ def _name(folder: Path, scan: Item, masks: Sequence[Item], labels: Mapping[Item,
     numbered = [organ for organ in named if not organ or organ.isdecimal()]
     if len(named) > 1 and len(numbered) < 2 and len({re.sub(r"\d+$", "", organ) for organ in named}) == 1:
         first, second = list(named)[:2]
-        if overlap(folder / named[first].path, folder / named[second].path) > 0.5:
+        counted = len(named[first].tokens) > 1 and named[first].tokens[-2].low in MASK  # `seg01` counts drawings
+        if counted or overlap(folder / named[first].path, folder / named[second].path) > 0.5:
             numbered = [first, second]
     if len(named) > 1 and len(numbered) > 1:
         one, two = named[numbered[0]].path, named[numbered[1]].path
         found.unclear[scan] = f"{one} and {two} differ in a number: two organs, two readers, or two parts of one organ"
+        return
+    if any(organ.isdecimal() for organ in named):
+        found.unclear[scan] = f"{masks[0].path} would name an organ {next(iter(named))!r}: a number is no organ's name"
         return
     if len(named) > 1 and "" in named:
         found.unclear[scan] = f"{named[''].path} names no organ, and other masks of the scan do"

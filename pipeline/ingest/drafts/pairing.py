@@ -7,10 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.core.errors import InputError
-from pipeline.ingest.drafts.contents import grid_of
+from pipeline.ingest.drafts.contents import look, same_grid
 from pipeline.ingest.drafts.listing import Item
-from pipeline.ingest.drafts.words import FORMAT, IMAGE, MASK, Token
+from pipeline.ingest.drafts.words import FORMAT, IMAGE, MASK, SEQUENCE, Token
 
 REMEDY = "Take some of them with --images or --masks, or write the manifest by hand."
 _ROLES = MASK | IMAGE | FORMAT
@@ -71,8 +70,36 @@ def pair(images: Sequence[Item], masks: Sequence[Item]) -> Pairs:
             found.rest[mask] = index.rest(mask, best[0])
         else:
             found.lonely.append(mask)
+    _add_sequences(found, images)
     _drop_constants(found)
     return found
+
+
+def _add_sequences(found: Pairs, images: Sequence[Item]) -> None:
+    """Files beside a mask's scan that differ from it in the sequence alone are fitted by the mask too.
+
+    Not where the mask names the sequence (``t2_tumor`` beside ``t2`` and ``adc``), nor where they have masks.
+    """
+    taken = {image for fitted in found.images.values() for image in fitted}
+    free: dict[tuple[object, ...], list[Item]] = defaultdict(list)
+    for image in images:
+        if image not in taken and (base := _without_sequence(image)) is not None:
+            free[base[0]].append(image)
+    for mask, fitted in found.images.items():
+        if len(fitted) > 1 or (base := _without_sequence(fitted[0])) is None:
+            continue
+        have = Counter(token.low for token in mask.tokens)
+        named = Counter(token.low for token in fitted[0].tokens)
+        if named[base[1]] > have[base[1]]:
+            found.images[mask] = [*fitted, *free.get(base[0], [])]
+
+
+def _without_sequence(image: Item) -> tuple[tuple[object, ...], str] | None:
+    """What a file's name is without the sequence at its end, and the sequence; ``None`` where none is there."""
+    own = [token.low for token in image.tokens if token.at == len(image.parts) - 1]
+    if not own or own[-1] not in SEQUENCE:
+        return None
+    return (*image.parts[:-1], *own[:-1]), own[-1]
 
 
 class _Index:
@@ -85,6 +112,7 @@ class _Index:
         shared = _union(of_images.values()) & _union(of_masks.values())
         constant = _constant(list(of_images.values()))  # what every scan's name has tells none
         self.images = {item: _less(words, shared, constant) for item, words in of_images.items()}
+        constant &= _constant(list(of_masks.values()))
         self.masks = {item: _less(words, shared, constant) for item, words in of_masks.items()}
         self.only = list(images) if len(images) == 1 else []
         self.holding: dict[str, list[Item]] = defaultdict(list)
@@ -218,30 +246,10 @@ def _drop_constants(found: Pairs) -> None:
             }
 
 
-@dataclass(frozen=True)
-class Group:
-    """Scans of one set of masks.
-
-    Attributes:
-        images: The scan's files; several are its channels.
-        channels: Names of the channels, where there are several.
-        masks: Organ → mask; ``""`` is a mask of all organs.
-    """
-
-    images: tuple[Item, ...]
-    channels: tuple[str, ...] = ()
-    masks: dict[str, Item] = field(default_factory=dict)
-
-
-def same_grid(folder: Path, mask: Item, images: Sequence[Item]) -> list[Item]:
+def on_grid(folder: Path, mask: Item, images: Sequence[Item]) -> list[Item]:
     """Of several scans those on a mask's grid; all where a grid is not known."""
-    mine = grid_of(folder / mask.path)
-    theirs = {image: grid_of(folder / image.path) for image in images}
+    mine = look(folder / mask.path).grid
+    theirs = {image: look(folder / image.path).grid for image in images}
     if not mine or not all(theirs.values()):
         return list(images)
-    return [image for image in images if theirs[image] == mine]
-
-
-def ambiguous(what: str, first: str, second: str) -> InputError:
-    """A refusal that names both readings."""
-    return InputError(f"{what}: {first}, or {second}", remedy=REMEDY)
+    return [image for image in images if same_grid(theirs[image], mine)]

@@ -131,7 +131,7 @@ def _column(tokens: Sequence[Token]) -> str:
 
 
 def _keys(paths: Sequence[_Path]) -> list[tuple[str, ...]]:
-    at = _patient_folder(paths)
+    at, begins = _patient_folder(paths)
     found: list[tuple[list[str], list[Token], bool]] = []  # what stands before, the name, and whether it is a person's
     for path in paths:
         before: list[str] = []
@@ -140,7 +140,7 @@ def _keys(paths: Sequence[_Path]) -> list[tuple[str, ...]]:
             if person and len(before) >= (at or 0):
                 found.append((before, person, True))
                 break
-            if at is not None and len(before) == at and not _is_group(tokens):
+            if at is not None and len(before) == at and (begins or not _is_group(tokens)):
                 found.append((before, tokens, False))
                 break
             before = [*before, written(tokens)]
@@ -164,34 +164,41 @@ def _person(tokens: Sequence[Token]) -> list[Token]:
     return []
 
 
-def _patient_folder(paths: Sequence[_Path]) -> int | None:
-    """Which folder, from outside in, is a patient's; ``None`` where none is."""
+def _patient_folder(paths: Sequence[_Path]) -> tuple[int | None, bool]:
+    """Which folder, from outside in, is a patient's, and whether the names of files begin with the folder's.
+
+    Folders of patients are numbered, and differ in the number; and either the names in them begin with theirs, or
+    the same names come again from folder to folder, or they have long numbers and several scans.
+    """
     depth = max((len(path.folders) for path in paths), default=0)
     for at in range(depth):
-        inside: dict[str, list[str]] = defaultdict(list)
-        begins = here = 0
-        for path in paths:
-            if len(path.folders) <= at or _is_group(path.folders[at]):
-                continue
-            here += 1
-            text = written(path.folders[at]).lower()
-            later = [*(written(folder).lower() for folder in path.folders[at + 1 :]), written(path.name).lower()]
-            begins += any(word.startswith(text) and re.search(r"\d", text) is not None for word in later)
-            inside["/".join([*path.texts[:at], text])].append("/".join(later))
-        mixed = any(len(path.folders) > at and _is_group(path.folders[at]) for path in paths)
-        if len({name.rsplit("/", 1)[-1] for name in inside}) < 2 or mixed:
+        here = [path for path in paths if len(path.folders) > at]
+        if len(here) == len(paths) and all(_begins(path, at) for path in here):
+            if len({written(path.folders[at]) for path in here}) > 1:
+                return at, True
             continue
-        numbers = [name for name in inside if re.search(r"\d", name.rsplit("/", 1)[-1])]
-        if begins >= 0.8 * here:
-            return at
-        if len(numbers) < 0.8 * len(inside):
+        inside: dict[str, list[str]] = defaultdict(list)
+        for path in here:
+            text = written(path.folders[at]).lower()
+            later = [written(tokens).lower() for tokens in (*path.folders[at + 1 :], path.name)]
+            inside["/".join([*path.texts[:at], text])].append("/".join(later))
+        last = [name.rsplit("/", 1)[-1] for name in inside]
+        groups = any(_is_group(path.folders[at]) for path in here)
+        if groups or len(set(last)) < 2 or sum(re.search(r"\d", name) is not None for name in last) < 0.8 * len(last):
             continue
         rests = Counter(rest for files in inside.values() for rest in set(files))
         again = sum(count > 1 for count in rests.values())
-        long = sum(re.search(r"\d{2}", name.rsplit("/", 1)[-1]) is not None for name in inside)
-        if (again and again >= 0.5 * len(rests)) or (long >= 0.8 * len(inside) and here > len(inside)):
-            return at
-    return None
+        long = sum(re.search(r"\d{2}", name) is not None for name in last)
+        if (again and again >= 0.5 * len(rests)) or (long >= 0.8 * len(inside) and len(here) > len(inside)):
+            return at, False
+    return None, False
+
+
+def _begins(path: _Path, at: int) -> bool:
+    """Whether a folder's name has a number, and a folder below it or the file's name begins with it."""
+    text = written(path.folders[at]).lower()
+    later = [written(tokens).lower() for tokens in (*path.folders[at + 1 :], path.name)]
+    return re.search(r"\d", text) is not None and any(name.startswith(text) for name in later)
 
 
 def _names(given: Sequence[list[Token]]) -> list[str]:

@@ -61,6 +61,8 @@ def draft_plain(folder: Path, choices: Choices) -> Draft:
     notes += organs.notes
     if len(names) > 1:
         notes.append(f"Channels of each scan, for ingest.channels: [{', '.join(names)}].")
+        if not look(folder / next(iter(scans)).path).grid:
+            notes.append("Names alone told the channels: the files could not be opened to compare their grids.")
     if not scans:
         raise _no_scan(folder, masks, left)
     return _draft(scans, organs.organs, names, notes, left, choices)
@@ -235,7 +237,9 @@ def parts_of(scan: Item, channels: Sequence[str] = ()) -> tuple[str, ...]:
     idle = MASK | IMAGE | FORMAT
     named = [part for part in parts if not {token.low for token in cut(part)} <= idle]
     short = [part for part in named if not re.fullmatch(r"[\d.]{20,}", part)]
-    return tuple(short or named or parts)
+    if scan.kind == "series" and any(re.search(r"\d", part) for part in short):
+        named = short  # folders of UIDs below a folder that has a name
+    return tuple(named or parts)
 
 
 def scan_names(parts: Sequence[tuple[str, ...]]) -> list[str]:

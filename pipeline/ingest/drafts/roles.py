@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+from pipeline.core.errors import InputError
 from pipeline.ingest.drafts.contents import look
 from pipeline.ingest.drafts.listing import Item
-from pipeline.ingest.drafts.words import GROUP, MASK, role
+from pipeline.ingest.drafts.words import DRAWN, GROUP, MASK, MOMENT, READER, SEQUENCE, VIEW, role
 
 #: Files that are opened of each family, and in all.
 SAMPLE, MOST = 2, 80
@@ -38,7 +40,25 @@ def assign(folder: Path, items: Sequence[Item]) -> list[str]:
             item.role = "mask"
         elif item.kind == "series" and (item.role != "mask" or look(folder / item.path).looks != "mask"):
             item.role = "image"  # a folder may be called `seg` for the segmentation that lies in it too
+    _by_weak_words(items)
     return _by_content(folder, items)
+
+
+def _by_weak_words(items: Sequence[Item]) -> None:
+    """Names that say what is drawn, or who drew it, beside names that do not."""
+    silent = [item for item in items if item.role == ""]
+    said = [item for item in silent if _says_what_is_drawn(item)]
+    plain = any(item.role == "image" for item in items) or len(said) < len(silent)
+    if plain and not any(item.role == "mask" for item in items):
+        for item in said:
+            item.role = "mask"
+
+
+def _says_what_is_drawn(item: Item) -> bool:
+    last = len(item.parts) - 1
+    own = [token.low for token in item.tokens if token.at >= last - 1]
+    reader = any(re.fullmatch(rf"\d(?:st|nd|rd|th){READER.pattern}|reader|rater|observer", word, re.I) for word in own)
+    return reader or bool(set(own) & DRAWN)
 
 
 def _by_folder(item: Item) -> str:
@@ -67,6 +87,7 @@ def _by_content(folder: Path, items: Sequence[Item]) -> list[str]:
         seen = {look(folder / item.path).looks for item in group[:SAMPLE]}
         budget -= len(group[:SAMPLE])
         looks[name] = seen.pop() if len(seen) == 1 else ""
+    _check_known(folder, families)
     notes: list[str] = []
     recorded = any(item.role == "image" for item in items) or "image" in looks.values()
     for name, found in looks.items():
@@ -82,6 +103,32 @@ def _by_content(folder: Path, items: Sequence[Item]) -> list[str]:
     for item in items:
         item.role = item.role or "image"
     return notes
+
+
+def _check_known(folder: Path, families: dict[tuple[str, ...], list[Item]]) -> None:
+    """Refuse files that neither names nor contents tell.
+
+    Raises:
+        InputError: No name says mask, files of one person have several names, and none can be opened.
+    """
+    if any(item.role == "mask" for group in families.values() for item in group):
+        return
+    silent = [group[0] for group in families.values() if group[0].role == ""]
+    unread = [item for item in silent if not look(folder / item.path).grid]
+    kinds: dict[tuple[str, ...], Item] = {}
+    for item in unread:
+        words = [token.low for token in item.tokens if token.at == len(item.parts) - 1]
+        kinds.setdefault(tuple(w for w in words if w not in SEQUENCE | MOMENT | VIEW and not w.isdecimal()), item)
+    if len(kinds) > 1 and len(unread) == len(silent):
+        one, two = list(kinds.values())[:2]
+        if {token.low for token in one.tokens if token.is_number} & {t.low for t in two.tokens if t.is_number} or (
+            one.parts[:-1] == two.parts[:-1] != ()
+        ):
+            raise InputError(
+                f"{one.path} and {two.path} may be scan and mask, or two scans: their names do not say it, and they "
+                "cannot be opened",
+                remedy="Fetch the files again, or name masks so, such as case1_mask.nii.gz.",
+            )
 
 
 def _example(group: Sequence[Item]) -> str:

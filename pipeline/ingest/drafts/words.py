@@ -22,6 +22,11 @@ TRUTH = _set(
     "delineation delineations structures structure outline outlines parcellation aseg dseg oar oars"
 )
 MASK = TRUTH | _set("mask masks msk msks roi rois maske masken")
+#: Words that name what is drawn: a drawing, beside files whose names have none of them.
+DRAWN = _set(
+    "lesion lesions tumor tumors tumour tumours vessel vessels wmh infarct aneurysm aneurysms reference gd anatomy "
+    "consensus nodule nodules polyp polyps"
+)
 #: Words that name what was recorded.
 IMAGE = _set(
     "image images img imgs imaging scan scans raw orig original originals input inputs volume volumes vol vols data "
@@ -31,9 +36,9 @@ IMAGE = _set(
 FORMAT = _set("png jpg jpeg tif tiff nii nifti niftis dicom dicoms dcm bmp gif mha mhd nrrd hdr anon")
 #: What was recorded of one person at once: sequences, modalities, contrasts.
 SEQUENCE = _set(
-    "t1 t2 t1w t2w t1ce t1c t1n t1gd t1post t1pre t2f t2s t1km t2star pd pdw flair dwi adc dir swi mra mrv ir stir "
-    "spir perfusion dce dsc ct cta cbct mr mri pt pet suv ctres us bold inphase outphase inp outp water fat zadc "
-    "ktrans hbv cor sag tra ax axial sagittal coronal"
+    "t1 t2 cet1 hrt2 t1w t2w t1ce t1c t1n t1gd t1post t1pre t2f t2s t1km t2star pd pdw flair dwi adc dir swi mra mrv "
+    "ir stir spir perfusion dce dsc ct cta cbct mr mri pt pet suv ctres us bold inphase outphase inp outp water fat "
+    "zadc ktrans hbv cor sag tra ax axial sagittal coronal"
 )
 #: Times, views, sides and parts of one person's scans; with a number beside it or without.
 MOMENT = _set(
