@@ -11,7 +11,6 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from pipeline.core.errors import InputError
 from pipeline.core.scan import Scan
-from pipeline.formats.dicom.folder import series_of
 from pipeline.formats.table import read_scan_file, read_scans
 from pipeline.ingest.drafts import draft
 
