@@ -24,7 +24,7 @@ LEAST_GIB = 4.0
 #: Scans shrink to a half or a tenth, label volumes to a hundredth; bombs to a thousandth.
 UNQUESTIONED, MOST_PACKED = 1 << 30, 300
 #: Bytes that a header may take: of text, and of any kind, extensions included.
-LONGEST_TEXT_HEADER, LONGEST_HEADER = 1 << 16, 1 << 30
+LONGEST_TEXT_HEADER, LONGEST_HEADER = 1 << 20, 1 << 30
 #: The largest factor by which deflate can shrink data (RFC 1951: 258 bytes in 2 bits).
 DEFLATE_LIMIT = 1032
 
