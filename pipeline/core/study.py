@@ -156,7 +156,18 @@ class Export(Section):
     """Which files the champion's predictions become."""
 
     formats: list[
-        Literal["nifti", "rle", "dicom_seg", "overlays", "spotlight", "surfaces", "coco", "nnunet", "probabilities"]
+        Literal[
+            "nifti",
+            "rle",
+            "dicom_seg",
+            "overlays",
+            "spotlight",
+            "surfaces",
+            "coco",
+            "nnunet",
+            "bids",
+            "probabilities",
+        ]
     ] = ["nifti", "rle", "dicom_seg", "overlays"]
     """Forms to write. ``probabilities`` are float32 volumes of each organ, which take much disk."""
     rle_dialect: str = "organseg"

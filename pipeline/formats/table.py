@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -197,8 +197,16 @@ def find_scans(files: Sequence[Path], modality: Modality | None, options: Ingest
     return found
 
 
-def read_scan_file(paths: Sequence[Path], modality: Modality | None, options: Ingest) -> Scan:
+def read_scan_file(
+    paths: Sequence[Path], modality: Modality | None, options: Ingest, *, beside: Collection[Path] = ()
+) -> Scan:
     """Read exactly one scan from one path, or from several as its channels.
+
+    Args:
+        paths: Files, or folders of slices.
+        modality: What the scan is; ``None`` to go by its header.
+        options: How to read.
+        beside: Files in these folders that are no part of the scan: its masks.
 
     Returns:
         The scan in canonical orientation, ``(C, X, Y, Z)``; ``stored`` keeps the grid of the file.
@@ -206,7 +214,7 @@ def read_scan_file(paths: Sequence[Path], modality: Modality | None, options: In
     Raises:
         InputError: A path holds no scan or several, or the channels lie on different grids.
     """
-    parts = [_the_one(path, modality, options).canonical() for path in paths]
+    parts = [_the_one(path, modality, options, beside).canonical() for path in paths]
     first = parts[0]
     for number, part in enumerate(parts[1:], 2):
         if not part.grid.same_place(first.grid, 0.1):
@@ -221,8 +229,8 @@ def read_scan_file(paths: Sequence[Path], modality: Modality | None, options: In
     return replace(first, voxels=voxels, channels=names if len(names) == voxels.shape[0] else (), notes=notes)
 
 
-def _the_one(path: Path, modality: Modality | None, options: Ingest) -> Scan:
-    found = read_scans(path, modality, options)
+def _the_one(path: Path, modality: Modality | None, options: Ingest, beside: Collection[Path]) -> Scan:
+    found = find_scans([file for file in list_files(path) if file not in beside], modality, options)
     readable = [item for item in found if item.read is not None]
     if len(readable) != 1:
         if not readable:

@@ -57,7 +57,9 @@ def _study(text: str) -> Study:
 def _ingest(row: Row, study: Study, data: Path, scan_file: Path, mask_file: Path) -> dict[str, Any]:
     _check_files(row, data)
     try:
-        scan = read_scan_file([within(data, name) for name in row.images], study.modality, study.ingest)
+        images = [within(data, name) for name in row.images]
+        masks = {within(data, name) for name in row.files()} - set(images)
+        scan = read_scan_file(images, study.modality, study.ingest, beside=masks)
     except InputError as error:
         raise RejectedError("image", error.what, where=error.where, remedy=error.remedy) from None
     check_voxels(scan, study)
