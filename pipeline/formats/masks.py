@@ -99,7 +99,7 @@ def spoken(notes: Mapping[str, Any]) -> list[tuple[str, str]]:
         mine, theirs = notes["turned"]
         said.append(("turned", f"the mask's axes run {mine} and the scan's {theirs}, and its geometry was followed"))
     if "rows" in notes:
-        said.append(("rows", "the mask's rows run up, as its geometry says, and were turned over"))
+        said.append(("rows", "rows run up, as the geometry of mask or scan says, and the mask's were turned over"))
     if "names_won" in notes:
         said.append(("names", f"names and numbers of the mask differ, and names were followed: {notes['names_won']}"))
     if "numbers_taken" in notes:
@@ -134,7 +134,7 @@ class _Reader:
 
     def all_organs(self, path: Path) -> tuple[OrganMasks, NDArray[np.bool_] | None]:
         """The organs of one file, and the voxels to ignore."""
-        kind = _kind(path)
+        path, kind = _opened(path)
         if kind in _PICTURES:
             by = partial(self._beside, path, picture=True)
             masks, ignored = read_mask_picture(path, self.organs, self.options, by)
@@ -154,7 +154,7 @@ class _Reader:
 
     def one_organ(self, path: Path, organ: str) -> NDArray[np.bool_]:
         """The mask of an organ that has a file of its own."""
-        kind = _kind(path)
+        path, kind = _opened(path)
         if kind in _PICTURES:
             return self._picture(read_organ_picture(path, self.options))
         if kind in _NAMING:
@@ -214,16 +214,17 @@ def _segments_of(path: Path, kind: str, labels: Scan) -> Segments:
     """The segments that a volume's file names; none where it names none."""
     if kind != "itk":
         return []
-    return read_segments(next(path.iterdir()) if path.is_dir() else path, labels.voxels.shape[0])
+    return read_segments(path, labels.voxels.shape[0])
 
 
-def _kind(path: Path) -> str:
+def _opened(path: Path) -> tuple[Path, str]:
+    """A mask's file, which may be the one in a folder, and its kind."""
     if path.is_dir():
-        inside = [p for p in path.iterdir() if p.is_file()]
-        if len(inside) == 1:
-            return sniff(inside[0])
-        raise InputError("is a folder", remedy="Name the mask file itself.")
+        inside = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
+        if len(inside) != 1:
+            raise InputError(f"is a folder of {len(inside)} files", remedy="Name the mask file itself.")
+        path = inside[0]
     kind = sniff(path)
     if kind not in {"nifti", "itk", *_NAMING, *_PICTURES}:
         raise InputError(f"is {kind}, not a mask" if kind != "empty" else "is an empty file")
-    return kind
+    return path, kind
