@@ -38,6 +38,7 @@ class Item:
         tokens: The words and numbers of the parts.
         role: ``mask``, ``image`` or empty where the name says neither.
         header: What a DICOM file says: ``patient``, ``series``, ``modality``, ``refers``.
+        by_content: Whether its content alone says that it is a mask.
     """
 
     path: str
@@ -46,6 +47,7 @@ class Item:
     tokens: list[Token] = field(default_factory=list)
     role: str = ""
     header: dict[str, str] = field(default_factory=dict)
+    by_content: bool = False
 
     @property
     def stem(self) -> str:

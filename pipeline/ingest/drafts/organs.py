@@ -48,7 +48,7 @@ def name_organs(folder: Path, masks_of: Mapping[Item, Sequence[Item]], rest: Map
         InputError: The names can be read in two ways.
     """
     found = Named()
-    masks_of = _without_fields_of_view(masks_of, found)
+    masks_of = _without_fields_of_view(_named_ones(masks_of, found), found)
     labels = _labels(masks_of, rest)
     masks_of, labels = _first_readers(masks_of, labels, found)
     most = max((len(masks) for masks in masks_of.values()), default=0)
@@ -58,7 +58,10 @@ def name_organs(folder: Path, masks_of: Mapping[Item, Sequence[Item]], rest: Map
     volumes = _label_volumes(folder, masks_of, labels)
     for scan, masks in masks_of.items():
         whole = [mask for mask in masks if labels[mask] in volumes]
-        if whole and len(whole) < len(masks):
+        if len(whole) == 1 and len(masks) == 2:
+            organ = next(mask for mask in masks if mask not in whole)
+            found.unclear[scan] = f"has a label volume, {whole[0].path}, and one organ's mask, {organ.path}"
+        elif whole and len(whole) < len(masks):
             found.left_out["label volumes beside a file an organ"] += [mask.path for mask in whole]
             masks = [mask for mask in masks if mask not in whole]
         elif len(whole) > 1:
@@ -99,6 +102,18 @@ def _name(folder: Path, scan: Item, masks: Sequence[Item], labels: Mapping[Item,
         found.unclear[scan] = f"{named[''].path} names no organ, and other masks of the scan do"
         return
     found.organs[scan] = named
+
+
+def _named_ones(masks_of: Mapping[Item, Sequence[Item]], found: Named) -> dict[Item, list[Item]]:
+    """Beside files that are called masks, none that only look so."""
+    kept: dict[Item, list[Item]] = {}
+    for scan, masks in masks_of.items():
+        named = [mask for mask in masks if not mask.by_content]
+        if named and len(named) < len(masks):
+            silent = [mask.path for mask in masks if mask.by_content]
+            found.left_out["look like masks beside others that are called so"] += silent
+        kept[scan] = named or list(masks)
+    return kept
 
 
 def _without_fields_of_view(masks_of: Mapping[Item, Sequence[Item]], found: Named) -> dict[Item, list[Item]]:

@@ -44,7 +44,6 @@ def pair(images: Sequence[Item], masks: Sequence[Item]) -> Pairs:
     """
     found = Pairs()
     by_series = {item.header["series"]: item for item in images if item.header.get("series")}
-    matched: dict[Item, list[Item]] = {}
     open_masks = []
     for mask in masks:
         refers = by_series.get(mask.header.get("refers", ""))
@@ -54,11 +53,14 @@ def pair(images: Sequence[Item], masks: Sequence[Item]) -> Pairs:
             found.lonely.append(mask)  # its header names a series, and none of these is it
         else:
             open_masks.append(mask)
-    for plain in (True, False):  # as written; then 7 for 007
-        index = _Index(images, open_masks, as_written=plain)
-        matched = {mask: index.best(mask) for mask in open_masks}
-        if any(matched.values()) or not open_masks:
-            break
+    index = _Index(images, open_masks, as_written=True)
+    matched = {mask: index.best(mask) for mask in open_masks}
+    if not all(matched.values()):  # then 7 for 007, if that finds more and no mask fits several
+        numbers = _Index(images, open_masks, as_written=False)
+        again = {mask: numbers.best(mask) for mask in open_masks}
+        more = sum(map(bool, again.values())) > sum(map(bool, matched.values()))
+        if more and all(len(best) <= 1 for best in again.values()):
+            index, matched = numbers, again
     named = {
         mask: any(index.names_of(mask) & index.names_of(image) for image in best) for mask, best in matched.items()
     }
@@ -170,18 +172,29 @@ class _Index:
     def rest(self, mask: Item, image: Item) -> tuple[str, ...]:
         """What a mask's path says beyond its scan's, a text for each part of the path."""
         left = Counter(self._words(image))
+        names = _numbered_parts(image)
         texts = []
         for at, part in enumerate(mask.parts):
             tokens = [token for token in mask.tokens if token.at == at]
+            lows = tuple(token.low for token in tokens)
+            # `drishtiGS_002/drishtiGS_002_cup` says the scan's name twice, and the organ's once.
+            again = max((len(name) for name in names if lows[: len(name)] == name), default=0)
+            names.append(lows if any(token.is_number for token in tokens) else ("",))
             kept = []
-            for token in tokens:
+            for index, token in enumerate(tokens):
                 word = self.word(token)
                 if left[word] > 0 and token.low not in _ROLES:
                     left[word] -= 1
-                elif token.low not in _ROLES:
+                elif token.low not in _ROLES and index >= again:
                     kept.append(token.text)
             texts.append(part if len(kept) == len(tokens) else "_".join(kept))
         return tuple(texts)
+
+
+def _numbered_parts(item: Item) -> list[tuple[str, ...]]:
+    """The parts of a path that have a number, as words."""
+    parts = [[token for token in item.tokens if token.at == at] for at in range(len(item.parts))]
+    return [tuple(t.low for t in part) for part in parts if any(t.is_number for t in part)]
 
 
 def _constant(named: Sequence[Sequence[str]]) -> Counter[str]:

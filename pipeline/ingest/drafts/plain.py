@@ -33,6 +33,9 @@ def draft_plain(folder: Path, choices: Choices) -> Draft:
     notes = roles.assign(folder, listing.items)
     images = _chosen(listing.items, "image", choices.images, left)
     masks = _chosen(listing.items, "mask", choices.masks, left)
+    if not choices.masks:
+        left["what a model found, not what a reader drew"] += [mask.path for mask in masks if roles.is_found(mask)]
+        masks = [mask for mask in masks if not roles.is_found(mask)]
     images, masks = _kinds(folder, images, masks, left)
     if not images:
         raise _no_scan(folder, masks, left)

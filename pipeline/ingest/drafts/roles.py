@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.core.errors import InputError
 from pipeline.ingest.drafts.contents import look
 from pipeline.ingest.drafts.listing import Item
-from pipeline.ingest.drafts.words import DRAWN, GROUP, MASK, MOMENT, READER, SEQUENCE, VIEW, role
+from pipeline.ingest.drafts.words import DRAWN, FOUND, GROUP, MASK, MOMENT, READER, SEQUENCE, VIEW, role
 
 #: Files that are opened of each family, and in all.
 SAMPLE, MOST = 2, 80
@@ -46,10 +46,13 @@ def assign(folder: Path, items: Sequence[Item]) -> list[str]:
 
 def _by_weak_words(items: Sequence[Item]) -> None:
     """Names that say what is drawn, or who drew it, beside names that do not."""
+    for item in items:
+        if item.role == "" and is_found(item):
+            item.role = "mask"
     silent = [item for item in items if item.role == ""]
     said = [item for item in silent if _says_what_is_drawn(item)]
     plain = any(item.role == "image" for item in items) or len(said) < len(silent)
-    if plain and not any(item.role == "mask" for item in items):
+    if plain and not any(item.role == "mask" and not is_found(item) for item in items):
         for item in said:
             item.role = "mask"
 
@@ -98,7 +101,7 @@ def _by_content(folder: Path, items: Sequence[Item]) -> list[str]:
             notes.append(f"{_example(group)} taken for scans, though named as masks: they hold many values.")
         elif group[0].role == "" and found == "mask" and recorded:
             for item in group:
-                item.role = "mask"
+                item.role, item.by_content = "mask", True
             notes.append(f"{_example(group)} taken for masks: they hold few values, and other files hold many.")
     for item in items:
         item.role = item.role or "image"
@@ -134,6 +137,11 @@ def _check_known(folder: Path, families: dict[tuple[str, ...], list[Item]]) -> N
 def _example(group: Sequence[Item]) -> str:
     more = f" and {len(group) - 1} like it were" if len(group) > 1 else " was"
     return f"{group[0].path}{more}"
+
+
+def is_found(item: Item) -> bool:
+    """Whether a path says that a model drew what is there."""
+    return bool({token.low for token in item.tokens} & FOUND)
 
 
 def is_plain_mask(item: Item) -> bool:

@@ -27,6 +27,8 @@ DRAWN = _set(
     "lesion lesions tumor tumors tumour tumours vessel vessels wmh infarct aneurysm aneurysms reference gd anatomy "
     "consensus nodule nodules polyp polyps"
 )
+#: Words that name what a model found: no reader's drawing.
+FOUND = _set("pred preds prediction predictions predicted output outputs result results inference auto automatic")
 #: Words that name what was recorded.
 IMAGE = _set(
     "image images img imgs imaging scan scans raw orig original originals input inputs volume volumes vol vols data "
@@ -66,7 +68,7 @@ _KNOWN = MASK | IMAGE | FORMAT | SEQUENCE | MOMENT | VIEW | PERSON | GROUP
 _UID = re.compile(r"\d+(?:\.\d+){4,}")
 _GLUED = re.compile(r"(labels?|images?|masks?|img|seg)(tr|ts|te|va|val|valid|test|train|training)", re.I)
 _CAMEL = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_]+")
-_ENDS = re.compile(r"(.{2,}?)(masks?|labels?|annot|segmentations?|images?)", re.I)
+_ENDS = re.compile(r"(.{2,}?)(masks?|labels?|annot|seg|segmentations?|images?)", re.I)
 
 
 @dataclass(frozen=True)
@@ -143,11 +145,11 @@ def _chunk(chunk: str) -> list[str]:
         return [mixed[1], *_chunk(mixed[2])]
     if glued := _GLUED.fullmatch(chunk):
         return [glued[1], glued[2]]
+    if chunk.isalpha() and (glued := _ENDS.fullmatch(chunk)):
+        return [*_chunk(glued[1]), glued[2]]
     pieces = _CAMEL.findall(chunk)
     if len(pieces) > 1 and "".join(pieces) == chunk and any(piece.lower() in MASK | IMAGE for piece in pieces):
         return [word for piece in pieces for word in ([piece] if piece == chunk else _chunk(piece))]
-    if chunk.isalpha() and (glued := _ENDS.fullmatch(chunk)):
-        return [glued[1], glued[2]]
     return [chunk]
 
 
