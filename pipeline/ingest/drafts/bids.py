@@ -39,8 +39,8 @@ _OF_MASKS = {
     "rater",
     "split",
 }
-#: Spaces that are the scan's own.
-_NATIVE = {"", "orig", "native", "individual", "anat", "T1w", "T2w"}
+#: Spaces that are the scan's own; so is the one called after its suffix, such as ``T1w``.
+_NATIVE = {"", "orig", "native", "individual", "anat"}
 _ENTITY = re.compile(r"([A-Za-z]+)-(.+)")
 _MANY = 30
 
@@ -194,9 +194,8 @@ def _fits(mask: File, scan: File) -> bool:
     mine, theirs = mask.entities.get("space", ""), scan.entities.get("space", "")
     if mine == theirs:
         return True
-    if mine in _NATIVE and theirs in _NATIVE:
-        return mine in {"", "orig", "native", "individual", "anat", scan.suffix} or theirs == "anat"
-    return False
+    own = {*_NATIVE, scan.suffix}
+    return mine in own and theirs in own
 
 
 def _nearest(folder: Path, mask: File, near: Sequence[File], scans: Sequence[File]) -> File | None:
