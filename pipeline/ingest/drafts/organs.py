@@ -12,11 +12,14 @@ from pipeline.ingest.drafts.contents import look, overlap
 from pipeline.ingest.drafts.listing import Item
 from pipeline.ingest.drafts.pairing import REMEDY
 from pipeline.ingest.drafts.roles import is_group, is_plain_mask
-from pipeline.ingest.drafts.words import MASK, READER, cut
+from pipeline.ingest.drafts.words import AGREED, MASK, READER, cut
 
 #: Files of an organ that are opened to see whether they hold one organ or several.
 OPENED = 24
-_READER = re.compile(rf"[_\W]*(?:{READER.pattern}[_\W]*\d+|\d(?:st|nd|rd|th)(?:{READER.pattern})?)$", re.I)
+_READER = re.compile(
+    rf"(?:^|[_\W]+)(?:{READER.pattern}[_\W]*\d+|\d(?:st|nd|rd|th)(?:{READER.pattern})?)(?=$|[_\W])", re.I
+)
+_ANY_READER = re.compile(rf"{_READER.pattern}|(?:^|[_\W]+)(?:{AGREED.pattern})(?=$|[_\W])", re.I)
 
 
 class Named:
@@ -55,8 +58,14 @@ def name_organs(folder: Path, masks_of: Mapping[Item, Sequence[Item]], rest: Map
     if most <= 1 and not found.unclear:
         return _one_each(folder, masks_of, labels, found)
     _check_instances(masks_of, labels)
+    for scan, masks in masks_of.items():
+        if both := _counted(masks, labels):
+            what = "two organs, two readers, or two parts of one organ"
+            found.unclear[scan] = f"{both[0].path} and {both[1].path} differ in a number: {what}"
     volumes = _label_volumes(folder, masks_of, labels)
     for scan, masks in masks_of.items():
+        if scan in found.unclear:
+            continue
         whole = [mask for mask in masks if labels[mask] in volumes]
         if len(whole) == 1 and len(masks) == 2:
             organ = next(mask for mask in masks if mask not in whole)
@@ -77,6 +86,16 @@ def name_organs(folder: Path, masks_of: Mapping[Item, Sequence[Item]], rest: Map
     return found
 
 
+def _counted(masks: Sequence[Item], labels: Mapping[Item, str]) -> list[Item]:
+    """Two masks of one organ that are counted, as in ``seg01`` and ``seg02``; empty where there are none."""
+    groups: dict[str, list[Item]] = defaultdict(list)
+    for mask in masks:
+        counts = len(mask.tokens) > 1 and mask.tokens[-1].is_number and mask.tokens[-2].low in MASK
+        if counts and labels[mask]:
+            groups[re.sub(r"[_\W]*\d+$", "", labels[mask])].append(mask)
+    return next((group for group in groups.values() if len(group) > 1), [])
+
+
 def _name(folder: Path, scan: Item, masks: Sequence[Item], labels: Mapping[Item, str], found: Named) -> None:
     named: dict[str, Item] = {}
     for mask in masks:
@@ -88,8 +107,7 @@ def _name(folder: Path, scan: Item, masks: Sequence[Item], labels: Mapping[Item,
     numbered = [organ for organ in named if not organ or organ.isdecimal()]
     if len(named) > 1 and len(numbered) < 2 and len({re.sub(r"\d+$", "", organ) for organ in named}) == 1:
         first, second = list(named)[:2]
-        counted = len(named[first].tokens) > 1 and named[first].tokens[-2].low in MASK  # `seg01` counts drawings
-        if counted or overlap(folder / named[first].path, folder / named[second].path) > 0.5:
+        if overlap(folder / named[first].path, folder / named[second].path) > 0.5:
             numbered = [first, second]
     if len(named) > 1 and len(numbered) > 1:
         one, two = named[numbered[0]].path, named[numbered[1]].path
@@ -178,8 +196,9 @@ def _first_readers(
     bare: dict[Item, str] = {}
     for scan, drawn in masks_of.items():
         first: dict[str, Item] = {}
-        for mask in sorted(drawn, key=lambda mask: labels[mask]):
-            organ = _READER.sub("", labels[mask])
+        # What readers agreed on comes first, then the first of them.
+        for mask in sorted(drawn, key=lambda mask: (_READER.search(labels[mask]) is not None, labels[mask])):
+            organ = _ANY_READER.sub("", labels[mask]).strip("_")
             if organ in first and labels[first[organ]] == organ:
                 found.unclear[scan] = f"{first[organ].path} names no reader, and {mask.path} does"
             if organ in first:

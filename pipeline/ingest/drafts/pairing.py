@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from pathlib import Path
 
 from pipeline.ingest.drafts.contents import look, same_grid
@@ -171,7 +172,19 @@ class _Index:
 
     def rest(self, mask: Item, image: Item) -> tuple[str, ...]:
         """What a mask's path says beyond its scan's, a text for each part of the path."""
-        left = Counter(self._words(image))
+        words, telling_tokens = self._words(image), telling(mask)
+        mine = [self.word(token) for token in telling_tokens]
+        # Runs of words first: in `Expert1/G-1-L-Cup` it is `G-1-L` that names the scan, not the first 1.
+        taken: set[int] = set()
+        left = Counter(words)
+        for block in SequenceMatcher(None, words, mine, autojunk=False).get_matching_blocks():
+            taken.update(range(block.b, block.b + block.size))
+        left.subtract(mine[index] for index in taken)
+        for index, word in enumerate(mine):
+            if index not in taken and left[word] > 0:
+                left[word] -= 1
+                taken.add(index)
+        said = {id(token) for index, token in enumerate(telling_tokens) if index in taken}
         names = _numbered_parts(image)
         texts = []
         for at, part in enumerate(mask.parts):
@@ -179,14 +192,14 @@ class _Index:
             lows = tuple(token.low for token in tokens)
             # `drishtiGS_002/drishtiGS_002_cup` says the scan's name twice, and the organ's once.
             again = max((len(name) for name in names if lows[: len(name)] == name), default=0)
-            names.append(lows if any(token.is_number for token in tokens) else ("",))
-            kept = []
-            for index, token in enumerate(tokens):
-                word = self.word(token)
-                if left[word] > 0 and token.low not in _ROLES:
-                    left[word] -= 1
-                elif token.low not in _ROLES and index >= again:
-                    kept.append(token.text)
+            own = [token for token in tokens if id(token) in said]
+            if any(token.is_number for token in own):
+                names.append(tuple(token.low for token in own))
+            kept = [
+                token.text
+                for index, token in enumerate(tokens)
+                if id(token) not in said and token.low not in _ROLES and index >= again
+            ]
             texts.append(part if len(kept) == len(tokens) else "_".join(kept))
         return tuple(texts)
 

@@ -57,9 +57,9 @@ def draft_plain(folder: Path, choices: Choices) -> Draft:
     masks_of = _masks_of(scans, pairs)
     organs = name_organs(folder, masks_of, pairs.rest)
     _merge(left, organs.left_out)
-    for scan, reason in organs.unclear.items():
-        left[reason].append(scan.path)
-        del scans[scan]
+    if organs.unclear:
+        reason = f"masks can be read in two ways: {next(iter(organs.unclear.values()))}"
+        left[reason] += [item.path for scan in organs.unclear for item in scans.pop(scan)]
     _account(scans, organs.organs, listing.items, left)
     notes += organs.notes
     if len(names) > 1:
@@ -248,12 +248,8 @@ def parts_of(scan: Item, channels: Sequence[str] = ()) -> tuple[str, ...]:
 def scan_names(parts: Sequence[tuple[str, ...]]) -> list[str]:
     """A name a scan: the shortest of its path that no other scan has, by preference without the sequence alone."""
     named = [tuple(part for part in some if not {t.low for t in cut(part)} <= SEQUENCE) or some for some in parts]
-    levels = [
-        [some[-1] for some in named],
-        [some[-1] for some in parts],
-        ["-".join(some) for some in named],
-        ["-".join(some) for some in parts],
-    ]
+    deepest = max(map(len, parts))
+    levels = [["-".join(some[-k:]) for some in paths] for k in range(1, deepest + 1) for paths in (named, parts)]
     counts = [Counter(level) for level in levels]
     names = []
     for index in range(len(parts)):

@@ -101,7 +101,7 @@ def _by_content(folder: Path, items: Sequence[Item]) -> list[str]:
             notes.append(f"{_example(group)} taken for scans, though named as masks: they hold many values.")
         elif group[0].role == "" and found == "mask" and recorded:
             for item in group:
-                item.role, item.by_content = "mask", True
+                item.role, item.by_content = "mask", not _says_what_is_drawn(item)
             notes.append(f"{_example(group)} taken for masks: they hold few values, and other files hold many.")
     for item in items:
         item.role = item.role or "image"

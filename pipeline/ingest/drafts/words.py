@@ -59,6 +59,8 @@ GROUPS = {
 GROUP = frozenset().union(*GROUPS.values())
 #: Several people who drew the same thing.
 READER = re.compile(r"(?:reader|rater|observer|expert|annotator|grader|physician|doctor|ho)s?", re.I)
+#: What several readers' drawings were made into.
+AGREED = re.compile(r"average|mean|consensus|majority|staple|fused|agreed", re.I)
 #: Ways in which one recording was worked on: alternatives, not channels.
 WORKED = _set(
     "orig original raw norm normalized normalised strip stripped skullstripped brain bet pre preprocessed pp cropped "
