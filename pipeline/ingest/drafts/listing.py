@@ -24,6 +24,7 @@ _UNREAD = (
     *(".npy", ".npz", ".mat", ".h5", ".hdf5", ".zip", ".gz", ".tar", ".raw", ".zraw", ".7z", ".rar", ".bz2", ".mnc"),
     *(".ppm", ".pgm", ".pbm", ".pkl", ".svs", ".mgz", ".mgh", ".vtk", ".stl", ".fcsv", ".avi", ".mp4"),
 )
+_CONVERT = " is not read here: convert them"
 _SKIPPED = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 
 
@@ -104,7 +105,7 @@ def list_items(folder: Path) -> Listing:
         elif low.endswith(_DOCUMENTS):
             found.left_out["no images"].append(name)
         elif low.endswith(_UNREAD):
-            found.left_out[f"{PurePosixPath(low).suffix} is not read here: convert them"].append(name)
+            found.left_out[f"{PurePosixPath(low).suffix}{_CONVERT}"].append(name)
         elif (kind := _kind(path)) == "dicom":
             dicom.append(path)
         elif kind in {"nifti", "itk"}:
@@ -113,7 +114,8 @@ def list_items(folder: Path) -> Listing:
             found.left_out["no images"].append(name)
     _add_dicom(folder, dicom, found)
     found.items.sort(key=lambda item: item.path)
-    _name(found.items)
+    unread = [path for reason, paths in found.left_out.items() if reason.endswith(_CONVERT) for path in paths]
+    _name(found.items, unread)
     return found
 
 
@@ -124,12 +126,13 @@ def _kind(path: Path) -> str:
         return ""
 
 
-def _name(items: Sequence[Item]) -> None:
-    """Cut the paths into parts, without the folders that all have in common."""
+def _name(items: Sequence[Item], unread: Sequence[str]) -> None:
+    """Cut the paths into parts, without the folders that all, those that are not read too, have in common."""
     split = [PurePosixPath(item.path).parts for item in items]
+    every = [*split, *(PurePosixPath(path).parts for path in unread)]
     common = 0
-    if len(split) > 1:
-        for folders in zip(*(parts[:-1] for parts in split), strict=False):
+    if len(every) > 1:
+        for folders in zip(*(parts[:-1] for parts in every), strict=False):
             if len(set(folders)) > 1:
                 break
             common += 1

@@ -204,8 +204,9 @@ def _begins(path: _Path, at: int) -> bool:
 def _names(given: Sequence[list[Token]]) -> list[str]:
     """Names without what tells scans of one person apart."""
     names = [_stripped(name, least=1) for name in given]
+    differ = len({written(name) for name in names}) > 1
     names = [
-        kept if any(token.is_number or len(token.low) > 2 for token in kept) else name
+        kept if differ or any(token.is_number or len(token.low) > 2 for token in kept) else name
         for kept, name in zip(names, given, strict=True)
     ]
     for _ in range(2):

@@ -93,16 +93,18 @@ def _by_content(folder: Path, items: Sequence[Item]) -> list[str]:
     _check_known(folder, families)
     notes: list[str] = []
     recorded = any(item.role == "image" for item in items) or "image" in looks.values()
+    # Volumes of few values are drawings, even where nothing else is there.
+    alone = not any(item.role == "mask" for item in items) and all(item.kind == "volume" for item in items)
     for name, found in looks.items():
         group = families[name]
         if group[0].role == "mask" and found == "image":
             for item in group:
                 item.role = "image"
             notes.append(f"{_example(group)} taken for scans, though named as masks: they hold many values.")
-        elif group[0].role == "" and found == "mask" and recorded:
+        elif group[0].role == "" and found == "mask" and (recorded or alone):
             for item in group:
                 item.role, item.by_content = "mask", not _says_what_is_drawn(item)
-            notes.append(f"{_example(group)} taken for masks: they hold few values, and other files hold many.")
+            notes.append(f"{_example(group)} taken for masks by what is in them: few values.")
     for item in items:
         item.role = item.role or "image"
     return notes

@@ -141,6 +141,8 @@ def _chunk(chunk: str) -> list[str]:
         return [chunk]
     if mixed := re.fullmatch(r"([^\W\d_]+)(\d+)", chunk):
         return [*_chunk(mixed[1]), mixed[2]]
+    if sided := re.fullmatch(r"([^\W\d_]+)(\d+)(l|r|lt|rt|od|os|left|right)", chunk, re.I):
+        return [*_chunk(sided[1]), sided[2], sided[3]]
     if re.fullmatch(r"\d+(?:st|nd|rd|th)[^\W\d_]*", low):
         return [chunk]
     if mixed := re.fullmatch(r"(\d+)([^\W\d_]+)", chunk):
