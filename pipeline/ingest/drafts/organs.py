@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 
 from pipeline.core.errors import InputError
@@ -80,10 +81,23 @@ def name_organs(folder: Path, masks_of: Mapping[Item, Sequence[Item]], rest: Map
             continue
         if scan not in found.unclear:
             _name(folder, scan, masks, labels, found)
+    _note_overlaps(folder, found)
     if len(found.unclear) > max(1, len(masks_of) // 5) or not found.organs:
         scan, reason = next(iter(found.unclear.items()))
         raise InputError(f"{reason} ({len(found.unclear)} scans are so)", where=scan.path, remedy=REMEDY)
     return found
+
+
+def _note_overlaps(folder: Path, found: Named) -> None:
+    """Say where two organs of the first scan are nearly the same."""
+    organs = next((named for named in found.organs.values() if len(named) > 1), {})
+    for (one, first), (other, second) in list(combinations(organs.items(), 2))[:OPENED]:
+        if (dice := overlap(folder / first.path, folder / second.path)) > 0.7:
+            found.notes.append(
+                f"{one} and {other} cover nearly the same (Dice {dice:.2f} in {first.path}): two readers of one organ, "
+                "or one organ in the other; --masks takes one of them."
+            )
+            return
 
 
 def _counted(masks: Sequence[Item], labels: Mapping[Item, str]) -> list[Item]:
@@ -137,13 +151,18 @@ def _named_ones(masks_of: Mapping[Item, Sequence[Item]], found: Named) -> dict[I
 def _without_fields_of_view(masks_of: Mapping[Item, Sequence[Item]], found: Named) -> dict[Item, list[Item]]:
     """Beside drawings that are called so, a plain ``mask`` is where the picture is, not what is in it."""
     kept: dict[Item, list[Item]] = {}
+    views: set[Item] = set()
     for scan, masks in masks_of.items():
         plain = [mask for mask in masks if is_plain_mask(mask)]
         drawn = [mask for mask in masks if not is_plain_mask(mask)]
         if len(plain) == 1 and drawn and not _tells(plain[0], [scan, *drawn]):
-            found.left_out["taken for the field of view, beside drawings"].append(plain[0].path)
-            masks = drawn
-        kept[scan] = list(masks)
+            views.add(plain[0])
+    for scan, masks in masks_of.items():
+        # What is the field of view of some scans is that of the others too, where no drawing lies beside it.
+        view = [mask for mask in masks if mask in views or (views and is_plain_mask(mask) and len(masks) == 1)]
+        found.left_out["taken for the field of view, beside drawings"] += [mask.path for mask in view]
+        if rest := [mask for mask in masks if mask not in view]:
+            kept[scan] = rest
     return kept
 
 

@@ -113,9 +113,9 @@ class _Index:
         of_images = {item: self._words(item) for item in images}
         of_masks = {item: self._words(item) for item in masks}
         shared = _union(of_images.values()) & _union(of_masks.values())
-        constant = _constant(list(of_images.values()))  # what every scan's name has tells none
+        # What every scan's and every mask's name has tells none.
+        constant = _constant(list(of_images.values())) & _constant(list(of_masks.values()))
         self.images = {item: _less(words, shared, constant) for item, words in of_images.items()}
-        constant &= _constant(list(of_masks.values()))
         self.masks = {item: _less(words, shared, constant) for item, words in of_masks.items()}
         self.only = list(images) if len(images) == 1 else []
         self.holding: dict[str, list[Item]] = defaultdict(list)
@@ -162,7 +162,16 @@ class _Index:
                 break
             folders += 1
         begins = mask.stem.lower().startswith(image.stem.lower())
-        return common, self.masks[mask] == self.images[image], folders, begins * len(image.stem)
+        # A number of the file's own name tells more than one of a folder's (`volume_pt1/volume-0`).
+        own = len(self.names_of(mask) & self.names_of(image))
+        return (
+            common,
+            self.masks[mask] == self.images[image],
+            folders,
+            own,
+            _prefix(mask, image),
+            begins * len(image.stem),
+        )
 
     def names_of(self, item: Item) -> set[str]:
         """The telling words of the file's own name."""
@@ -202,6 +211,12 @@ class _Index:
             ]
             texts.append(part if len(kept) == len(tokens) else "_".join(kept))
         return tuple(texts)
+
+
+def _prefix(mask: Item, image: Item) -> int:
+    """How many telling words of their own names are the same from the start."""
+    mine, theirs = ([t.low for t in telling(item) if t.at == len(item.parts) - 1] for item in (mask, image))
+    return next((n for n, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b), min(len(mine), len(theirs)))
 
 
 def _numbered_parts(item: Item) -> list[tuple[str, ...]]:

@@ -17,7 +17,7 @@ from pipeline.ingest.drafts.organs import name_organs
 from pipeline.ingest.drafts.pairing import REMEDY, Pairs, pair
 from pipeline.ingest.drafts.patients import Named, assign
 from pipeline.ingest.drafts.summary import Choices, Draft, row, tidy
-from pipeline.ingest.drafts.words import FORMAT, IMAGE, MASK, SEQUENCE, cut
+from pipeline.ingest.drafts.words import FORMAT, IMAGE, MASK, SEQUENCE, cut, is_closing
 
 Left = dict[str, list[str]]
 
@@ -55,6 +55,7 @@ def draft_plain(folder: Path, choices: Choices) -> Draft:
     scans, names = _scans(folder, images, pairs, numbered, left)
     _drop_series_of_times(folder, scans, pairs, left)
     masks_of = _masks_of(scans, pairs)
+    _drop_derived(scans, masks_of, left)
     organs = name_organs(folder, masks_of, pairs.rest)
     _merge(left, organs.left_out)
     if organs.unclear:
@@ -160,6 +161,14 @@ def _scans(
     rest = [image for image in images if image not in used | dropped]
     if not found.names:
         return {**scans, **{image: (image,) for image in rest}}, ()
+    labelled = [fitted[0] for fitted in pairs.images.values() if fitted[0] in set(rest)]
+    if len(set(labelled)) > 0.2 * len(scans):
+        files = " + ".join(item.path for item in next(iter(found.scans.values())))
+        raise InputError(
+            f"some scans have several channels ({files}) and others one ({labelled[0].path}), and each has a mask",
+            where=str(folder),
+            remedy="Draft a study of each with --images.",
+        )
     more, odd = many.unlabelled(rest, found.names)
     left["no channel of a scan, or a scan that lacks one"] += [image.path for image in odd]
     return {**scans, **more}, found.names
@@ -182,6 +191,21 @@ def _drop_series_of_times(folder: Path, scans: dict[Item, tuple[Item, ...]], pai
         if times[kind]:
             left["recordings over time, beside scans of one volume"].append(scan.path)
             del scans[scan]
+
+
+def _drop_derived(scans: dict[Item, tuple[Item, ...]], masks_of: Mapping[Item, Sequence[Item]], left: Left) -> None:
+    """Files without a mask whose names begin with a labelled scan's are made of it: ``a_superpixels`` beside ``a``."""
+    stems: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for scan in masks_of:
+        stems[scan.parts[:-1]].append(scan.stem)
+    for scan in [scan for scan in scans if scan not in masks_of]:
+        for stem in stems.get(scan.parts[:-1], []):
+            rest = scan.stem[len(stem) :]
+            words = cut(rest) if scan.stem.startswith(stem) and re.match(r"[\W_]", rest) else []
+            if words and not is_closing(words) and not any(word.is_number for word in words):
+                left["made of a labelled scan, by their names"].append(scan.path)
+                del scans[scan]
+                break
 
 
 def _masks_of(scans: Mapping[Item, tuple[Item, ...]], pairs: Pairs) -> dict[Item, list[Item]]:

@@ -32,8 +32,11 @@ def assign(folder: Path, items: Sequence[Item]) -> list[str]:
     kinds = set(by_stem.values())
     if (recorded and all(word == "mask" for word in recorded)) or len(kinds) == 1:
         by_stem = dict.fromkeys(by_stem, "")
+    said = {item.parts[:-1] for item in items if by_stem[id(item)] == "mask"}
     for item in items:
         named = by_stem[id(item)]
+        if by_folder[id(item)] == "mask" and named == "" and item.parts[:-1] in said:
+            continue  # `Labels_2/a_01` beside `Labels_2/a_01_gt`: not all of the folder are masks
         # In a folder of masks a name such as `img_01` is that of the image that the mask belongs to.
         item.role = "mask" if by_folder[id(item)] == "mask" and named == "image" else named or by_folder[id(item)]
         if item.header.get("modality") in {"SEG", "RTSTRUCT"}:
@@ -73,7 +76,7 @@ def _by_folder(item: Item) -> str:
 
 def family(item: Item) -> tuple[str, ...]:
     """What files of one kind have in common: their names without numbers, and their ending."""
-    words = ["#" if token.is_number else token.low for token in item.tokens]
+    words = ["#" if any(map(str.isdigit, token.low)) else token.low for token in item.tokens]
     return (*words, Path(item.path).suffix.lower())
 
 

@@ -18,7 +18,7 @@ def _set(words: str) -> frozenset[str]:
 #: Words that name a reader's drawing and say so outright; ``mask`` may also be the field of view.
 TRUTH = _set(
     "annotation annotations annot anno gt gts ground truth groundtruth manual manually label labels lbl lab labelmap "
-    "labelmaps labeled labelled seg segs segm segms segmentation segmentations segmap segmaps contour contours "
+    "labelmaps seg segs segm segms segmentation segmentations segmap segmaps contour contours "
     "delineation delineations structures structure outline outlines parcellation aseg dseg oar oars"
 )
 MASK = TRUTH | _set("mask masks msk msks roi rois maske masken")
