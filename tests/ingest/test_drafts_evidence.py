@@ -129,7 +129,7 @@ def test_files_that_cannot_be_opened_and_whose_names_say_nothing(tmp_path: Path)
 
 def test_a_folder_of_masks_alone(tmp_path: Path) -> None:
     drawn(tmp_path, "labels/a.nii.gz", "labels/b.nii.gz", organs=3)
-    with pytest.raises(InputError, match="holds 2 files that look like masks, such as labels/a.nii.gz"):
+    with pytest.raises(InputError, match=r"holds 2 files that look like masks, such as labels/a.nii.gz"):
         draft(tmp_path)
 
 
@@ -156,6 +156,7 @@ def test_unread_forms_are_named(tmp_path: Path) -> None:
         (["img_001", "img_002", "img_003"], 3),
         (["patient1_a", "patient1_b", "patient2_a"], 2),
         (["sub-01_run-1", "sub-01_run-2", "sub-02_run-1"], 2),
+        (["1_1", "1_2", "2_1", "2_2", "t1x"], 3),
         (["a_20190304", "a_20200211", "b_20190304"], 2),
     ],
 )
@@ -165,3 +166,32 @@ def test_patients_by_names(tmp_path: Path, names: list[str], patients: int) -> N
     assert len({row["patient_id"] for row in found.rows}) == patients
     assert any("--patients scans" in note for note in found.notes) == (patients < len(names))
     assert len({row["patient_id"] for row in draft(tmp_path, Choices(each=True)).rows}) == len(names)
+
+
+@pytest.mark.parametrize(
+    ("names", "patients"),
+    [
+        (["doe_jane/scan1", "doe_jane/scan2", "smith_john/scan1"], 2),
+        (["dataset1/dataset1_0001_x", "dataset1/dataset1_0002_x", "dataset2/dataset2_0001_x"], 3),
+        (["Task03_Liver/liver_004", "Task03_Liver/liver_005", "Task09_Spleen/spleen_001"], 3),
+        (["siteA/000", "siteA/001", "siteB/000"], 3),
+        (["V00/9000099", "V03/9000099", "V00/9000296"], 2),
+        (["T1/x001", "T2/x001", "T1/x002", "T2/x002"], 2),
+        (["p1/1", "p1/2", "p2/1", "p2/2"], 2),
+        (["training01/training01_01", "training01/training01_02", "training02/training02_01"], 2),
+    ],
+)
+def test_patients_by_folders(tmp_path: Path, names: list[str], patients: int) -> None:
+    recorded(tmp_path, *(f"images/{name}.png" for name in names))
+    assert len({row["patient_id"] for row in draft(tmp_path).rows}) == patients
+
+
+def test_tables_that_may_hold_masks_are_named(tmp_path: Path) -> None:
+    recorded(tmp_path, "images/a.png", "images/b.png")
+    for name in ("labels/a.txt", "train_rle.csv", "ages.csv"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    found = draft(tmp_path)
+    (reason,) = (reason for reason in found.left_out if "may hold masks" in reason)
+    assert found.left_out[reason] == ["labels/a.txt", "train_rle.csv"]
+    assert found.left_out["no images"] == ["ages.csv"]

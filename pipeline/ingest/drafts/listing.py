@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.core.errors import InputError
 from pipeline.formats.table import IMAGE_ENDINGS, sniff
-from pipeline.ingest.drafts.words import Token, cut, stem
+from pipeline.ingest.drafts.words import MASK, Token, cut, stem
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
 #: Known by name; all else is opened to see what it is.
@@ -24,6 +24,9 @@ _UNREAD = (
     *(".npy", ".npz", ".mat", ".h5", ".hdf5", ".zip", ".gz", ".tar", ".raw", ".zraw", ".7z", ".rar", ".bz2", ".mnc"),
     *(".ppm", ".pgm", ".pbm", ".pkl", ".svs", ".mgz", ".mgh", ".vtk", ".stl", ".fcsv", ".avi", ".mp4"),
 )
+#: Forms that masks may have as run lengths or polygons.
+_TABLES = (".csv", ".tsv", ".json", ".txt", ".xml")
+_MAY_HOLD = "may hold masks as runs or polygons: if so, name the file in the column mask"
 _CONVERT = " is not read here: convert them"
 _SKIPPED = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 
@@ -103,7 +106,9 @@ def list_items(folder: Path) -> Listing:
         ):
             continue
         elif low.endswith(_DOCUMENTS):
-            found.left_out["no images"].append(name)
+            words = {token.low for part in PurePosixPath(name).parts[-2:] for token in cut(part)}
+            drawn = low.endswith(_TABLES) and words & (MASK | {"rle", "instances", "masks"})
+            found.left_out[_MAY_HOLD if drawn else "no images"].append(name)
         elif low.endswith(_UNREAD):
             found.left_out[f"{PurePosixPath(low).suffix}{_CONVERT}"].append(name)
         elif (kind := _kind(path)) == "dicom":

@@ -54,7 +54,7 @@ PERSON = _set("patient patients pat pt person participant participants subject s
 GROUPS = {
     "site": _set("site sites center centre centers centres hospital clinic vendor scanner institute institution"),
     "part": _set("train training tr test testing ts val validation va valid dev trainval subset fold batch part set"),
-    "group": _set("class grade stage cohort dataset group type category benign malignant normal"),
+    "group": _set("task class grade stage cohort dataset group type category benign malignant normal"),
 }
 GROUP = frozenset().union(*GROUPS.values())
 #: Several people who drew the same thing.
