@@ -186,6 +186,13 @@ def test_patients_by_folders(tmp_path: Path, names: list[str], patients: int) ->
     assert len({row["patient_id"] for row in draft(tmp_path).rows}) == patients
 
 
+def test_one_picture_in_two_places_is_said(tmp_path: Path) -> None:
+    recorded(tmp_path, "set1/images/a.png", "set1/images/b.png", "set2/images/c.png")
+    (tmp_path / "set2/images/a.png").write_bytes((tmp_path / "set1/images/a.png").read_bytes())
+    (note,) = (note for note in draft(tmp_path).notes if "the same file" in note)
+    assert note.startswith("set1/images/a.png and set2/images/a.png are the same file: drop one")
+
+
 def test_tables_that_may_hold_masks_are_named(tmp_path: Path) -> None:
     recorded(tmp_path, "images/a.png", "images/b.png")
     for name in ("labels/a.txt", "train_rle.csv", "ages.csv"):

@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from pipeline.core.errors import InputError
+from pipeline.core.files import sha256_of
 from pipeline.ingest.drafts import channels as many
 from pipeline.ingest.drafts import roles
 from pipeline.ingest.drafts.contents import look
@@ -69,6 +70,7 @@ def draft_plain(folder: Path, choices: Choices) -> Draft:
             notes.append("Names alone told the channels: the files could not be opened to compare their grids.")
     if not scans:
         raise _no_scan(folder, masks, left)
+    notes += _same_files(folder, list(scans))
     return _draft(scans, organs.organs, names, notes, left, choices)
 
 
@@ -216,6 +218,25 @@ def _masks_of(scans: Mapping[Item, tuple[Item, ...]], pairs: Pairs) -> dict[Item
         if scan is not None:
             masks_of[scan].append(mask)
     return masks_of
+
+
+def _same_files(folder: Path, scans: Sequence[Item]) -> list[str]:
+    """Say where one picture or volume lies in two places under one name: a patient on two sides of a split."""
+    alike: dict[tuple[str, int], list[Item]] = defaultdict(list)
+    for scan in scans:
+        if scan.kind in {"picture", "volume"} and (size := (folder / scan.path).stat().st_size):
+            alike[(scan.stem, size)].append(scan)
+    twins = []
+    for group in alike.values():
+        sums: dict[str, Item] = {}
+        for scan in group if len(group) > 1 else ():
+            first = sums.setdefault(sha256_of(folder / scan.path), scan)
+            twins += [(first, scan)] if first is not scan else []
+    if not twins:
+        return []
+    one, other = twins[0]
+    more = f", and {len(twins) - 1} more pairs" if len(twins) > 1 else ""
+    return [f"{one.path} and {other.path} are the same file{more}: drop one, or give both one patient_id."]
 
 
 def _account(
