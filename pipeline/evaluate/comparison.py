@@ -106,7 +106,7 @@ def compare(
     sides = choose_pair(
         open_sources(Path(predictions), dialect, layout), open_sources(Path(references), dialect, layout)
     )
-    matched, how = match_scans(sides[0].names(), sides[1].names())
+    matched, how = match_scans(*sides)
     if not matched:
         raise _nothing_matches(*sides)
     told = [line for side in sides if (line := side.told())]

@@ -17,7 +17,7 @@ from pipeline.core.study import Ingest
 from pipeline.core.units import LengthUnit
 from pipeline.evaluate.scan_masks import ScanMasks
 from pipeline.evaluate.segmentations import read_segmentation
-from pipeline.formats.mask_folder import Look
+from pipeline.formats.mask_folder import Look, Looker
 from pipeline.formats.store import read_labels
 from pipeline.formats.table import read_scans, sniff
 from pipeline.imaging.surfaces import Mask
@@ -47,7 +47,6 @@ def names_of(organs: Mapping[int, str]) -> Names:
     return Names({name: (value,) for value, name in organs.items()})
 
 
-@lru_cache(maxsize=64)
 def names_beside(folder: Path, root: Path) -> Names:
     """The names in the ``dataset.json`` nearest to a folder, as nnU-Net and the Decathlon write them.
 
@@ -186,13 +185,13 @@ def _by_colour(pixels: Array, path: Path) -> dict[str, Mask]:
     return {name: where == index for index, name in enumerate(names) if name != "#000000"}
 
 
+def looker() -> Looker:
+    """Opens files, each once as long as it is kept."""
+    return lru_cache(maxsize=None)(look)
+
+
 def look(path: Path, content: bool) -> Look:
     """What a file of a folder holds: its grid, and where ``content`` is set, one organ, several labels or an image."""
-    return _looked(path, content)
-
-
-@lru_cache(maxsize=4096)
-def _looked(path: Path, content: bool) -> Look:
     kind = sniff(path)
     try:
         if kind == "dicom":

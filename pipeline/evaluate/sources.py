@@ -13,7 +13,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.labels import IGNORE
 from pipeline.core.scan import FRONTAL_AFFINE, Grid, permute, to_canonical
 from pipeline.core.units import LengthUnit
-from pipeline.evaluate.mask_files import UNNAMED, Names, look, names_beside, names_of, read_file
+from pipeline.evaluate.mask_files import UNNAMED, Names, looker, names_beside, names_of, read_file
 from pipeline.evaluate.scan_masks import ScanMasks
 from pipeline.formats.mask_folder import Layout, Reading, in_words, is_image_name, list_files, readings, stem
 from pipeline.formats.table import sniff
@@ -46,7 +46,7 @@ def open_sources(path: Path, dialect: str | None = None, layout: Layout | None =
     listed = list_files(path)
     files = [file for file in listed if is_image_name(file) or ("." not in file.name[-8:] and sniff(file) == "dicom")]
     if files:
-        return [Files(path, reading) for reading in readings(path, files, look, layout)]
+        return [Files(path, reading) for reading in readings(path, files, looker(), layout)]
     tables = [file for file in listed if file.suffix.lower() in {".csv", ".json", ".parquet"} and _is_table(file)]
     tables = [file for file in tables if file.name != "dataset.json"]
     if len(tables) == 1:
@@ -92,6 +92,11 @@ class Files:
     def organs(self) -> list[str]:
         """Organs that the paths name."""
         return self.reading.organs
+
+    def file_names(self) -> dict[str, str]:
+        """Scan → the name of its file, where it has one."""
+        single = self.reading.layout == "scan"
+        return {name: stem(next(iter(own.values()))) for name, own in self.files.items()} if single else {}
 
     def told(self) -> str:
         """What was taken for scans and organs, in a sentence; nothing of a single file."""
@@ -213,6 +218,10 @@ class RunLengths:
     def organs(self) -> list[str]:
         """None: organs stand in the cells."""
         return []
+
+    def file_names(self) -> dict[str, str]:
+        """None: the ids are no files."""
+        return {}
 
     def told(self) -> str:
         """What was taken for scans, in a sentence."""
