@@ -15,7 +15,8 @@ from pipeline.core.errors import InputError
 from pipeline.core.labels import IGNORE
 from pipeline.core.scan import Scan, permute, to_canonical
 from pipeline.formats.rle.cell import UNNAMED, Cell
-from pipeline.formats.rle.cells import cells_of, read_cells
+from pipeline.formats.rle.cells import DOCUMENTS, cells_of, read_cells
+from pipeline.formats.rle.columns import id_of, mask_column
 from pipeline.formats.rle.dialects import Dialect
 from pipeline.formats.rle.edges import Mask
 from pipeline.formats.rle.entries import EntryReader
@@ -53,7 +54,7 @@ class RleTable:
         self._places = Places()
         self._columns: list[str] = []
         self._delimiter = ","
-        if is_plain_csv(self.path) and self.dialect.layout != "coco":
+        if self.dialect.layout not in DOCUMENTS and is_plain_csv(self.path):
             self._index()
         else:
             for cell in read_cells(self.path, self.dialect):
@@ -184,10 +185,14 @@ class RleTable:
 
     def _index(self) -> None:
         with open_table(self.path) as table:
-            ids = table.needed(self.dialect.id_columns, "ids")
+            name_of = id_of(table, self.dialect)
             self._columns, self._delimiter = table.columns, table.delimiter
+            if self.dialect.layout == "long":
+                # Rows are read one by one later, where the cells of others can no more tell which column it is.
+                masks = (self._columns[mask_column(table, self.dialect)],)
+                self.dialect = replace(self.dialect, mask_columns=masks)
             for record in table.records:
-                self._places.add(record[3][ids].strip(), record)
+                self._places.add(name_of(record[3]), record)
 
     def _read(self, name: str) -> Iterator[Cell]:
         with open(self.path, "rb") as handle:
