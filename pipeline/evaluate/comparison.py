@@ -113,6 +113,7 @@ def compare(
     told += [f"scans of both sides are matched by {how}"] if how else []
     pairs = Pairs(sides, matched, organs, Settings(spacing, convention, tolerances))
     rows, failed = pairs.measure()
+    told += pairs.told
     metrics = metric_names(rows, tolerances)
     summary = summarise(with_means(rows, metrics), metrics, Bootstrap())
     unmatched = sorted(set(sides[0].names()) - set(matched.values())) if len(pairs.names) > 1 else []

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 
 from pipeline.core.errors import InputError
+from pipeline.core.names import plain
 from pipeline.evaluate.sources import Files, Source
 from pipeline.formats.mask_words import MASK_WORDS, constant_words, is_anatomy, tokens
 
@@ -29,9 +31,27 @@ def match_scans(ours: Source, theirs: Source) -> tuple[dict[str, str], str]:
         found = _by_key(names, other, our_key, their_key)
         if len(found) > len(best):
             best, how = found, told
+    found = _by_part(names, other)
+    if len(found) > len(best):
+        best, how = found, "a part of their names"
     if how.startswith("the words"):
         _check_words(names, other)
     return best, how
+
+
+def _by_part(ours: Sequence[str], theirs: Sequence[str]) -> dict[str, str]:
+    """Pairs where one side's name is a part of one name of the other, between ``_``, ``-`` or ``/``."""
+    sides = ((theirs, ours, False), (ours, theirs, True))
+    best: dict[str, str] = {}
+    for short, long, turned in sides:
+        holders: dict[str, list[str]] = {}
+        for name in long:
+            for part in {plain(part) for part in re.split(r"[_\-/]+", name)}:
+                holders.setdefault(part, []).append(name)
+        found = {name: own[0] for name in short if len(own := holders.get(plain(name), [])) == 1}
+        if len(set(found.values())) == len(found) > len(best):
+            best = {value: key for key, value in found.items()} if turned else found
+    return best
 
 
 def _keys(ours: Source, theirs: Source) -> list[tuple[str, _Key, _Key]]:

@@ -13,7 +13,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.labels import IGNORE
 from pipeline.core.scan import FRONTAL_AFFINE, Grid, permute, to_canonical
 from pipeline.core.units import LengthUnit
-from pipeline.evaluate.mask_files import UNNAMED, Names, looker, names_beside, names_of, read_file
+from pipeline.evaluate.mask_files import UNNAMED, looker, names_of, read_file
 from pipeline.evaluate.scan_masks import ScanMasks
 from pipeline.formats.mask_folder import Layout, Reading, in_words, is_image_name, list_files, readings, stem
 from pipeline.formats.table import sniff
@@ -105,15 +105,9 @@ class Files:
         organs = self.reading.organs
         said = [f"{len(self.files)} scan{'s' if len(self.files) != 1 else ''} ({in_words(self.files)})"]
         said.append(f"organs by the paths ({in_words(organs, 12)})" if organs else "organs by what the files hold")
-        if self._named_beside():
-            said.append("values by the names in its dataset.json")
         if self.reading.passed_over:
             said.append(f"{len(self.reading.passed_over)} files that are no masks passed over")
         return f"{self.path}: {self.reading.told}; {', '.join(said)}"
-
-    def _named_beside(self) -> bool:
-        own = next(iter(next(iter(self.files.values())).items()))
-        return not own[0] and bool(names_beside(own[1].parent, self.path).organs)
 
     def needs_other(self, name: str) -> bool:
         """Whether it is read on the grid of the other side: a DICOM segmentation holds the slices with organs alone."""
@@ -128,7 +122,7 @@ class Files:
         parts: dict[str, ScanMasks] = {}
         for organ, file in self.files[name].items():
             try:
-                parts[organ] = read_file(file, Names() if organ else self._names(file, organs), like)
+                parts[organ] = read_file(file, names_of({} if organ else organs), like)
             except InputError as error:
                 raise InputError(error.what, where=error.where or str(file), remedy=error.remedy) from None
         if "" in parts and len(parts) == 1:
@@ -157,19 +151,6 @@ class Files:
     def stacked(self, name: str) -> ScanMasks | None:
         """``None``: files say how large they are."""
         return None
-
-    def _names(self, file: Path, organs: Mapping[int, str]) -> Names:
-        given = names_of(organs)
-        if self.path.is_file():
-            return given
-        beside = names_beside(file.parent, self.path)
-        if not given.organs:
-            return beside
-        # Names win over numbers: a user's 1=liver is the file's liver, whatever values that has there.
-        known = {name.casefold(): values for name, values in beside.organs.items()}
-        if all(name.casefold() in known for name in given.organs):
-            return Names({name: known[name.casefold()] for name in given.organs}, beside.ignore)
-        return given
 
 
 def run_lengths(path: Path, dialect: str | None = None) -> list[Source]:

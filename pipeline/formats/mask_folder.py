@@ -221,7 +221,7 @@ def _split_stems(columns: Columns) -> Columns:
     if all("__" in name.strip("_") for name in names.values()):
         halves = {file: tuple(name.split("__", 1)) for file, name in names.items()}
         return {file: (*columns[file][:-1], *halves[file]) for file in columns}
-    words = {file: re.split(r"[_\-. ]+", name) for file, name in names.items()}
+    words = _without_shared_end({file: re.split(r"[_\-. ]+", name) for file, name in names.items()})
     width = min(len(found) for found in words.values())
     options: list[tuple[int, Columns]] = []
     for count, at_end in itertools.product(range(1, width), (True, False)):
@@ -239,6 +239,16 @@ def _split_stems(columns: Columns) -> Columns:
         return columns
     best = min(options, key=lambda option: option[0])[1]
     return {file: (*columns[file][:-1], *best[file]) for file in columns}
+
+
+def _without_shared_end(words: dict[Path, list[str]]) -> dict[Path, list[str]]:
+    """Names without the words at their end that all have, the first excepted."""
+    shared = 0
+    while all(len(found) > shared + 1 for found in words.values()):
+        if len({found[-1 - shared] for found in words.values()}) > 1:
+            break
+        shared += 1
+    return {file: found[: len(found) - shared] for file, found in words.items()} if len(words) > 1 else words
 
 
 def _organ_columns(columns: Columns, ranks: Sequence[int], look: Looker) -> list[int]:

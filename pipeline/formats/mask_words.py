@@ -60,7 +60,9 @@ def tokens(name: str) -> list[str]:
 
 def is_anatomy(name: str) -> bool:
     """Whether a name has a word for a part of the body."""
-    return any(token.startswith(word) for token in tokens(name) for word in _ANATOMY)
+    return any(
+        token.startswith(word) or (len(word) > 4 and word in token) for token in tokens(name) for word in _ANATOMY
+    )
 
 
 def says_nothing(name: str) -> bool:

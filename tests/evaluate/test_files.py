@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -232,6 +233,26 @@ def test_false_alarms_stand_beside_dice(tmp_path: Path, capsys: pytest.CaptureFi
     assert (means["dice"], means["dice_present"], means["false_alarm"]) == ((0.5, 2), (1.0, 1), (0.5, 2))
     evaluate_files(tmp_path / "pred", tmp_path / "ref", organs="liver,spleen")
     assert "Dice where present" in capsys.readouterr().out
+
+
+def test_names_that_no_mask_has_are_refused(tmp_path: Path) -> None:
+    for side, name in itertools.product(("pred", "ref"), ("a", "b")):
+        save(tmp_path / side / name / "Left-Lung.nii.gz", (volume() == 1).astype(np.uint8))
+        save(tmp_path / side / name / "heart.nii.gz", (volume() == 2).astype(np.uint8))
+    with pytest.raises(InputError, match="and none liver"):
+        compare(tmp_path / "pred", tmp_path / "ref", {1: "liver"})
+    rows = compare(tmp_path / "pred", tmp_path / "ref", {1: "left_lung"}).rows
+    assert {(row["organ"], row["dice"]) for row in rows} == {("left_lung", "1")}
+
+
+def test_numbers_go_by_the_table_beside_the_other_side(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save(tmp_path / "set" / "labelsTr" / f"{name}.nii.gz", volume())
+        save(tmp_path / "pred" / f"{name}.nii.gz", volume())
+    (tmp_path / "set" / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "spleen": 1, "liver": 2}}))
+    found = compare(tmp_path / "pred", tmp_path / "set" / "labelsTr")
+    assert {(row["organ"], row["dice"]) for row in found.rows} == {("spleen", "1"), ("liver", "1")}
+    assert any("only numbers" in line for line in found.told)
 
 
 def test_folders_of_organs_and_files_of_organs(tmp_path: Path) -> None:
