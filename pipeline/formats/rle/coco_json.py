@@ -16,7 +16,7 @@ from pipeline.formats.rle.cell import UNNAMED, Cell
 from pipeline.formats.rle.dialects import DIALECTS
 from pipeline.formats.rle.json_text import parsed_text, plain_counts
 from pipeline.formats.rle.numbers import SPREADSHEET_CELL, spreadsheet_fault
-from pipeline.formats.rle.polygons import polygon_counts
+from pipeline.formats.rle.shapes import polygon_counts
 from pipeline.formats.rle.tables import DAMAGED, open_bytes
 
 _UNREADABLE: tuple[type[BaseException], ...] = (ValueError, RecursionError, OSError, *DAMAGED)
@@ -128,12 +128,23 @@ def _check_links(
         raise InputError(
             f"two images of the file are called {image.get('file_name')!r}", remedy="Give each a name of its own."
         )
-    score = annotation.get("score")
-    if isinstance(score, int | float) and score < _SCORE:
-        raise InputError(
-            f"has the score {score:.2g}: a candidate, which is a mask only if no threshold is meant",
-            remedy=f"Keep the results that count (those of {_SCORE} or more are read).",
-        )
+    fault = candidate_fault(annotation.get("score"))
+    if fault is not None:
+        raise fault
+
+
+def candidate_fault(score: Any) -> InputError | None:
+    """What keeps a model's result from being a mask: a score, as a number or its text, that a threshold would drop."""
+    try:
+        value = float(score)
+    except (TypeError, ValueError):
+        return None
+    if not value < _SCORE:
+        return None
+    return InputError(
+        f"has the score {value:.2g}: a candidate, which is a mask only if no threshold is meant",
+        remedy=f"Keep the results that count (those of {_SCORE} or more are read).",
+    )
 
 
 def _side(value: Any) -> int | None:
@@ -156,6 +167,7 @@ def coco_cell(cell: Cell, segmentation: Any) -> Cell:
 
 def _filled(cell: Cell, segmentation: Any) -> Cell:
     value = parsed_text(segmentation) if isinstance(segmentation, str) else segmentation
+    value = [] if value is None else value
     if isinstance(value, list) and (not value or not all(_is_count(item) for item in value)):
         # One polygon may stand without the list around it.
         polygons = value if any(isinstance(item, list) for item in value) or not value else [value]

@@ -30,7 +30,14 @@ from pipeline.core.errors import InputError
 from pipeline.formats.rle.cell import Size
 from pipeline.formats.rle.cells import declared_dialect
 from pipeline.formats.rle.detection.fit import Fit, Floats, fit, gradient_ranks
-from pipeline.formats.rle.detection.rivals import BY_COLUMNS, NOBODYS, against, differ_in_base, first_pixel
+from pipeline.formats.rle.detection.rivals import (
+    BY_COLUMNS,
+    NOBODYS,
+    against,
+    differ_in_base,
+    first_pixel,
+    orders_by_columns,
+)
 from pipeline.formats.rle.detection.sample import Sampled, take_sample
 from pipeline.formats.rle.dialects import DIALECTS, READ_ONLY, Dialect, dialect_named
 from pipeline.formats.rle.entries import picture_sizes
@@ -245,6 +252,9 @@ def _decide(sample: Sampled, readings: list[Dialect], fits: list[Fit]) -> Detect
             result.reason = f"nothing tells {_words(readings[champion])} from {_words(readings[i])} in this file"
     if result.reason:
         return result
+    result.reason = _against_columns(sample, readings[champion])
+    if result.reason:
+        return result
     dialect = _by_columns(sample, readings[champion])
     if dialect is None:
         result.reason = f"reads as {_words(readings[champion])}, but its columns are those of no such dialect"
@@ -254,6 +264,20 @@ def _decide(sample: Sampled, readings: list[Dialect], fits: list[Fit]) -> Detect
     if any(one.against == BY_COLUMNS for one in ranking):
         result.reason += f", and counting from {1 - dialect.base} by its columns alone"
     return result
+
+
+def _against_columns(sample: Sampled, best: Dialect) -> str:
+    """What the columns say against the best reading: a mask by rows is one by columns of a picture turned over."""
+    orders = orders_by_columns(sample.columns)
+    if best.kind != "start-length" or not orders or best.order in orders:
+        return ""
+    other = orders.pop()
+    sizes = {cell.size for cell in sample.cells if cell.size is not None}
+    height, width = next(iter(sizes))
+    return (
+        f"the masks read as {_words(best)} in pictures of {height}×{width}, as its columns' files do by {other}s "
+        f"in pictures of {width}×{height}: either the order is another one or the sides are exchanged"
+    )
 
 
 def _finite(values: Floats) -> Floats:
