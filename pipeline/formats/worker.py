@@ -20,8 +20,13 @@ from typing import Any, Literal, Self
 from pipeline.core.errors import InputError, TryAgainError, for_the_user
 from pipeline.core.limits import GRACE, limit_memory
 
-#: Two forks at once would inherit each other's pipes, and neither would see the other's end.
-_STARTING = threading.Lock()
+#: Two forks at once would inherit each other's pipes, and neither would see the other's end. A start also asks after
+#: every other child of this process, and one that another thread waits for would have no exit code for it.
+_CHILDREN = threading.Lock()
+#: How the system ends a process for want of memory, or a person does; no decoder ends itself so.
+FROM_OUTSIDE = frozenset(
+    getattr(signal, name) for name in ("SIGKILL", "SIGTERM", "SIGINT", "SIGHUP") if hasattr(signal, name)
+)
 
 
 class KilledError(InputError):
@@ -76,18 +81,19 @@ class Worker:
             InputError: The function raised it.
             TryAgainError: The system refused what may do another time, such as a full disk.
         """
-        pipe = self._running()
         limit = self.seconds if seconds is None else seconds
-        try:
-            pipe.send_bytes(json.dumps([function, dict(arguments), limit]).encode())
-            if not pipe.poll(limit):
-                self.close()
+        ended = self._ask(function, arguments, limit)
+        if isinstance(ended, signal.Signals) and ended in FROM_OUTSIDE:
+            # The file may be good: the machine was short of memory, or somebody ended the wrong process.
+            ended = self._ask(function, arguments, limit)
+            if isinstance(ended, signal.Signals) and ended in FROM_OUTSIDE:
                 raise KilledError(
-                    f"reading took longer than {limit:g} s", remedy="If that is right, raise ingest.seconds."
+                    f"reading was ended from outside, twice ({ended.name})",
+                    remedy="Most likely memory ran out: run again with fewer cores, or lower ingest.memory_gib.",
                 )
-            answer = json.loads(pipe.recv_bytes())
-        except (EOFError, OSError):
-            raise KilledError(self._how_it_ended()) from None
+        if not isinstance(ended, dict):
+            raise KilledError("the decoder crashed" + (f" ({ended.name})" if ended is not None else ""))
+        answer = ended
         if "value" in answer:
             return answer["value"]
         if answer["kind"] == "memory":
@@ -99,6 +105,20 @@ class Worker:
         error = TryAgainError if answer["kind"] == "again" else InputError
         raise error(answer["what"], where=answer["where"], remedy=answer["remedy"])
 
+    def _ask(self, function: str, arguments: Mapping[str, Any], limit: float) -> dict[str, Any] | signal.Signals | None:
+        """What the process answered, or the signal that it ended by (``None`` where it ended otherwise)."""
+        pipe = self._running()
+        try:
+            pipe.send_bytes(json.dumps([function, dict(arguments), limit]).encode())
+            if not pipe.poll(limit):
+                self.close()
+                raise KilledError(
+                    f"reading took longer than {limit:g} s", remedy="If that is right, raise ingest.seconds."
+                )
+            return dict(json.loads(pipe.recv_bytes()))
+        except (EOFError, OSError):
+            return self._how_it_ended()
+
     def start(self) -> None:
         """Start the process, before the first call needs it."""
         self._running()
@@ -106,9 +126,10 @@ class Worker:
     def close(self) -> None:
         """End the process, whatever it does."""
         if self._process is not None:
-            self._process.kill()
-            self._process.join()
-            self._process.close()
+            with _CHILDREN:
+                self._process.kill()
+                self._process.join()
+                self._process.close()
         if self._pipe is not None:
             self._pipe.close()
         self._process = self._pipe = None
@@ -119,7 +140,7 @@ class Worker:
             # A forked process has everything imported already; where forking is not safe, a fresh one is started.
             fork = sys.platform == "linux" and (self.starts == 0 or self.replace == "fork")
             context = multiprocessing.get_context("fork" if fork else "spawn")
-            with _STARTING:
+            with _CHILDREN:
                 self._pipe, theirs = context.Pipe()
                 self._process = context.Process(  # type: ignore[attr-defined]
                     target=_serve, args=(theirs, self._pipe, self.memory_gib), daemon=True
@@ -136,16 +157,17 @@ class Worker:
                 theirs.close()
         return self._pipe
 
-    def _how_it_ended(self) -> str:
+    def _how_it_ended(self) -> signal.Signals | None:
         process, code = self._process, None
         if process is not None:
-            process.join(GRACE)
-            code = process.exitcode
+            with _CHILDREN:
+                process.join(GRACE)
+                code = process.exitcode
         self.close()
         if code is not None and code < 0:
             with suppress(ValueError):
-                return f"the decoder crashed ({signal.Signals(-code).name})"
-        return "the decoder crashed"
+                return signal.Signals(-code)
+        return None
 
 
 def _serve(pipe: Connection, callers: Connection, memory_gib: float) -> None:

@@ -15,7 +15,8 @@ from pipeline.core.names import SCAN_ID, checked_name, within
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study, data_root, load_study
 from pipeline.formats.correction import IMAGES, MASKS
-from pipeline.ingest.drafts import IMAGE_ENDINGS, stem
+from pipeline.formats.table import IMAGE_ENDINGS
+from pipeline.ingest.drafts import stem
 
 
 @dataclass

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import urllib.error
@@ -12,6 +11,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from pipeline.core.cache import cached, writable
 from pipeline.core.errors import InputError
 from pipeline.core.files import sha256_of, whole_file
 
@@ -24,12 +24,6 @@ FILES = {
 }
 ADDRESS = "https://download.pytorch.org/models"
 _TIMEOUT_S = 30
-
-
-def cache_folder() -> Path:
-    """Where downloaded weights are kept: ``ORGANSEG_CACHE``, or ``~/.cache/organseg``."""
-    given = os.environ.get("ORGANSEG_CACHE")
-    return Path(given).expanduser() if given else Path.home() / ".cache" / "organseg"
 
 
 def encoder_weights(
@@ -108,9 +102,10 @@ def _read(path: Path) -> dict[str, Tensor]:
 
 def _imagenet_file(depth: int, batch_norm: bool) -> Path:
     """The file of ImageNet weights in the cache; it is downloaded where it is not there yet."""
-    path = cache_folder() / FILES[depth, batch_norm]
+    path = cached(FILES[depth, batch_norm])
     if path.is_file():
         return path
+    path = writable(path)
     address = f"{ADDRESS}/{path.name}"
     try:
         with urllib.request.urlopen(address, timeout=_TIMEOUT_S) as source, whole_file(path) as part:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pipeline
+from pipeline.core.cache import cached, writable
 from pipeline.core.errors import InputError
 from pipeline.core.files import digest_of, read_json, sha256_of
 from pipeline.core.paths import StudyPaths
@@ -272,21 +273,25 @@ def _requirements(champion: Champion) -> list[str]:
 def download(uri: str, root: Path) -> Path:
     """Fetch the champion's folder of a registered model; see :func:`pipeline.tracking.download_model`."""
     store = _store_for(uri, root)
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "organseg" / "models"
     try:
         source = _source(store, uri)
         with store.current() as mlflow:
             if store.file is not None:
                 return _champion_in(Path(mlflow.artifacts.download_artifacts(artifact_uri=source)), uri)
             # Versions do not change once they are made, so a folder that was fetched whole is good for ever.
-            folder = cache / digest_of([store.uri, source])
+            folder = cached("models", digest_of([store.uri, source]))
             if not folder.is_dir():
-                cache.mkdir(parents=True, exist_ok=True)
-                with tempfile.TemporaryDirectory(dir=cache) as part:
+                folder = writable(folder)
+                with tempfile.TemporaryDirectory(dir=folder.parent) as part:
                     whole = Path(part) / "model"
                     whole.mkdir()
                     mlflow.artifacts.download_artifacts(artifact_uri=source, dst_path=str(whole))
-                    os.replace(whole, folder)
+                    try:
+                        os.replace(whole, folder)
+                    except OSError:
+                        # Another process may have been first, with the same files.
+                        if not folder.is_dir():
+                            raise
             return _champion_in(folder, uri)
     except TrackingError as error:
         raise InputError(str(error), where=uri, remedy="Start the server, or set MLFLOW_TRACKING_URI.") from None

@@ -74,6 +74,22 @@ def test_a_crash_is_told_and_the_next_call_is_served():
         assert call(worker, "whoami", say=1)["said"] == 1
 
 
+def die(marker, times):
+    with open(marker, "a") as file:
+        file.write(".")
+    if os.path.getsize(marker) <= times:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return "read"
+
+
+def test_what_is_killed_from_outside_is_tried_once_more(tmp_path):
+    with Worker(10, 1) as worker:
+        assert call(worker, "die", marker=str(tmp_path / "once"), times=1) == "read"
+        with pytest.raises(KilledError, match=r"from outside, twice \(SIGKILL\).*fewer cores"):
+            call(worker, "die", marker=str(tmp_path / "ever"), times=9)
+        assert (tmp_path / "ever").read_text() == ".."
+
+
 def test_a_hang_ends_at_the_limit():
     with Worker(0.5, 1) as worker:
         start = time.monotonic()

@@ -80,7 +80,7 @@ def test_a_file_that_brings_the_decoder_down_does_not_take_the_folder_with_it(fo
     monkeypatch.setattr(formats, "sniff", fragile)
     assert ingest_files([folder], tmp_path / "out", None) == 3
     assert len(table(tmp_path / "out" / "scans.csv")) == 2
-    assert "the decoder crashed (SIGKILL)" in capsys.readouterr().out
+    assert "reading was ended from outside, twice (SIGKILL)" in capsys.readouterr().out
 
 
 def test_any_number_of_readers_writes_the_same(folder, tmp_path, monkeypatch):
