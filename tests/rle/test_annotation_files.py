@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import random
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -131,8 +133,8 @@ def test_annotators_are_kept_apart(tmp_path: Path) -> None:
         made_by(7, brush(other, "organ")),
     )
     table = RleTable(path)
-    masks = table.masks("a.png", ["organ@x@y.z", "organ@7"], (50, 60, 1))
-    assert np.array_equal(masks["organ@x@y.z"][:, :, 0].T, organ())
+    masks = table.masks("a.png", ["organ@4", "organ@7"], (50, 60, 1))
+    assert np.array_equal(masks["organ@4"][:, :, 0].T, organ())
     assert np.array_equal(masks["organ@7"][:, :, 0].T, other)
     with pytest.raises(InputError, match="'organ@"):
         table.masks("a.png", ["organ"], (50, 60, 1))
@@ -249,3 +251,39 @@ def test_dialects_that_are_only_read_are_not_written(tmp_path: Path, dialect: st
     with pytest.raises(InputError, match="is read and not written"), open_masks(tmp_path / "a.csv", dialect):
         pass
     assert not list(tmp_path.iterdir())
+
+
+def spots(value: object, path: tuple[object, ...] = ()) -> Iterator[tuple[object, ...]]:
+    """The way to every part of a JSON value."""
+    inside = value.items() if isinstance(value, dict) else enumerate(value[:6]) if isinstance(value, list) else ()
+    for key, part in inside:
+        yield (*path, key)
+        yield from spots(part, (*path, key))
+
+
+JUNK = (None, True, -1, 1e308, float("nan"), "", [], {}, "x", [1], {"a": 1}, 10**30, [[]], [None], 2**40)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_damaged_files_are_read_or_refused(tmp_path: Path, seed: int) -> None:
+    draw = random.Random(seed)
+    segmentation = {"size": [60, 50], "counts": counts(organ())}
+    polygon = [[10, 5, 22, 5, 22, 30, 10, 30]]
+    annotations = [{"image_id": 1, "category_id": 1, "segmentation": one} for one in (segmentation, polygon)]
+    task = {"id": 1, "data": {"image": "a.png"}, "annotations": [made_by(1, brush(organ(), "organ"))]}
+    whole = [{"images": [IMAGE], "annotations": annotations, "categories": [{"id": 1, "name": "organ"}]}, [task]]
+    path = tmp_path / "a.json"
+    refused = 0
+    for _ in range(100):
+        value = json.loads(json.dumps(draw.choice(whole)))
+        *way, last = draw.choice(list(spots(value)))
+        part = value
+        for key in way:
+            part = part[key]
+        part[last] = draw.choice(JUNK)
+        path.write_text(json.dumps(value))
+        try:
+            list(EntryReader(path).entries())
+        except InputError:
+            refused += 1
+    assert 0 < refused < 100

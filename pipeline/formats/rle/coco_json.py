@@ -53,10 +53,10 @@ def read_coco(path: str | Path) -> Iterator[Cell]:
         raise InputError("is neither a COCO annotation file nor a list of results", where=str(path))
     head = value if isinstance(value, dict) else {}
     images, categories = _known(head, "images", path), _known(head, "categories", path)
-    names = Counter(image.get("file_name") for image in images.values())
+    names = Counter(str(image.get("file_name")) for image in images.values())
     for number, annotation in enumerate(annotations, 1):
-        image = images.get(annotation.get("image_id"), {})
-        category = categories.get(annotation.get("category_id"), {})
+        image = images.get(_key(annotation.get("image_id")), {})
+        category = categories.get(_key(annotation.get("category_id")), {})
         cell = Cell(
             number,
             "segmentation",
@@ -105,13 +105,18 @@ def _known(head: Mapping[str, Any], what: str, path: str | Path) -> dict[Any, di
     return known
 
 
+def _key(value: Any) -> int | str | None:
+    """An id, where it is one."""
+    return value if isinstance(value, int | str) else None
+
+
 def _check_links(
     annotation: Mapping[str, Any],
     image: Mapping[str, Any],
     category: Mapping[str, Any],
     images: bool,
     categories: bool,
-    names: Mapping[Any, int],
+    names: Mapping[str, int],
 ) -> None:
     """Refuse an annotation of an image or category that is not there, or whose name two images share.
 
@@ -124,7 +129,7 @@ def _check_links(
         raise InputError(f"its image_id {annotation.get('image_id')!r} is none of the file's images")
     if categories and not category:
         raise InputError(f"its category_id {annotation.get('category_id')!r} is none of the file's categories")
-    if image and names[image.get("file_name")] > 1:
+    if image and names[str(image.get("file_name"))] > 1:
         raise InputError(
             f"two images of the file are called {image.get('file_name')!r}", remedy="Give each a name of its own."
         )

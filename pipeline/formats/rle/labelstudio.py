@@ -96,7 +96,7 @@ def _annotations(row: int, task: Mapping[str, Any]) -> list[_Done]:
 
 
 def _person(who: Any) -> str:
-    return str(who.get("email", who.get("id")) if isinstance(who, dict) else who)
+    return str(who.get("id", who.get("email")) if isinstance(who, dict) else who)
 
 
 def _labelstudio_cells(row: int, task: Mapping[str, Any], results: list[Any]) -> Iterator[Cell]:
@@ -118,7 +118,7 @@ def _labelstudio_cells(row: int, task: Mapping[str, Any], results: list[Any]) ->
             cell = _labelstudio_shape(cell, one, value)
         except InputError as error:
             cell = replace(cell, fault=error)
-        names = _labels(value) or list(dict.fromkeys(by_id.get(one.get("id"), [])))
+        names = _labels(value) or list(dict.fromkeys(by_id.get(str(one.get("id")), [])))
         for organ in names or [UNNAMED]:
             yield replace(cell, organ=organ)
 
@@ -139,14 +139,14 @@ def _image_name(task: Mapping[str, Any], result: Mapping[str, Any]) -> str:
     """
     data = task.get("data", task)
     data = data if isinstance(data, dict) else {}
-    if isinstance(data.get(result.get("to_name")), str | list):
-        values = [data[result["to_name"]]]
-    else:
+    named = data.get(str(result.get("to_name")))
+    values: list[Any] = [named]
+    if not isinstance(named, str | list):
         values = [value for value in data.values() if _is_picture(value)] or [data.get("image", data.get("img"))]
     if len(values) == 1 and isinstance(values[0], list):
-        index = result.get("item_index")
-        index = index if isinstance(index, int) else 0
-        values = values[0][index : index + 1]
+        # Of several pages, the result says which one.
+        index = result.get("item_index", 0 if len(values[0]) == 1 else None)
+        values = values[0][index : index + 1] if isinstance(index, int) else []
     if len(values) != 1 or not isinstance(values[0], str):
         raise InputError(f"its task's data do not say which picture is meant: {', '.join(map(str, data)) or 'none'}")
     address = urlsplit(values[0])
