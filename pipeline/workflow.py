@@ -154,6 +154,8 @@ def _prepare(name: str, study: Study) -> None:
             remedy="Set ORGANSEG_DATA, or data_root in the study's config, to where it lies.",
         )
     manifest = load_manifest(path, study)
+    for note in manifest.notes:
+        print(note)
     paths = StudyPaths(name)
     changed = write_shards(paths, study, manifest, data)
     if changed and not study.demo:

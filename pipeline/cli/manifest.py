@@ -45,12 +45,15 @@ def check(study: StudyName) -> None:
     """Check a study's config and manifest, and that every file is there, without doing any work."""
     from pipeline.core.errors import EXIT_SOME_FAILED
     from pipeline.core.manifest import load_manifest, manifest_path
+    from pipeline.core.names import within
     from pipeline.core.study import data_root, load_study
 
     config = load_study(study)
     manifest = load_manifest(manifest_path(study), config)
     data = data_root(config)
-    absent = [(row, name) for row in manifest.rows for name in row.files() if not (data / name).exists()]
+    absent = [(row, name) for row in manifest.rows for name in row.files() if not within(data, name).exists()]
+    for note in manifest.notes:
+        print(note)
     for bad in manifest.bad:
         print(f"line {bad.line}: {bad.reason}")
     for row, name in absent:
