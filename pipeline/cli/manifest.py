@@ -105,13 +105,14 @@ def add(
     study: StudyName,
     masks: Annotated[Path, typer.Argument(help="Folder of corrected masks, each named by its scan id.")],
     version: Annotated[str | None, typer.Option(help="Name of the folder the masks are copied to.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over masks corrected before, of this version.")] = False,
 ) -> None:
     """Take corrected masks into a study: copy them beside its data and name them in its manifest.
 
     Give the correction folder of `organseg predict`, or a folder of masks: CASE7.nii.gz with all organs, or a folder
-    CASE7 with a file an organ.
+    CASE7 with a file an organ. Masks that are as the model wrote them are left out.
     """
     from pipeline.ingest.corrections import add_masks
 
-    for line in add_masks(study, masks, version):
+    for line in add_masks(study, masks, version, force=force):
         print(line)

@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from pipeline.core.files import whole_file
+from pipeline.core.files import read_json, sha256_of, whole_file, write_json
 from pipeline.core.labels import LabelMap
 from pipeline.core.names import below
 from pipeline.core.scan import Scan
@@ -22,7 +22,7 @@ from pipeline.formats.nifti.writer import write_nifti
 from pipeline.formats.pictures.borders import uncropped
 
 FOLDER, IMAGES, MASKS = "correction", "images", "masks"
-#: When the folder was last written by us: what is newer, a person has changed.
+#: When the folder was last written by us, and each mask's sha256 as it was: what differs, a person has changed.
 STAMP = ".written"
 
 
@@ -42,10 +42,32 @@ def clear(folder: Path) -> Path | None:
     return kept
 
 
-def finish(folder: Path) -> None:
-    """Note that all in the folder is as it was found."""
+def finish(folder: Path, masks_in: str = MASKS) -> None:
+    """Note that all in the folder is as it was found, and what its masks are like."""
     if folder.is_dir():
-        (folder / STAMP).touch()
+        masks = sorted(path for path in (folder / masks_in).rglob("*") if path.is_file())
+        write_json(folder / STAMP, {path.relative_to(folder).as_posix(): sha256_of(path) for path in masks})
+
+
+def untouched(folder: Path, masks: Iterable[Path]) -> set[Path]:
+    """Those of the masks that are as a model wrote them.
+
+    Args:
+        folder: A ``correction`` folder, or its masks; masks elsewhere are a person's, and none of them is untouched.
+        masks: Files below it.
+    """
+    stamp = next((place / STAMP for place in (folder, folder.parent) if (place / STAMP).is_file()), None)
+    if stamp is None:
+        return set()
+    if not stamp.stat().st_size:  # as folders of before have it
+        since = stamp.stat().st_mtime_ns
+        return {path for path in masks if path.stat().st_mtime_ns <= since}
+    written = read_json(stamp)
+    return {path for path in masks if written.get(_place(path, stamp.parent)) == sha256_of(path)}
+
+
+def _place(path: Path, folder: Path) -> str:
+    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else ""
 
 
 def put_aside(folder: Path, name: str, scan: Scan, labels: LabelMap, values: Mapping[str, int]) -> None:
