@@ -47,8 +47,10 @@ def check(study: StudyName) -> None:
     from pipeline.core.manifest import load_manifest, manifest_path
     from pipeline.core.names import within
     from pipeline.core.study import data_root, load_study
+    from pipeline.early import check_study
 
     config = load_study(study)
+    check_study(config)
     manifest = load_manifest(manifest_path(study), config)
     data = data_root(config)
     absent = [(row, name) for row in manifest.rows for name in row.files() if not within(data, name).exists()]

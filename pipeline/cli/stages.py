@@ -89,6 +89,11 @@ def ingest(
     from pipeline.core.manifest import load_manifest, manifest_path
     from pipeline.core.shards import check_data, data_folder, write_shards
 
+    if shard is None and not gather:
+        from pipeline.core.study import load_study
+        from pipeline.early import check_study
+
+        check_study(load_study(study))
     with opened(study, "ingest", "gather" if gather else shard) as (config, paths):
         if shard is None and not gather:
             manifest = load_manifest(manifest_path(study), config)
