@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -12,21 +13,32 @@ from pipeline.cli.options import StudyName
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
 
+class Patients(StrEnum):
+    """How a draft tells patients."""
+
+    names = "names"
+    scans = "scans"
+
+
 @app.command()
 def init(
     folder: Annotated[Path, typer.Argument(help="Folder of scans and masks, dataset.json, nnU-Net raw, or BIDS.")],
     out: Annotated[Path, typer.Option(help="Manifest to write.", show_default=False)],
     checksums: Annotated[bool, typer.Option("--sha256", help="Add checksums of images and masks.")] = False,
+    images: Annotated[str, typer.Option(help="Take only scans with this text in their path; * stands for any.")] = "",
+    masks: Annotated[str, typer.Option(help="Take only masks with this text in their path; * stands for any.")] = "",
+    patients: Annotated[
+        Patients, typer.Option(help="By names, folders and headers, or each scan one.")
+    ] = Patients.names,
 ) -> None:
     """Draft a manifest from a folder; look it over before use."""
     from pipeline.core.errors import InputError
     from pipeline.core.files import sha256_of, write_table
-    from pipeline.formats.dicom.folder import series_of
-    from pipeline.ingest.drafts import draft
+    from pipeline.ingest.drafts import Choices, draft
 
     if out.exists():
         raise InputError("exists already", where=str(out), remedy="Choose another name, or remove it first.")
-    found = draft(folder, series_of)
+    found = draft(folder, Choices(images, masks, each=patients is Patients.scans))
     if checksums:
         for row in found.rows:
             row["image_sha256"] = sha256_of(folder / row["image"]) if (folder / row["image"]).is_file() else ""
@@ -34,10 +46,9 @@ def init(
     first = ["scan_id", "patient_id", "image"]
     columns = first + [c for c in dict.fromkeys(c for row in found.rows for c in row) if c not in first]
     write_table(out, found.rows, columns)
-    count = f"{len(found.rows)} scan{'s' if len(found.rows) != 1 else ''}"
-    print(f"{out}: {count} from a {found.kind}; paths start from {folder}")
-    for note in found.notes:
-        print(f"  {note}")
+    print(f"{out}: from a {found.kind}; paths start from {folder}")
+    for line in [*found.notes, *found.summary()]:
+        print(f"  {line}")
 
 
 @app.command()

@@ -222,6 +222,9 @@ def evaluate(
         str, typer.Option(help="Rule for empty masks: organseg, nnunet, monai, smp, metrics-reloaded.")
     ] = "organseg",
     dialect: Annotated[str | None, typer.Option(help="Dialect of RLE CSV files that do not name theirs.")] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="What paths in folders say, if not to be told: scan, scan/organ or organ/scan.")
+    ] = None,
     csv: Annotated[Path | None, typer.Option(help="File for the table of scans and organs.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print figures as JSON.")] = False,
 ) -> None:
@@ -242,6 +245,7 @@ def evaluate(
                 spacing=spacing,
                 convention=convention,
                 dialect=dialect,
+                layout=layout,
                 csv=csv,
                 as_json=as_json,
             )

@@ -24,7 +24,7 @@ LEAST_GIB = 4.0
 #: Scans shrink to a half or a tenth, label volumes to a hundredth; bombs to a thousandth.
 UNQUESTIONED, MOST_PACKED = 1 << 30, 300
 #: Bytes that a header may take: of text, and of any kind, extensions included.
-LONGEST_TEXT_HEADER, LONGEST_HEADER = 1 << 16, 1 << 30
+LONGEST_TEXT_HEADER, LONGEST_HEADER = 1 << 20, 1 << 30
 #: No scan is longer than this (mm, whole bodies take 2000), nor fills this (mm³, a cubic metre and more) with voxels
 #: larger than ``COARSE`` (mm³), nor has voxels of ``COARSEST`` (mm³): those are micrometres taken for millimetres.
 LONGEST_SCAN, LARGEST_SCAN, COARSE, COARSEST = 3000.0, float(1 << 30), 500.0, 8000.0

@@ -25,6 +25,8 @@ from pipeline.core.names import SCAN_ID, within
 from pipeline.core.study import Study
 
 KNOWN = ("scan_id", "patient_id", "image", "mask", "image_sha256", "mask_sha256", "not_annotated", "split", "fold")
+#: Endings of files that hold the masks of many images.
+_TABLES = (".csv", ".csv.gz", ".tsv", ".tsv.gz", ".txt", ".json", ".jsonl", ".parquet", ".xml")
 SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -137,6 +139,7 @@ def load_manifest(path: Path, study: Study) -> Manifest:
             safe = name if SCAN_ID.fullmatch(name) and name not in seen else f"line-{line}"
             bad.append(BadRow(line, safe, cells["patient_id"].strip(), "row", str(error)))
     _check_patients(rows, path)
+    _check_masks(rows, path)
     return Manifest(tuple(rows), tuple(bad), extra, tuple(notes))
 
 
@@ -217,3 +220,19 @@ def _check_patients(rows: Sequence[Row], path: Path) -> None:
                 where=str(path),
                 remedy="Give both rows the same patient_id, or drop one.",
             )
+
+
+def _check_masks(rows: Sequence[Row], path: Path) -> None:
+    """One mask file of several images is right for none but one of them; tables hold the masks of many."""
+    first: dict[str, Row] = {}
+    for row in rows:
+        for mask in (*([row.mask] if row.mask else []), *row.organ_masks.values()):
+            if mask.lower().endswith(_TABLES):
+                continue
+            other = first.setdefault(mask, row)
+            if other.images != row.images:
+                raise InputError(
+                    f"one mask, {mask!r}, stands for two images, in lines {other.line} and {row.line}",
+                    where=str(path),
+                    remedy="Give each image its own mask; channels of one scan stand in one row, separated by ';'.",
+                )

@@ -92,6 +92,11 @@ def _reading_alike(folder: Path, parts: Sequence[str]) -> Path:
     return folder
 
 
+def plain(word: str) -> str:
+    """A word as names are compared: letters and digits of any language, whatever their case and way of writing."""
+    return "".join(letter for letter in unicodedata.normalize("NFKC", word).casefold() if letter.isalnum())
+
+
 def checked_name(word: str, what: str = "a name") -> str:
     """A word that can be the name of a study, a model or a version.
 

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pipeline.core.errors import InputError
 from pipeline.core.files import digest_of, read_yaml
 from pipeline.core.form import check_results
-from pipeline.core.names import Name, OrganName, Word, checked_name
+from pipeline.core.names import Name, OrganName, Word, checked_name, plain
 from pipeline.core.paths import StudyPaths, shipped
 from pipeline.core.scan import Modality
 
@@ -66,10 +66,13 @@ class Ingest(Section):
     """Largest distance in RGB at which a pixel is still taken for its nearest palette colour."""
     palette_strays: float = Field(default=0.0, ge=0, le=1)
     """Share of pixels beyond that distance that is let pass as background."""
+    mask_rows: Literal["down", "up"] | None = None
+    """Which way rows run in flat masks (NIfTI, NRRD, MetaImage) where neither scan nor mask says: the first one lies on
+    the scan's first row (``down``), or on its last (``up``), as dcm2niix writes radiographs."""
     rle_dialect: str | None = None
     """Dialect of RLE CSV masks that do not name their own."""
-    background: list[int] = [0]
-    """Values of index images and label volumes that mean background."""
+    background: list[int | str] = [0]
+    """Values of index images and label volumes, and names of segments, that mean background."""
     ignore: list[int] = []
     """Values of index images and label volumes to be neither trained nor measured on."""
     seconds: float = Field(default=60, gt=0)
@@ -153,7 +156,18 @@ class Export(Section):
     """Which files the champion's predictions become."""
 
     formats: list[
-        Literal["nifti", "rle", "dicom_seg", "overlays", "spotlight", "surfaces", "coco", "nnunet", "probabilities"]
+        Literal[
+            "nifti",
+            "rle",
+            "dicom_seg",
+            "overlays",
+            "spotlight",
+            "surfaces",
+            "coco",
+            "nnunet",
+            "bids",
+            "probabilities",
+        ]
     ] = ["nifti", "rle", "dicom_seg", "overlays"]
     """Forms to write. ``probabilities`` are float32 volumes of each organ, which take much disk."""
     rle_dialect: str = "organseg"
@@ -199,6 +213,8 @@ class Study(Section):
     """Seed of training."""
     demo: Demo | None = None
     """Make the scans first; only the built-in demo studies have this."""
+    names: dict[str, str] = {}
+    """What segments are called in mask files → the organ, such as ``{Oberschenkel: femur}``; as organs' ``aliases``."""
     ingest: Ingest = Ingest()
     split: Split = Split()
     budget: Budget = Budget(steps=1000)
@@ -233,6 +249,7 @@ class Study(Section):
     def _consistent(self) -> Self:
         if not self.organs:
             raise ValueError("organs: name at least one")
+        self._take_names()
         for name in self.models:
             if name in {"champion", "mean_shape"}:
                 raise ValueError(f"models: {name!r} cannot be a model's name: it is that of something else")
@@ -250,6 +267,22 @@ class Study(Section):
         if self.evaluate.cardiothoracic_ratio and not {"heart", "left_lung", "right_lung"} <= set(self.organs):
             raise ValueError("evaluate: cardiothoracic_ratio needs organs heart, left_lung and right_lung")
         return self
+
+    def _take_names(self) -> None:
+        """Make ``names`` aliases of their organs, which is where readers look."""
+        for word, name in self.names.items():
+            if name not in self.organs:
+                near = difflib.get_close_matches(name, self.organs, 1)
+                hint = f"; did you mean {near[0]!r}?" if near else f"; organs: {', '.join(self.organs)}"
+                raise ValueError(f"names: {word!r} stands for {name!r}, which is not an organ of the study{hint}")
+            if word not in self.organs[name].aliases:
+                aliases = [*self.organs[name].aliases, word]
+                self.organs[name] = self.organs[name].model_copy(update={"aliases": aliases})
+        meant = {plain(name): name for name in self.organs}
+        for name, organ in self.organs.items():
+            for word in organ.aliases:
+                if meant.setdefault(plain(word), name) != name:
+                    raise ValueError(f"organs: {word!r} stands for {meant[plain(word)]!r} and for {name!r}")
 
     def values(self) -> dict[str, int]:
         """Organ → its value in index images and label volumes."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,16 @@ def read_nnunet_organs(folder: Path, scan_id: str) -> dict[str, Measured]:
             for organ, values in organs.items():
                 sums[organ].add(first, np.isin(data, values))
         return {organ: one.measured(image.affine) for organ, one in sums.items()}
+
+
+def read_bids_organs(root: Path, files: Sequence[Path]) -> dict[str, Measured]:
+    """Organs of one scan of a BIDS derivative, by the names that its table of labels gives to values and to masks."""
+    lines = (root / "desc-organseg_dseg.tsv").read_text(encoding="utf-8").splitlines()
+    table = [dict(zip(lines[0].split("\t"), line.split("\t"), strict=True)) for line in lines[1:]]
+    if len(files) == 1 and files[0].name.endswith("_dseg.nii.gz"):
+        return read_nifti_organs({line["name"]: (files[0], int(line["index"])) for line in table})
+    by_label = {re.search(r"_label-([A-Za-z0-9]+)_", file.name)[1]: file for file in files}  # type: ignore[index]
+    return read_nifti_organs({line["name"]: (by_label[line["abbreviation"]], 1) for line in table})
 
 
 def read_seg_organs(path: Path, labels: LabelMap) -> dict[str, Measured]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +14,17 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap, OrganMasks
-from pipeline.core.scan import Grid, Scan, permute, to_canonical
+from pipeline.core.scan import Scan
 from pipeline.core.study import Ingest, Organ
-from pipeline.formats.pictures.masks import by_values, one_organ, read_mask_picture, read_organ_picture
+from pipeline.formats.label_tables import by_names_beside
+from pipeline.formats.naming import Segment, match_one, match_segments
+from pipeline.formats.pictures.masks import one_organ, read_mask_picture, read_organ_picture, whole_numbers
+from pipeline.formats.placing import cropped, place_picture, place_volume
 from pipeline.formats.table import read_scans, sniff
 
-_PICTURES = {"png", "jpeg", "tiff"}
-#: Kinds of files that name their organs: DICOM SEG, and tables of run lengths.
+_PICTURES = {"png", "jpeg", "tiff", "gif", "bmp"}
+#: Kinds of files that name their organs: DICOM SEG and RT structure sets, and tables of run lengths.
 _NAMING = {"dicom", "text", "parquet"}
-#: A mask is on its scan's grid if no corner is off by more than this share of a voxel: header rounding, no shift.
-_ROUNDING = 0.1
 
 
 def read_masks(
@@ -39,14 +41,16 @@ def read_masks(
     """Read a scan's masks.
 
     Args:
-        source: One file with all organs (index image, RGB palette, label volume, DICOM SEG, RLE CSV), or organ → file.
+        source: One file with all organs (index image, RGB palette, label volume, ``.seg.nrrd``, DICOM SEG or RT
+            structure set, RLE CSV), or organ → file.
         scan: The scan in canonical orientation.
         organs: The study's organs, in order.
         options: Thresholds, palette, values, and whether to resample.
         overlapping: Keep overlaps; if false, the organ that comes later wins a shared voxel.
         not_annotated: Organs that nobody looked for.
         names: What the scan may be called in an RLE CSV: its id, its file's name.
-        notes: Takes what was noticed: ``overlap_voxels``, ``resampled``.
+        notes: Takes what was noticed and assumed, for findings: ``overlap_voxels``, ``resampled``, ``turned``,
+            ``rows``, ``names_won``, ``numbers_taken``, ``passed_over``, ``gaps``, ``crossing``.
 
     Returns:
         The label map on the scan's grid.
@@ -83,6 +87,29 @@ def read_masks(
     )
 
 
+def spoken(notes: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """Notes of :func:`read_masks` as short names and sentences, free of anything that identifies."""
+    said: list[tuple[str, str]] = []
+    if "overlap_voxels" in notes:
+        said.append(("overlap", f"{notes['overlap_voxels']:,} voxels belong to two organs, and the later one got them"))
+    if "resampled" in notes:
+        said.append(("resampled", "the mask lay on another grid and was resampled"))
+    if "turned" in notes:
+        mine, theirs = notes["turned"]
+        said.append(("turned", f"the mask's axes run {mine} and the scan's {theirs}, and its geometry was followed"))
+    if "rows" in notes:
+        said.append(("rows", "the mask's rows run up, as its geometry says, and were turned over"))
+    if "names_won" in notes:
+        said.append(("names", f"names and numbers of the mask differ, and names were followed: {notes['names_won']}"))
+    if "numbers_taken" in notes:
+        said.append(("numbers", f"no name in the mask is an organ's: {notes['numbers_taken']}"))
+    if notes.get("passed_over"):
+        said.append(("passed_over", f"{notes['passed_over']} structures that are no organ were passed over"))
+    said += [("gaps", sentence) for sentence in notes.get("gaps", ())]
+    said += [("crossing", f"{sentence}, and exclusive or was taken") for sentence in notes.get("crossing", ())]
+    return said
+
+
 @contextmanager
 def _named(path: Path) -> Iterator[None]:
     """Name the mask file in errors, for the terminal."""
@@ -92,6 +119,10 @@ def _named(path: Path) -> Iterator[None]:
         yield
     except InputError as error:
         raise InputError(error.what, where=error.where or str(path), remedy=error.remedy) from None
+
+
+#: Segments of a .seg.nrrd: name, layer and value of each.
+Segments = list[tuple[str, int, int]]
 
 
 @dataclass(frozen=True)
@@ -108,12 +139,21 @@ class _Reader:
         """The organs of one file, and the voxels to ignore."""
         kind = _kind(path)
         if kind in _PICTURES:
-            masks, ignored = read_mask_picture(path, self.organs, self.options)
+            by = partial(self._beside, path, picture=True)
+            masks, ignored = read_mask_picture(path, self.organs, self.options, by)
             placed = {organ: self._picture(mask) for organ, mask in masks.items()}
             return placed, None if ignored is None else self._picture(ignored)
         if kind in _NAMING:
             return self._by_name(path, kind, self.organs), None
-        return by_values(self._volume(path), self.organs, self.options)
+        labels = self._volume(path)
+        if segments := _segments_of(path, kind, labels):
+            return self._segments(labels, segments), None
+        return self._beside(path, self._one_channel(labels))
+
+    def _beside(
+        self, path: Path, data: NDArray[Any], *, picture: bool = False
+    ) -> tuple[OrganMasks, NDArray[np.bool_] | None]:
+        return by_names_beside(path, data, self.organs, self.options, self.notes, picture=picture)
 
     def one_organ(self, path: Path, organ: str) -> NDArray[np.bool_]:
         """The mask of an organ that has a file of its own."""
@@ -121,71 +161,91 @@ class _Reader:
         if kind in _PICTURES:
             return self._picture(read_organ_picture(path, self.options))
         if kind in _NAMING:
-            masks = self._by_name(path, kind, {organ: self.organs[organ]})
-            return masks.get(organ, np.zeros(self.scan.shape, bool))
-        return one_organ(self._volume(path), self.options)
+            return self._by_name(path, kind, {organ: self.organs[organ]}, only=organ).get(organ, self._empty())
+        labels = self._volume(path)
+        if segments := _segments_of(path, kind, labels):
+            return self._segments(labels, segments, only=organ).get(organ, self._empty())
+        return one_organ(self._one_channel(labels), self.options)
 
-    def _by_name(self, path: Path, kind: str, organs: Mapping[str, Organ]) -> OrganMasks:
+    def _by_name(self, path: Path, kind: str, organs: Mapping[str, Organ], only: str | None = None) -> OrganMasks:
         """Masks of a file that names its organs."""
         if kind == "dicom":
             from pipeline.formats.dicom.seg_reader import read_seg
 
-            return read_seg(path, self.scan, self.organs, self.options)
+            return read_seg(path, self.scan, self.organs, self.options, self.notes, only=only)
         from pipeline.formats.rle.lookup import read_rle_masks
 
         masks = read_rle_masks(path, self.scan, organs, self.options, self.names)
-        return {organ: _cropped(mask, self.scan) for organ, mask in masks.items()}
+        return {organ: cropped(mask, self.scan) for organ, mask in masks.items()}
 
     def _picture(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
-        """Bring a picture's mask onto its scan: same size, cropped where the scan was."""
-        if not self.scan.is_flat:
-            raise InputError("the mask is a picture and the scan is a volume", remedy="Give a label volume.")
-        whole = (self.scan.stored or self.scan.grid).shape
-        if mask.shape != whole:
-            if not self.options.resample_masks:
-                raise InputError(
-                    f"the mask is {_size(mask.shape)} and the scan {_size(whole)}",
-                    remedy="Set ingest.resample_masks to bring masks onto their scans' grids.",
-                )
-            self.notes["resampled"] = True
-            index = [
-                np.minimum((np.arange(n) + 0.5) * m // n, m - 1).astype(int)
-                for n, m in zip(whole, mask.shape, strict=True)
-            ]
-            mask = mask[np.ix_(*index)]
-        return _cropped(mask, self.scan)
+        return place_picture(mask, self.scan, self.options, self.notes)
 
-    def _volume(self, path: Path) -> NDArray[Any]:
-        """Values of a label volume on the scan's grid, ``(X, Y, Z)``."""
-        scan = self.scan
-        found = [item for item in read_scans(path, scan.modality, self.options) if item.read is not None]
+    def _empty(self) -> NDArray[np.bool_]:
+        return np.zeros(self.scan.shape, bool)
+
+    def _volume(self, path: Path) -> Scan:
+        """A label volume as it lies in its file."""
+        found = [item for item in read_scans(path, self.scan.modality, self.options) if item.read is not None]
         if len(found) != 1 or found[0].read is None:
             raise InputError("is not one label volume")
-        labels = found[0].read()
+        return found[0].read()
+
+    def _one_channel(self, labels: Scan) -> NDArray[Any]:
+        """The values of a label volume on the scan's grid, ``(X, Y, Z)``."""
         if labels.voxels.shape[0] != 1:
             raise InputError(
                 f"the mask has {labels.voxels.shape[0]} channels", remedy="Give one label volume, or one file an organ."
             )
-        data = labels.voxels[0]
-        mine, theirs = labels.grid, scan.stored or scan.grid
-        if scan.is_flat:
-            if data.shape != theirs.shape:
-                raise InputError(f"the mask is {_size(data.shape)} and the scan {_size(theirs.shape)}")
-            return _cropped(data, scan)
-        axes, flips = to_canonical(mine)
-        turned = mine.permuted(axes, flips)
-        if scan.notes.get("format") in {"nifti", "itk"}:
-            if mine.same_place(theirs, _ROUNDING):
-                return permute(data, *to_canonical(theirs))
-        elif turned.same_place(scan.grid, _ROUNDING):
-            return permute(data, axes, flips)
-        if self.options.resample_masks:
-            self.notes["resampled"] = True
-            return _nearest(data, mine, scan.grid)
-        raise InputError(
-            _difference(mine, theirs, turned, scan.grid),
-            remedy="Correct the header, or set ingest.resample_masks where the geometry is right.",
-        )
+        return place_volume(labels.voxels[0], labels, self.scan, self.options, self.notes)
+
+    def _segments(self, labels: Scan, segments: Segments, only: str | None = None) -> OrganMasks:
+        """Masks of a ``.seg.nrrd``, whose segments have names, values and layers, on the scan's grid."""
+        numbered = _numbered(segments)
+        called = {number: Segment(name) for number, (name, _, _) in numbered.items()}
+        layers = [
+            place_volume(whole_numbers(layer), labels, self.scan, self.options, self.notes, part=True)
+            for layer in labels.voxels
+        ]
+        _check_layers(layers, segments)
+        inside = {n: layers[layer] == value for n, (_, layer, value) in numbered.items()}
+        used = [number for number, mask in inside.items() if mask.any()]
+        if only is None:
+            names = match_segments(called, used, self.organs, self.options, self.notes)
+        else:
+            own = match_one(called, used, only, self.organs, self.options, self.notes)
+            names = dict.fromkeys(own, only)
+        masks: OrganMasks = {}
+        for number, organ in names.items():
+            masks[organ] = masks[organ] | inside[number] if organ in masks else inside[number]
+        return masks
+
+
+def _segments_of(path: Path, kind: str, labels: Scan) -> Segments:
+    """The segments that a volume's file names; none where it names none."""
+    if kind != "itk":
+        return []
+    from pipeline.formats.itk import read_segments
+
+    return read_segments(next(path.iterdir()) if path.is_dir() else path, labels.voxels.shape[0])
+
+
+def _numbered(segments: Segments) -> dict[int, tuple[str, int, int]]:
+    """Segments by their values; by their order, counted from 1, where layers use values twice."""
+    values = [value for _, _, value in segments]
+    numbers = values if len(set(values)) == len(values) else range(1, len(values) + 1)
+    return dict(zip(numbers, segments, strict=True))
+
+
+def _check_layers(layers: list[NDArray[Any]], segments: Segments) -> None:
+    """Refuse voxels of a ``.seg.nrrd`` that belong to no segment, and segments of layers that are not there."""
+    for number, layer in enumerate(layers):
+        strange = set(np.unique(layer).tolist()) - {0, *(value for _, at, value in segments if at == number)}
+        if strange:
+            shown = ", ".join(str(value) for value in sorted(strange)[:5])
+            raise InputError(f"the segmentation holds values that none of its segments has: {shown}")
+    if any(not 0 <= at < len(layers) for _, at, _ in segments):
+        raise InputError("the segmentation names a layer that it does not hold")
 
 
 def _kind(path: Path) -> str:
@@ -198,39 +258,3 @@ def _kind(path: Path) -> str:
     if kind not in {"nifti", "itk", *_NAMING, *_PICTURES}:
         raise InputError(f"is {kind}, not a mask" if kind != "empty" else "is an empty file")
     return kind
-
-
-def _cropped(mask: NDArray[np.bool_], scan: Scan) -> NDArray[np.bool_]:
-    if "cropped" not in scan.notes:
-        return mask
-    left, top, right, bottom = scan.notes["cropped"]
-    return mask[left : mask.shape[0] - right, top : mask.shape[1] - bottom]
-
-
-def _size(shape: tuple[int, ...]) -> str:
-    return " × ".join(str(n) for n in shape)
-
-
-def _difference(mine: Grid, theirs: Grid, turned: Grid, scan: Grid) -> str:
-    """How a mask's grid differs from its scan's, in words."""
-    if sorted(mine.shape) != sorted(theirs.shape):
-        return f"the mask is {_size(mine.shape)} and the scan {_size(theirs.shape)}"
-    if mine.orientation != theirs.orientation:
-        return f"the mask's axes run {mine.orientation} and the scan's {theirs.orientation}"
-    if mine.shape != theirs.shape:
-        return f"the mask is {_size(mine.shape)} and the scan {_size(theirs.shape)}"
-    if not np.allclose(mine.spacing, theirs.spacing, rtol=1e-3):
-        ours, other = (" × ".join(f"{s:.4g}" for s in grid.spacing) for grid in (mine, theirs))
-        return f"the mask's voxels are {ours} mm and the scan's {other}"
-    shift = float(np.linalg.norm(turned.affine[:3, 3] - scan.affine[:3, 3]))
-    return f"the mask lies elsewhere than the scan (origins {shift:.2f} mm apart)"
-
-
-def _nearest(data: NDArray[Any], mine: Grid, scan: Grid) -> NDArray[Any]:
-    """Values at the nearest voxel; 0 outside."""
-    from scipy.ndimage import affine_transform
-
-    to_mine = np.linalg.inv(mine.affine) @ scan.affine
-    return np.asarray(
-        affine_transform(data, to_mine[:3, :3], to_mine[:3, 3], scan.shape, order=0, mode="constant", cval=0)
-    )

@@ -16,7 +16,8 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.shards import check_data
 from pipeline.core.study import Study, data_root, load_study
 from pipeline.formats.correction import IMAGES, MASKS, untouched
-from pipeline.ingest.drafts import IMAGE_ENDINGS, stem
+from pipeline.formats.table import IMAGE_ENDINGS
+from pipeline.ingest.drafts import stem
 
 
 @dataclass

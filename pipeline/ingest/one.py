@@ -15,7 +15,15 @@ from pipeline.core.study import Study
 from pipeline.formats.masks import read_masks
 from pipeline.formats.store import write_labels, write_scan
 from pipeline.formats.table import read_scan_file
-from pipeline.ingest.quality import Finding, RejectedError, check_voxels, measure_masks, measure_scan, scan_findings
+from pipeline.ingest.quality import (
+    Finding,
+    RejectedError,
+    check_voxels,
+    mask_findings,
+    measure_masks,
+    measure_scan,
+    scan_findings,
+)
 from pipeline.ingest.reasons import rejection
 from pipeline.ingest.thumbs import thumb
 
@@ -49,7 +57,9 @@ def _study(text: str) -> Study:
 def _ingest(row: Row, study: Study, data: Path, scan_file: Path, mask_file: Path) -> dict[str, Any]:
     _check_files(row, data)
     try:
-        scan = read_scan_file([within(data, name) for name in row.images], study.modality, study.ingest)
+        images = [within(data, name) for name in row.images]
+        masks = {within(data, name) for name in row.files()} - set(images)
+        scan = read_scan_file(images, study.modality, study.ingest, beside=masks)
     except InputError as error:
         raise RejectedError("image", error.what, where=error.where, remedy=error.remedy) from None
     check_voxels(scan, study)
@@ -111,12 +121,7 @@ def _masks(
     except InputError as error:
         raise RejectedError("mask", error.what, where=error.where, remedy=error.remedy) from None
     cells, findings, shapes = measure_masks(labels, scan)
-    if "overlap_voxels" in notes:
-        findings.append(
-            Finding("overlap", f"{notes['overlap_voxels']:,} voxels belong to two organs, and the later one got them")
-        )
-    if "resampled" in notes:
-        findings.append(Finding("resampled", "the mask lay on another grid and was resampled"))
+    findings += mask_findings(notes)
     write_labels(mask_file, labels, scan.unit)
     cells["annotated"] = ";".join(organ for organ in labels.organs if organ in labels.annotated)
     return cells, findings, shapes

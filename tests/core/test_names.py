@@ -118,7 +118,6 @@ GIVEN = {
     "predict/model.py: Path(model)",
     "ingest/one.py: Path(name)",
     "ingest/reasons.py: Path(name)",
-    "ingest/drafts.py: Path(pair['image'])",
     # The names of studies are checked where these are called.
     "core/manifest.py: (root or Path()) / 'data_manifests' / f'{name}.csv'",
     "core/study.py: (root or Path()) / 'configs' / f'{name}.yaml'",

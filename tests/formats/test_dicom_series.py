@@ -11,7 +11,6 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from pipeline.core.errors import InputError
 from pipeline.core.scan import Scan
-from pipeline.formats.dicom.folder import series_of
 from pipeline.formats.table import read_scan_file, read_scans
 from pipeline.ingest.drafts import draft
 
@@ -379,9 +378,7 @@ def test_a_draft_tells_radiographs_from_slices(tmp_path, making):
     (tmp_path / "films" / "photo.png").write_bytes(b"x")
     both = [making.series(making.asymmetric((5, 5, 8)), PLAIN), making.series(making.asymmetric((5, 5, 8)), PLAIN)]
     making.save(tmp_path / "mixed", [*both[0], *both[1]])
-    found = draft(tmp_path, series_of)
+    found = draft(tmp_path)
     films_found = ["films/0000.dcm", "films/0001.dcm", "films/0002.dcm", "films/0003.dcm", "films/broken.dcm"]
     assert sorted(row["image"] for row in found.rows) == [*films_found, "films/photo.png", "head"]
-    assert [note for note in found.notes if "several series" in note] == [
-        "mixed holds several series: put each into a folder of its own."
-    ]
+    assert found.left_out["holds several series: put each into a folder of its own"] == ["mixed"]

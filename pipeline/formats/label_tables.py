@@ -1,0 +1,225 @@
+"""Tables beside a mask that name its values: dataset.json, colour tables of ITK-SNAP and 3D Slicer, BIDS' _dseg.tsv.
+
+Sources: the documentation of nnU-Net ("dataset format", v1 and v2; that of the Medical Segmentation Decathlon is v1's),
+ITK-SNAP's label description files, 3D Slicer's colour table files, BIDS 1.9 ("image-derived labels", "the inheritance
+principle").
+"""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import json
+import re
+from collections.abc import Iterator, Mapping
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pipeline.core.errors import InputError
+from pipeline.core.labels import OrganMasks
+from pipeline.core.names import plain
+from pipeline.core.study import Ingest, Organ
+from pipeline.formats.naming import Segment, match_regions, match_segments, says_nothing
+from pipeline.formats.pictures.masks import by_values, whole_numbers
+
+#: Bytes of a table at most; dataset.json lists the scans too.
+_LONGEST, _LONGEST_JSON = 1 << 18, 1 << 24
+#: A folder with more files that might be tables has one for each scan, not one for all.
+_MOST_TABLES = 20
+_TABLE_ENDINGS = (".ctbl", ".label", ".lut", ".txt", ".csv", ".tsv")
+_MASK_ENDING = re.compile(r"(\.(seg|nii|nrrd|nhdr|mha|mhd|gz|png|tiff?|gif|bmp))+$", re.IGNORECASE)
+#: ITK-SNAP: index, red, green, blue, opacity, visible, mesh visible, "name".
+_SNAP = re.compile(r'\s*(\d+)(?:\s+[\d.]+){4}\s+[01]\s+[01]\s+"([^"]*)"\s*')
+#: 3D Slicer (and FreeSurfer): index, name without blanks, red, green, blue, opacity.
+_SLICER = re.compile(r"\s*(\d+)\s+(?=\S*[^\W\d])(\S+)(?:\s+\d+){3,4}\s*")
+#: Folders above the mask in which BIDS lets a table lie.
+_BIDS_LEVELS = 4
+
+Table = dict[int, str]
+
+
+def names_beside(path: Path, used: set[int]) -> tuple[Table, dict[str, tuple[int, ...]]]:
+    """What the tables beside a mask call its values.
+
+    A table of the mask's own name counts, else those that speak for its whole folder; and dataset.json, there or one
+    folder up. Names that are only numbers (``Label 1``) are left out.
+
+    Args:
+        path: The mask.
+        used: The values that occur in it.
+
+    Returns:
+        Value → name; and name → values for nnU-Net's regions, which share values.
+
+    Raises:
+        InputError: Two tables name a value that occurs in two ways.
+    """
+    table: Table = {}
+    regions: dict[str, tuple[int, ...]] = {}
+    origin: dict[int, str] = {}
+    for name, found, more in _tables(path):
+        regions |= more
+        for value, word in found.items():
+            if says_nothing(word, value):
+                continue
+            if value in used and value in table and plain(table[value]) != plain(word):
+                raise InputError(
+                    f"two tables beside the mask name its value {value}: {table[value]} ({origin[value]}) and {word} "
+                    f"({name})",
+                    remedy="Keep the one that is right.",
+                )
+            table.setdefault(value, word)
+            origin.setdefault(value, name)
+    return table, regions
+
+
+def _tables(path: Path) -> Iterator[tuple[str, Table, dict[str, tuple[int, ...]]]]:
+    """Every table that speaks of a mask: what it is, its names, its regions."""
+    stem = _MASK_ENDING.sub("", path.name)
+    own = [path.with_name(stem + ending) for ending in _TABLE_ENDINGS]
+    found = [file for file in own if file.is_file()]
+    if stem.endswith("dseg") and not found:
+        found = _inherited(path, stem)
+    for file in found or _listed(path.parent, path.parent.stat().st_mtime_ns):
+        if names := _read(file):
+            yield f"{file.suffix} table", names, {}
+    for folder in (path.parent, path.parent.parent):
+        file = folder / "dataset.json"
+        if file.is_file():
+            names, regions = _read_json(file, file.stat().st_mtime_ns)
+            yield "dataset.json", names, regions
+            return
+
+
+@lru_cache(maxsize=64)
+def _listed(folder: Path, changed: int) -> list[Path]:
+    """Files of a folder that might be colour tables; none where they are many."""
+    found = []
+    for file in sorted(folder.iterdir()):
+        if file.name.lower().endswith((".ctbl", ".label", ".lut", ".txt")) and not file.name.startswith("."):
+            found.append(file)
+            if len(found) > _MOST_TABLES:
+                return []
+    return [file for file in found if file.is_file()]
+
+
+def _inherited(path: Path, stem: str) -> list[Path]:
+    """The nearest ``_dseg.tsv`` whose entities the mask has too."""
+    entities = set(stem.split("_"))
+    for folder in list(path.parents)[:_BIDS_LEVELS]:
+        tables = _dseg_tables(folder, folder.stat().st_mtime_ns)
+        fitting = [file for file in tables if set(file.stem.split("_")) <= entities]
+        if fitting:
+            return [max(fitting, key=lambda file: len(file.stem.split("_")))]
+    return []
+
+
+@lru_cache(maxsize=64)
+def _dseg_tables(folder: Path, changed: int) -> list[Path]:
+    return sorted(folder.glob("*dseg.tsv"))
+
+
+def _read(file: Path) -> Table:
+    """A table's names; empty where the file is something else."""
+    facts = file.stat()
+    return _read_table(file, facts.st_mtime_ns) if facts.st_size <= _LONGEST else {}
+
+
+@lru_cache(maxsize=256)
+def _read_table(file: Path, changed: int) -> Table:
+    try:
+        text = file.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError):
+        return {}
+    if file.suffix.lower() in {".tsv", ".csv"}:
+        return _columns(text, "\t" if file.suffix.lower() == ".tsv" else ",")
+    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    for form in (_SNAP, _SLICER):
+        rows = [form.fullmatch(line) for line in lines]
+        if rows and all(rows):
+            return {int(row[1][:9]): row[2].replace("_", " ") for row in rows if row}
+    return {}
+
+
+def _columns(text: str, delimiter: str) -> Table:
+    """Rows of a table with columns ``index`` and ``name`` (BIDS), or ``LabelValue`` and ``Name`` (3D Slicer)."""
+    rows = csv.DictReader(text.splitlines(), delimiter=delimiter)
+    names = {plain(column): column for column in rows.fieldnames or []}
+    value, name = names.get("index") or names.get("labelvalue"), names.get("name")
+    if value is None or name is None:
+        return {}
+    try:
+        return {int(row[value].strip()): row[name].strip() for row in rows if (row[name] or "").strip()}
+    except (ValueError, AttributeError, csv.Error):
+        return {}
+
+
+@lru_cache(maxsize=64)
+def _read_json(file: Path, changed: int) -> tuple[Table, dict[str, tuple[int, ...]]]:
+    """``labels`` of a dataset.json: value → name (v1, Decathlon) or name → value or values (v2)."""
+    if file.stat().st_size > _LONGEST_JSON:
+        return {}, {}
+    try:
+        content: Any = json.loads(file.read_bytes())
+    except (ValueError, RecursionError, OSError):
+        return {}, {}
+    labels = content.get("labels") if isinstance(content, dict) else None
+    table: Table = {}
+    regions: dict[str, tuple[int, ...]] = {}
+    for key, value in labels.items() if isinstance(labels, dict) else ():
+        if isinstance(value, str) and key.strip().isdecimal():
+            table[int(key)] = value
+        elif isinstance(value, int) and not isinstance(value, bool):
+            table[value] = key
+        elif isinstance(value, list) and all(type(item) is int for item in value):
+            regions[key] = tuple(value)
+    return table, regions
+
+
+def by_names_beside(
+    path: Path,
+    data: NDArray[Any],
+    organs: Mapping[str, Organ],
+    options: Ingest,
+    notes: dict[str, Any],
+    *,
+    picture: bool = False,
+) -> tuple[OrganMasks, NDArray[np.bool_] | None]:
+    """Organs of an index image or label volume, by the names that a table beside it gives to values, else by values.
+
+    Args:
+        path: The mask.
+        data: Its values, of any shape.
+        organs: The study's organs.
+        options: Background and ignored values.
+        notes: Takes what was assumed, as in :func:`~pipeline.formats.naming.match_segments`.
+        picture: As in :func:`~pipeline.formats.pictures.masks.by_values`.
+
+    Raises:
+        InputError: A value or its name is not the study's, or two tables contradict each other.
+    """
+    if next(_tables(path), None) is None:
+        return by_values(data, organs, options, picture=picture)
+    whole = whole_numbers(data)
+    used = {int(value) for value in np.unique(whole)} - {0, *options.ignore}
+    table, regions = names_beside(path, used)
+    ignore = [value for value, word in table.items() if plain(word) == "ignore"] + options.ignore
+    used -= set(ignore)
+    spoken_of = {*table, *itertools.chain(*regions.values())}
+    if used and not used & spoken_of:
+        return by_values(data, organs, options, picture=picture)  # the tables are of other masks
+    shared = match_regions(regions, organs)
+    covered = set(itertools.chain(*shared.values()))
+    segments = {value: Segment(word) for value, word in table.items() if value not in ignore}
+    matched = match_segments(segments, used - covered, organs, options, notes)
+    values = {name: list(found) for name, found in shared.items()}
+    for value, name in matched.items():
+        values.setdefault(name, []).append(value)
+    masks = {name: np.isin(whole, found) for name, found in values.items()}
+    for name in organs:
+        masks.setdefault(name, np.zeros(whole.shape, bool))
+    return masks, np.isin(whole, ignore) if ignore else None
