@@ -45,14 +45,15 @@ def write_shards(paths: StudyPaths, study: Study, manifest: Manifest, data: Path
 
 
 def data_folder(study: Study, root: Path | None = None) -> Path:
-    """The folder that the manifest's paths start from, where it is there.
+    """The folder that the manifest's paths start from, where it is there and holds anything.
 
     Raises:
-        InputError: It is not.
+        InputError: It is not there, or empty as a share is that was not mounted.
     """
     data = data_root(study, root)
-    if not data.is_dir():
-        raise InputError("the folder of the study's data does not exist", where=str(data.absolute()), remedy=_SET)
+    if not data.is_dir() or not any(data.iterdir()):
+        fault = "is empty" if data.is_dir() else "does not exist"
+        raise InputError(f"the folder of the study's data {fault}", where=str(data.absolute()), remedy=_SET)
     return data
 
 

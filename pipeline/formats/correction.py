@@ -49,25 +49,26 @@ def finish(folder: Path, masks_in: str = MASKS) -> None:
         write_json(folder / STAMP, {path.relative_to(folder).as_posix(): sha256_of(path) for path in masks})
 
 
-def untouched(folder: Path, masks: Iterable[Path]) -> set[Path]:
+def untouched(masks: Iterable[Path]) -> set[Path]:
     """Those of the masks that are as a model wrote them.
 
-    Args:
-        folder: A ``correction`` folder, or its masks; masks elsewhere are a person's, and none of them is untouched.
-        masks: Files below it.
+    What a model wrote has a stamp in its folder or in one of the two above that; masks elsewhere are a person's.
     """
-    stamp = next((place / STAMP for place in (folder, folder.parent) if (place / STAMP).is_file()), None)
-    if stamp is None:
-        return set()
+    stamps = {mask: _stamp_of(mask.parent) for mask in masks}
+    return {mask for mask, stamp in stamps.items() if stamp is not None and _is_as_written(mask, stamp)}
+
+
+def _stamp_of(folder: Path) -> Path | None:
+    around = (folder, *folder.parents[:2])
+    return next((place / STAMP for place in around if (place / STAMP).is_file()), None)
+
+
+def _is_as_written(mask: Path, stamp: Path) -> bool:
     if not stamp.stat().st_size:  # as folders of before have it
-        since = stamp.stat().st_mtime_ns
-        return {path for path in masks if path.stat().st_mtime_ns <= since}
-    written = read_json(stamp)
-    return {path for path in masks if written.get(_place(path, stamp.parent)) == sha256_of(path)}
-
-
-def _place(path: Path, folder: Path) -> str:
-    return path.relative_to(folder).as_posix() if path.is_relative_to(folder) else ""
+        return mask.stat().st_mtime_ns <= stamp.stat().st_mtime_ns
+    written: dict[str, str] = read_json(stamp)
+    name = mask.relative_to(stamp.parent).as_posix()
+    return name in written and mask.is_file() and written[name] == sha256_of(mask)
 
 
 def put_aside(folder: Path, name: str, scan: Scan, labels: LabelMap, values: Mapping[str, int]) -> None:

@@ -134,7 +134,7 @@ def _without_untouched(
     Raises:
         InputError: Nothing is left.
     """
-    same = untouched(folder, [file for one in found.values() for file in one.files()])
+    same = untouched([file for one in found.values() for file in one.files()])
     same |= {file for scan, one in found.items() for file in one.files() if _is_exported(file, scan, paths)}
     counts.untouched = len(same)
     left: dict[str, list[str]] = {}

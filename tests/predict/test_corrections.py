@@ -285,6 +285,19 @@ def test_a_corrected_mask_is_not_written_over_unasked(place: Path) -> None:
     assert Path("data/corrected/knee/a.nii.gz").read_bytes() != first
 
 
+def test_a_manifest_that_names_a_models_own_output_is_told(place: Path) -> None:
+    folder = _corrected(place, "knee", 1)
+    folder.rename("data/correction")
+    rows = [{**row, "mask": "correction/masks/a.nii.gz"} for row in read_table(manifest_path("knee"))]
+    write_table(manifest_path("knee"), rows, list(rows[0]))
+    with pytest.raises(StopIteration):
+        ingested("knee", "a")
+    (row,) = read_table(StudyPaths("knee").rejected_csv)
+    assert "is as a model wrote it, and no reference" in row["reason"]
+    _change(Path("data/correction/masks/a.nii.gz"))
+    assert ingested("knee", "a").mask("left").any()
+
+
 def test_a_study_that_trains_nothing_says_what_will_happen(place: Path) -> None:
     config = read_yaml(Path("configs/knee.yaml"))
     write_yaml(Path("configs/knee.yaml"), {**config, "model": "models:/knee@champion"})
