@@ -7,6 +7,7 @@ write outside the folder that was named, so a word becomes a path only here.
 from __future__ import annotations
 
 import difflib
+import os
 import re
 import unicodedata
 from collections.abc import Mapping, Sequence
@@ -55,7 +56,9 @@ def below(folder: Path, *words: str) -> Path:
 def within(folder: Path, text: str, *, called: str = "its folder") -> Path:
     """The path of a relative path such as ``images/case7.nii.gz`` inside a folder; ``.`` is the folder itself.
 
-    Links that a person has put into the folder are followed: they are theirs.
+    Links that a person has put into the folder are followed: they are theirs. A letter with an accent may be written
+    in two ways, as one sign or as two (NFC, NFD), and systems differ in which they keep: where a name is not there as
+    it was given, one that reads the same is taken.
 
     Raises:
         InputError: The text is absolute, or leaves the folder, or holds what no path holds.
@@ -68,7 +71,26 @@ def within(folder: Path, text: str, *, called: str = "its folder") -> Path:
         raise InputError(
             f"the path {text!r} is absolute or leaves {called}", remedy=f"Give paths relative to {called}."
         )
-    return folder.joinpath(*parts)
+    path = folder.joinpath(*parts)
+    return path if text.isascii() or path.exists() else _reading_alike(folder, parts)
+
+
+def same_text(word: str) -> str:
+    """A word in the one form of accents (NFC) in which words are compared."""
+    return unicodedata.normalize("NFC", word)
+
+
+def _reading_alike(folder: Path, parts: Sequence[str]) -> Path:
+    """The path whose parts read like the given ones; as given from the first part on that has no such name."""
+    for index, part in enumerate(parts):
+        try:
+            there = [name for name in os.listdir(folder) if same_text(name) == same_text(part)]
+        except OSError:
+            there = []
+        if not there:
+            return folder.joinpath(*parts[index:])
+        folder = folder / (part if part in there else there[0])
+    return folder
 
 
 def plain(word: str) -> str:
@@ -122,7 +144,7 @@ def _name(word: str) -> str:
 def _organ(word: str) -> str:
     if not is_part(word) or len(word.encode()) > LONGEST_ORGAN:
         raise ValueError(f"{word!r} cannot be a name: it is empty, too long, or has '/', '\\', ':' or a first '.'")
-    return word
+    return same_text(word)
 
 
 def _place(text: str) -> str:
@@ -139,3 +161,5 @@ Place = Annotated[str, AfterValidator(_place)]
 Name = Annotated[str, AfterValidator(_name)]
 #: In pydantic models: an organ, in any language.
 OrganName = Annotated[str, AfterValidator(_organ)]
+#: In pydantic models: a word that is compared with words out of files.
+Word = Annotated[str, AfterValidator(same_text)]
