@@ -99,6 +99,8 @@ def choose_steps(
             continue
         scores = evidence.step_scores(models, steps, options)
         for organ in organs:
+            if organ not in scores[""]:
+                continue  # nobody looked for it in a scan that was predicted
             named = {name: scores[name][organ] for name, todo in options.items() if organ in todo and name in scores}
             if not named:
                 continue
