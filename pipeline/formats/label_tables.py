@@ -23,8 +23,9 @@ from numpy.typing import NDArray
 from pipeline.core.errors import InputError
 from pipeline.core.labels import OrganMasks
 from pipeline.core.names import plain
+from pipeline.core.organs import organ_values
 from pipeline.core.study import Ingest, Organ
-from pipeline.formats.naming import Segment, match_regions, match_segments, says_nothing
+from pipeline.formats.naming import Segment, called_by_name, match_regions, match_segments, says_nothing
 from pipeline.formats.pictures.masks import by_values, whole_numbers
 
 #: Bytes of a table at most; dataset.json lists the scans too.
@@ -212,6 +213,9 @@ def by_names_beside(
     Raises:
         InputError: A value or its name is not the study's, or two tables contradict each other.
     """
+    if any(organ.values for organ in organs.values()):
+        _check_regions(path, data, organs)
+        return by_values(data, organs, options, picture=picture)
     if next(_tables(path), None) is None:
         return by_values(data, organs, options, picture=picture)
     whole = whole_numbers(data)
@@ -233,3 +237,25 @@ def by_names_beside(
     for name in organs:
         masks.setdefault(name, np.zeros(whole.shape, bool))
     return masks, np.isin(whole, ignore) if ignore else None
+
+
+def _check_regions(path: Path, data: NDArray[Any], organs: Mapping[str, Organ]) -> None:
+    """Refuse a table beside the mask that gives an organ other values than the study's lists of values do.
+
+    Names of parts, such as the oedema of a whole tumour, say nothing against them.
+
+    Raises:
+        InputError: As it says.
+    """
+    used = {int(value) for value in np.unique(whole_numbers(data))}
+    table, regions = names_beside(path, used)
+    own = organ_values(organs)
+    parts = called_by_name({value: Segment(word) for value, word in table.items() if value in used}, organs)
+    told = {**{name: (value,) for value, name in parts.items()}, **match_regions(regions, organs)}
+    for name, values in told.items():
+        if set(values) - set(own[name]) or (name not in parts.values() and set(values) != set(own[name])):
+            raise InputError(
+                f"a table beside the mask says that {name} is {' or '.join(map(str, values))}, and the study that it "
+                f"is {' or '.join(map(str, own[name]))}",
+                remedy=f"Correct organs.{name}.values, or the table.",
+            )

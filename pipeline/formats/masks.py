@@ -36,6 +36,7 @@ def read_masks(
     *,
     overlapping: bool = False,
     not_annotated: frozenset[str] = frozenset(),
+    absent: frozenset[str] = frozenset(),
     names: Sequence[str] = (),
     notes: dict[str, Any] | None = None,
 ) -> LabelMap:
@@ -49,6 +50,7 @@ def read_masks(
         options: Thresholds, palette, values, and whether to resample.
         overlapping: Keep overlaps; if false, the organ that comes later wins a shared voxel.
         not_annotated: Organs that nobody looked for.
+        absent: Organs without a file that the scan is known not to have.
         names: What the scan may be called in an RLE CSV: its id, its file's name.
         notes: Takes what was noticed and assumed, for findings: ``overlap_voxels``, ``resampled``, ``turned``,
             ``rows``, ``names_won``, ``numbers_taken``, ``passed_over``, ``gaps``, ``crossing``.
@@ -73,7 +75,7 @@ def read_masks(
                 continue
             with _named(path):
                 masks[organ] = reader.one_organ(path, organ)
-        annotated = frozenset(masks)
+        annotated = frozenset(masks) | absent
     shared = sum((mask.astype(np.uint8) for mask in masks.values()), np.zeros(scan.shape, np.uint8)) > 1
     if shared.any() and not overlapping:
         notes["overlap_voxels"] = int(shared.sum())

@@ -115,13 +115,14 @@ def choose_steps(
             continue
         scores = evidence.step_scores(models, steps, options)
         for organ in organs:
+            if organ not in scores.get("", {}):
+                continue  # nobody looked for it in a scan that was predicted
             named = {
                 name: scores[name][organ]
                 for name, todo in options.items()
                 if organ in todo and organ in scores.get(name, {})
             }
-            # An organ that no scan was looked at for has no figures.
-            if not named or organ not in scores.get("", {}):
+            if not named:
                 continue
             best = _best(named)
             gain = compare_paired(_held_out(named), scores[""][organ], study.evaluate.bootstrap, study.seed)
