@@ -55,7 +55,7 @@ def init(
 def check(study: StudyName) -> None:
     """Check a study's config and manifest, and that every file is there, without doing any work."""
     from pipeline.core.errors import EXIT_SOME_FAILED
-    from pipeline.core.manifest import load_manifest, manifest_path
+    from pipeline.core.manifest import check_masks, load_manifest, manifest_path
     from pipeline.core.study import data_root, load_study
 
     config = load_study(study)
@@ -69,6 +69,9 @@ def check(study: StudyName) -> None:
     patients = len({row.patient_id for row in manifest.rows})
     labelled = sum(row.labelled for row in manifest.rows)
     print(f"{study}: {len(manifest.rows)} scans of {patients} patients, {labelled} with masks")
+    if patients == 1 < len(manifest.rows):
+        print("all scans are of one patient, so nothing can be set apart for validation or test")
+    check_masks(manifest.rows, manifest_path(study))
     if manifest.bad or absent:
         print(f"{len(manifest.bad) + len({row.scan_id for row, _ in absent})} rows would be rejected")
         raise typer.Exit(EXIT_SOME_FAILED)

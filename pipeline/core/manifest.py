@@ -137,7 +137,6 @@ def load_manifest(path: Path, study: Study) -> Manifest:
             safe = name if SCAN_ID.fullmatch(name) and name not in seen else f"line-{line}"
             bad.append(BadRow(line, safe, cells["patient_id"].strip(), "row", str(error)))
     _check_patients(rows, path)
-    _check_masks(rows, path)
     return Manifest(tuple(rows), tuple(bad), extra)
 
 
@@ -220,8 +219,12 @@ def _check_patients(rows: Sequence[Row], path: Path) -> None:
             )
 
 
-def _check_masks(rows: Sequence[Row], path: Path) -> None:
-    """One mask file of several images is right for none but one of them; tables hold the masks of many."""
+def check_masks(rows: Sequence[Row], path: Path) -> None:
+    """Check that no mask file stands for several images; tables hold the masks of many.
+
+    Raises:
+        InputError: One does. It is right for one of them at most, or the images are channels of one scan.
+    """
     first: dict[str, Row] = {}
     for row in rows:
         for mask in (*([row.mask] if row.mask else []), *row.organ_masks.values()):
