@@ -155,20 +155,9 @@ class Select(Section):
 class Export(Section):
     """Which files the champion's predictions become."""
 
-    formats: list[
-        Literal[
-            "nifti",
-            "rle",
-            "dicom_seg",
-            "overlays",
-            "spotlight",
-            "surfaces",
-            "coco",
-            "nnunet",
-            "bids",
-            "probabilities",
-        ]
-    ] = ["nifti", "rle", "dicom_seg", "overlays"]
+    formats: list[Literal[
+        "nifti", "rle", "dicom_seg", "overlays", "spotlight", "surfaces", "coco", "nnunet", "bids", "probabilities"
+    ]] = ["nifti", "rle", "dicom_seg", "overlays"]  # fmt: skip
     """Forms to write. ``probabilities`` are float32 volumes of each organ, which take much disk."""
     rle_dialect: str = "organseg"
     """Dialect of the RLE CSV files, of the masks' too."""
