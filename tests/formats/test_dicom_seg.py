@@ -137,6 +137,23 @@ def test_a_labelmap_holds_its_segments_as_values(tmp_path, making, options, writ
     )
 
 
+def test_the_padding_of_a_labelmap_is_no_segment(tmp_path, making, options, written):
+    import pydicom
+
+    volume = making.asymmetric((16, 12, 8))
+    slices = making.series(volume, PLAIN)
+    making.save(tmp_path / "s", slices)
+    scan = read_scan_file([tmp_path / "s"], "mri", options)
+    path = written(slices, (volume[None] > 2000).astype(np.uint8), "LABELMAP", ["Heart"])
+    data = pydicom.dcmread(path)
+    stored = data.pixel_array
+    data.PixelData = np.where(stored == 0, 255, stored).astype(np.uint8).tobytes()
+    data.PixelPaddingValue = 255
+    data.save_as(path)
+    labels = read_masks(path, scan, {"heart": Organ()}, options)
+    np.testing.assert_array_equal(labels.mask("heart"), volume > 2000)
+
+
 def test_one_segment_that_only_the_shared_groups_name(tmp_path, making, options, written):
     import pydicom
 
