@@ -151,6 +151,8 @@ def _many(compared: Comparison, scans: list[str]) -> list[str]:
         figures = [f for f in _figures(compared, unit) if f[0] not in {"precision", "recall", "assd"}]
         cells = {(row["organ"], row["metric"]): row for row in compared.summary if row["unit"] in {"", unit}}
         organs = list(dict.fromkeys(row["organ"] for row in compared.summary))
+        if any(row["metric"] == "false_alarm" and row["n_scans"] for row in compared.summary):
+            figures[1:1] = [("dice_present", "Dice where present"), ("false_alarm", "false alarms")]
         table = [["organ", *(title for _, title in figures), "absent", "made up", "missed"]]
         for organ in organs:
             counts = cells[organ, "dice"]

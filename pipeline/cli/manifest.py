@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from pipeline.cli.options import StudyName
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pipeline.core.manifest import Row
+    from pipeline.core.study import Study
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None)
 
@@ -52,10 +58,16 @@ def init(
 
 
 @app.command()
-def check(study: StudyName) -> None:
-    """Check a study's config and manifest, and that every file is there, without doing any work."""
+def check(
+    study: StudyName,
+    masks: Annotated[
+        bool | None,
+        typer.Option("--open-masks/--no-masks", help="Look into masks; by default those of up to 200 scans."),
+    ] = None,
+) -> None:
+    """Check a study's config and manifest, that every file is there, and how many scans have each organ."""
     from pipeline.core.errors import EXIT_SOME_FAILED
-    from pipeline.core.manifest import load_manifest, manifest_path
+    from pipeline.core.manifest import check_masks, load_manifest, manifest_path
     from pipeline.core.names import within
     from pipeline.core.study import data_root, load_study
     from pipeline.early import check_study
@@ -74,9 +86,31 @@ def check(study: StudyName) -> None:
     patients = len({row.patient_id for row in manifest.rows})
     labelled = sum(row.labelled for row in manifest.rows)
     print(f"{study}: {len(manifest.rows)} scans of {patients} patients, {labelled} with masks")
+    if patients == 1 < len(manifest.rows):
+        print("all scans are of one patient, so nothing can be set apart for validation or test")
+    check_masks(manifest.rows, manifest_path(study))
+    _organs(config, manifest.rows, data, {row.scan_id for row, _ in absent}, masks)
     if manifest.bad or absent:
         print(f"{len(manifest.bad) + len({row.scan_id for row, _ in absent})} rows would be rejected")
         raise typer.Exit(EXIT_SOME_FAILED)
+
+
+def _organs(study: Study, rows: Sequence[Row], data: Path, absent: set[str], masks: bool | None) -> None:
+    """Say how many scans have each organ, and which of them cannot be opened."""
+    from pipeline.ingest.organs import MOST_OPENED, by_manifest, look, organ_lines
+
+    labelled = [row for row in rows if row.labelled and row.scan_id not in absent]
+    if masks or (masks is None and len(labelled) <= MOST_OPENED):
+        known, bad = look(study, labelled, data)
+        for row, reason in bad:
+            print(f"line {row.line}: {row.scan_id} cannot be read and is not counted: {reason}")
+    else:
+        known, unknown = by_manifest(labelled)
+        of_all = f", and {unknown} masks of all organs are not counted" if unknown else ""
+        print(f"masks were not opened (--open-masks does that): an organ with a file counts as present{of_all}")
+    if known:
+        for line in organ_lines(study, known):
+            print(f"  {line}")
 
 
 @app.command()

@@ -6,10 +6,11 @@ write outside the folder that was named, so a word becomes a path only here.
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
@@ -95,6 +96,31 @@ def _reading_alike(folder: Path, parts: Sequence[str]) -> Path:
 def plain(word: str) -> str:
     """A word as names are compared: letters and digits of any language, whatever their case and way of writing."""
     return "".join(letter for letter in unicodedata.normalize("NFKC", word).casefold() if letter.isalnum())
+
+
+def joined_aliases(names: Mapping[str, str], aliases: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Organ → all its aliases: its own, and the names that a study says stand for it.
+
+    Args:
+        names: Word in mask files → organ.
+        aliases: Organ → its own aliases.
+
+    Raises:
+        ValueError: A name stands for no organ, or a word for two.
+    """
+    joined = {organ: list(words) for organ, words in aliases.items()}
+    for word, organ in names.items():
+        if organ not in joined:
+            near = difflib.get_close_matches(organ, joined, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; organs: {', '.join(joined)}"
+            raise ValueError(f"names: {word!r} stands for {organ!r}, which is not an organ of the study{hint}")
+        joined[organ] += [] if word in joined[organ] else [word]
+    meant = {plain(organ): organ for organ in joined}
+    for organ, words in joined.items():
+        for word in words:
+            if meant.setdefault(plain(word), organ) != organ:
+                raise ValueError(f"organs: {word!r} stands for {meant[plain(word)]!r} and for {organ!r}")
+    return joined
 
 
 def checked_name(word: str, what: str = "a name") -> str:

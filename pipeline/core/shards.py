@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.core.errors import InputError
@@ -118,13 +117,13 @@ def read_shard(path: Path, manifest: Manifest) -> list[Row]:
 
 
 def _ingest_settings(study: Study) -> str:
-    organs = {name: [organ.value, organ.color, organ.aliases] for name, organ in study.organs.items()}
+    organs = {name: [organ.value, organ.values, organ.color, organ.aliases] for name, organ in study.organs.items()}
     return digest_of([study.modality, study.overlapping, organs, study.ingest.model_dump(mode="json")])
 
 
 def _row_digest(row: Row) -> str:
     # Where a row stands in the manifest changes nothing of what comes of it.
-    return digest_of({**asdict(row), "line": 0, "not_annotated": sorted(row.not_annotated)})
+    return digest_of({**row.fields(), "line": 0})
 
 
 def _state(row: Row, data: Path, settings: str) -> str:

@@ -106,13 +106,14 @@ def compare(
     sides = choose_pair(
         open_sources(Path(predictions), dialect, layout), open_sources(Path(references), dialect, layout)
     )
-    matched, how = match_scans(sides[0].names(), sides[1].names())
+    matched, how = match_scans(*sides)
     if not matched:
         raise _nothing_matches(*sides)
     told = [line for side in sides if (line := side.told())]
     told += [f"scans of both sides are matched by {how}"] if how else []
     pairs = Pairs(sides, matched, organs, Settings(spacing, convention, tolerances))
     rows, failed = pairs.measure()
+    told += pairs.told
     metrics = metric_names(rows, tolerances)
     summary = summarise(with_means(rows, metrics), metrics, Bootstrap())
     unmatched = sorted(set(sides[0].names()) - set(matched.values())) if len(pairs.names) > 1 else []

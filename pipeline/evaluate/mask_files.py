@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from pipeline.core.errors import InputError, raise_passing
+from pipeline.core.names import plain
 from pipeline.core.scan import FRONTAL_AFFINE, Array, Grid
 from pipeline.core.study import Ingest
 from pipeline.core.units import LengthUnit
 from pipeline.evaluate.scan_masks import ScanMasks
-from pipeline.evaluate.segmentations import read_segmentation
-from pipeline.formats.mask_folder import Look
+from pipeline.evaluate.segmentations import read_named_volume, read_segmentation
+from pipeline.formats.label_tables import names_beside
+from pipeline.formats.mask_folder import Look, Looker
+from pipeline.formats.segnrrd import read_segments
 from pipeline.formats.store import read_labels
 from pipeline.formats.table import read_scans, sniff
 from pipeline.imaging.surfaces import Mask
@@ -47,45 +48,32 @@ def names_of(organs: Mapping[int, str]) -> Names:
     return Names({name: (value,) for value, name in organs.items()})
 
 
-@lru_cache(maxsize=64)
-def names_beside(folder: Path, root: Path) -> Names:
-    """The names in the ``dataset.json`` nearest to a folder, as nnU-Net and the Decathlon write them.
+def named_by_tables(path: Path, given: Names, used: set[int]) -> Names:
+    """What values are called: by a user, and where there is a table beside the file, by the name in it.
+
+    Names win over numbers: where all names that a user gives stand in a table, its values count.
 
     Args:
-        folder: Where the masks lie.
-        root: The folder above which one step is looked, and no more.
-
-    Returns:
-        No names where there is no such file, or it names no labels.
+        path: The mask.
+        given: A user's names.
+        used: Values that occur.
 
     Raises:
-        InputError: The file is damaged.
+        InputError: Two tables name a value that occurs in two ways.
     """
-    for place in (folder, *folder.parents):
-        path = place / "dataset.json"
-        if path.is_file():
-            try:
-                labels = json.loads(path.read_text("utf-8")).get("labels")
-                return _named(labels)
-            except (ValueError, TypeError, AttributeError) as error:
-                raise InputError(f"its labels cannot be read ({error})", where=str(path)) from None
-        if place == root.parent:
-            break
-    return Names()
-
-
-def _named(labels: Any) -> Names:
-    if not isinstance(labels, dict) or not labels:
-        return Names()
-    if all(str(key).isdecimal() for key in labels):
-        labels = {name: int(value) for value, name in labels.items()}
-    organs: dict[str, tuple[int, ...]] = {}
-    for name, values in labels.items():
-        own = tuple(int(v) for v in (values if isinstance(values, list) else [values]))
-        if own not in {(0,), ()} and name != "ignore":
-            organs[str(name)] = own
-    ignore = labels.get("ignore")
-    return Names(organs, None if ignore is None else int(ignore))
+    table, regions = names_beside(path, used)
+    ignore = [value for value, word in table.items() if plain(word) == "ignore"]
+    organs: dict[str, tuple[int, ...]] = dict(regions)
+    for value, word in table.items():
+        if value != 0 and value not in ignore:
+            organs[word] = (*organs.get(word, ()), value)
+    beside = Names(organs, ignore[0] if ignore else None)
+    if not given.organs:
+        return beside if used <= {0, *ignore, *(v for values in organs.values() for v in values)} else Names()
+    known = {plain(name): values for name, values in organs.items()}
+    if all(plain(name) in known for name in given.organs):
+        return Names({name: known[plain(name)] for name in given.organs}, beside.ignore)
+    return given
 
 
 def read_file(path: Path, names: Names, like: ScanMasks | None) -> ScanMasks:
@@ -110,6 +98,8 @@ def read_file(path: Path, names: Names, like: ScanMasks | None) -> ScanMasks:
     if len(readable) != 1 or readable[0].read is None:
         raise InputError(f"is {kind}, not one mask", where=str(path))
     scan = readable[0].read().canonical()
+    if kind == "itk" and (segments := read_segments(path, scan.voxels.shape[0])):
+        return read_named_volume(scan, segments, names.organs, like)
     if scan.voxels.shape[0] > 1:
         known = {value: name for name, values in names.organs.items() for value in values}
         channels = {known.get(i, str(i)): channel > 0.5 for i, channel in enumerate(scan.voxels, 1)}
@@ -143,10 +133,10 @@ def _own(path: Path) -> ScanMasks | None:
 
 
 def _picture(path: Path, names: Names) -> ScanMasks:
-    from pipeline.formats.pictures.masks import one_organ
-    from pipeline.formats.pictures.reader import grey, read_pixels
+    from pipeline.formats.pictures.masks import one_organ, read_mask_samples
+    from pipeline.formats.pictures.reader import grey
 
-    pixels = read_pixels(path, Ingest(), palette_as_index=True)
+    pixels = read_mask_samples(path, Ingest())
     plain, how = grey(pixels)
     grid = Grid((pixels.shape[1], pixels.shape[0], 1), FRONTAL_AFFINE.copy())
     if how.startswith("luma"):
@@ -162,11 +152,14 @@ def _by_values(data: Array, names: Names, path: Path, grid: Grid, unit: LengthUn
     from pipeline.formats.pictures.masks import whole_numbers
 
     whole = whole_numbers(data)
+    inside = [int(value) for value in np.unique(whole) if value != 0]
+    given = bool(names.organs)
+    names = named_by_tables(path, names, set(inside))
     if names.organs:
         exclusive = len({v for values in names.organs.values() for v in values}) == sum(map(len, names.organs.values()))
         masks = {name: np.isin(whole, values) for name, values in names.organs.items()}
-        return ScanMasks(masks, grid, unit, exclusive, None if names.ignore is None else whole == names.ignore)
-    inside = [int(value) for value in np.unique(whole) if value != 0]
+        ignore = None if names.ignore is None else whole == names.ignore
+        return ScanMasks(masks, grid, unit, exclusive, ignore, values={} if given else names.organs)
     if len(inside) > 4 * _MOST_VALUES:
         raise InputError(f"holds {len(inside)} different values: it is an image, not a mask", where=str(path))
     masks = {UNNAMED if inside == [255] else str(value): whole == value for value in inside}
@@ -186,13 +179,13 @@ def _by_colour(pixels: Array, path: Path) -> dict[str, Mask]:
     return {name: where == index for index, name in enumerate(names) if name != "#000000"}
 
 
+def looker() -> Looker:
+    """Opens files, each once as long as it is kept."""
+    return lru_cache(maxsize=None)(look)
+
+
 def look(path: Path, content: bool) -> Look:
     """What a file of a folder holds: its grid, and where ``content`` is set, one organ, several labels or an image."""
-    return _looked(path, content)
-
-
-@lru_cache(maxsize=4096)
-def _looked(path: Path, content: bool) -> Look:
     kind = sniff(path)
     try:
         if kind == "dicom":
@@ -216,7 +209,8 @@ def _looked(path: Path, content: bool) -> Look:
 def _picture_look(path: Path, content: bool) -> Look:
     from PIL import Image
 
-    from pipeline.formats.pictures.reader import grey, read_pixels
+    from pipeline.formats.pictures.masks import read_mask_samples
+    from pipeline.formats.pictures.reader import grey
 
     try:
         with Image.open(path) as picture:
@@ -225,7 +219,7 @@ def _picture_look(path: Path, content: bool) -> Look:
         return Look("unknown")
     if not content:
         return Look("unknown", grid)
-    plain, how = grey(read_pixels(path, Ingest(), palette_as_index=True))
+    plain, how = grey(read_mask_samples(path, Ingest()))
     return Look("labels" if how.startswith("luma") else _values_look(plain, Look("unknown")).kind, grid)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy as np
 from pipeline.core.errors import InputError
 from pipeline.core.files import Cells
 from pipeline.core.labels import LabelMap
+from pipeline.core.names import plain
 from pipeline.core.scan import Grid
 from pipeline.core.units import LengthUnit
 from pipeline.evaluate.mask_files import UNNAMED
@@ -52,12 +53,14 @@ class Pairs:
         matched: Scan of the references → scan of the predictions.
         organs: Value → organ, where a user named them.
         settings: How to measure.
+        told: What was assumed of names, in lines.
     """
 
     sides: tuple[Source, Source]
     matched: Mapping[str, str]
     organs: Mapping[int, str]
     settings: Settings
+    told: dict[str, None] = field(default_factory=dict)
     _seen: tuple[dict[str, None], dict[str, None]] = field(default_factory=lambda: ({}, {}))
     _kinds: list[tuple[LengthUnit, bool]] = field(default_factory=list)
 
@@ -88,9 +91,11 @@ class Pairs:
         """Measure one scan; whether its only organ was given one name on both sides."""
         try:
             first, second = self._read(name)
+            first, second = self._by_table(first, second), self._by_table(second, first)
+            first, second = (_spelt(side, self.organs.values()) for side in (first, second))
+            first = _spelt(first, second.organs)
             for seen, side in zip(self._seen, (first, second), strict=True):
                 seen |= dict.fromkeys(side.organs)
-            first, second = _same_spelling(first, second)
             merged = single and _only_names(list(first.organs), list(second.organs)) is not None
             if merged:
                 first, second = _renamed(first, second)
@@ -115,6 +120,24 @@ class Pairs:
             return sides[0].read(ours, self.organs, truth), truth
         prediction = sides[0].read(ours, self.organs, None)
         return prediction, sides[1].read(theirs, self.organs, prediction if sides[1].needs_other(theirs) else None)
+
+    def _by_table(self, side: ScanMasks, other: ScanMasks) -> ScanMasks:
+        """A side that only numbers its organs, named by the table beside the other side's file."""
+        if other.values:
+            self.told["values are named by the table beside their file"] = None
+        if not other.values or not side.organs or not all(name.isdecimal() for name in side.organs):
+            return side
+        self.told["organs that one side only numbers go by the names that a table gives to the other's values"] = None
+        numbers = {
+            name: [str(value) for value in values if str(value) in side.organs] for name, values in other.values.items()
+        }
+        named = {
+            name: np.logical_or.reduce([side.organs[n] for n in found]) for name, found in numbers.items() if found
+        }
+        used = {number for found in numbers.values() for number in found}
+        left = {name: mask for name, mask in side.organs.items() if name not in used}
+        exclusive = side.exclusive and len(used) == sum(map(len, numbers.values()))
+        return replace(side, organs=named | left, exclusive=exclusive)
 
     def _measured(self, head: Mapping[str, str], prediction: ScanMasks, reference: ScanMasks) -> list[Cells]:
         _check_grids(prediction, reference)
@@ -144,9 +167,16 @@ class Pairs:
     def _check_names(self) -> None:
         """Refuse two sides whose organs have nothing in common, where one of them names what the other numbers."""
         ours, theirs = (list(seen) for seen in self._seen)
+        for seen in (ours, theirs):
+            if self.organs and seen and not set(seen) & set(self.organs.values()):
+                raise InputError(
+                    f"the masks of one side are called {', '.join(seen)}, and none {', '.join(self.organs.values())}",
+                    where="--organs",
+                    remedy="Give the names that the masks have, or leave --organs away.",
+                )
         if self.organs or not ours or not theirs or self._single():
             return
-        shared = {_plain(name) for name in ours} & {_plain(name) for name in theirs}
+        shared = {plain(name) for name in ours} & {plain(name) for name in theirs}
         if not shared and not (all(n.isdecimal() for n in ours) and all(n.isdecimal() for n in theirs)):
             raise InputError(
                 f"the prediction's organs are {', '.join(ours)} and the reference's {', '.join(theirs)}",
@@ -169,15 +199,11 @@ def _head(name: str) -> dict[str, str]:
     return {"scan_id": name, "patient_id": name, "model": PREDICTION}
 
 
-def _plain(name: str) -> str:
-    return "".join(letter for letter in name.casefold() if letter.isalnum()) or name
-
-
-def _same_spelling(prediction: ScanMasks, reference: ScanMasks) -> tuple[ScanMasks, ScanMasks]:
-    """Call the prediction's organs as the reference does, whatever their case, blanks and hyphens."""
-    known = {_plain(name): name for name in reference.organs}
-    spelt = {known.get(_plain(name), name): mask for name, mask in prediction.organs.items()}
-    return (replace(prediction, organs=spelt) if len(spelt) == len(prediction.organs) else prediction), reference
+def _spelt(side: ScanMasks, names: Iterable[str]) -> ScanMasks:
+    """A side with its organs called as somebody else calls them, whatever their case, blanks and hyphens."""
+    known = {plain(name): name for name in names}
+    spelt = {known.get(plain(name), name): mask for name, mask in side.organs.items()}
+    return replace(side, organs=spelt) if len(spelt) == len(side.organs) else side
 
 
 def _only_names(ours: Sequence[str], theirs: Sequence[str]) -> str | None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from pipeline.core.scan import Grid
 from pipeline.core.units import LengthUnit
@@ -20,6 +21,7 @@ class ScanMasks:
         exclusive: Whether no voxel can belong to two organs.
         ignore: Voxels that the file marks to be left out.
         located: Whether the file says where its voxels lie; by default where its unit is known.
+        values: Organ → its values in the file, where a table beside it names them.
         stored: The grid of the file, which pictures of its slices follow; by default ``grid``.
         whole: Whether the grid is that of the whole scan; a DICOM segmentation holds the slices with organs alone.
     """
@@ -30,6 +32,7 @@ class ScanMasks:
     exclusive: bool
     ignore: Mask | None = None
     located: bool | None = None
+    values: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     stored: Grid | None = None
     whole: bool = True
 

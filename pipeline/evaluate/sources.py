@@ -13,7 +13,7 @@ from pipeline.core.errors import InputError
 from pipeline.core.labels import IGNORE
 from pipeline.core.scan import FRONTAL_AFFINE, Grid, permute, to_canonical
 from pipeline.core.units import LengthUnit
-from pipeline.evaluate.mask_files import UNNAMED, Names, look, names_beside, names_of, read_file
+from pipeline.evaluate.mask_files import UNNAMED, looker, names_of, read_file
 from pipeline.evaluate.scan_masks import ScanMasks
 from pipeline.formats.mask_folder import Layout, Reading, in_words, is_image_name, list_files, readings, stem
 from pipeline.formats.table import sniff
@@ -46,7 +46,7 @@ def open_sources(path: Path, dialect: str | None = None, layout: Layout | None =
     listed = list_files(path)
     files = [file for file in listed if is_image_name(file) or ("." not in file.name[-8:] and sniff(file) == "dicom")]
     if files:
-        return [Files(path, reading) for reading in readings(path, files, look, layout)]
+        return [Files(path, reading) for reading in readings(path, files, looker(), layout)]
     tables = [file for file in listed if file.suffix.lower() in {".csv", ".json", ".parquet"} and _is_table(file)]
     tables = [file for file in tables if file.name != "dataset.json"]
     if len(tables) == 1:
@@ -93,6 +93,11 @@ class Files:
         """Organs that the paths name."""
         return self.reading.organs
 
+    def file_names(self) -> dict[str, str]:
+        """Scan → the name of its file, where it has one."""
+        single = self.reading.layout == "scan"
+        return {name: stem(next(iter(own.values()))) for name, own in self.files.items()} if single else {}
+
     def told(self) -> str:
         """What was taken for scans and organs, in a sentence; nothing of a single file."""
         if not self.reading.told:
@@ -100,15 +105,9 @@ class Files:
         organs = self.reading.organs
         said = [f"{len(self.files)} scan{'s' if len(self.files) != 1 else ''} ({in_words(self.files)})"]
         said.append(f"organs by the paths ({in_words(organs, 12)})" if organs else "organs by what the files hold")
-        if self._named_beside():
-            said.append("values by the names in its dataset.json")
         if self.reading.passed_over:
             said.append(f"{len(self.reading.passed_over)} files that are no masks passed over")
         return f"{self.path}: {self.reading.told}; {', '.join(said)}"
-
-    def _named_beside(self) -> bool:
-        own = next(iter(next(iter(self.files.values())).items()))
-        return not own[0] and bool(names_beside(own[1].parent, self.path).organs)
 
     def needs_other(self, name: str) -> bool:
         """Whether it is read on the grid of the other side: a DICOM segmentation holds the slices with organs alone."""
@@ -123,7 +122,7 @@ class Files:
         parts: dict[str, ScanMasks] = {}
         for organ, file in self.files[name].items():
             try:
-                parts[organ] = read_file(file, Names() if organ else self._names(file, organs), like)
+                parts[organ] = read_file(file, names_of({} if organ else organs), like)
             except InputError as error:
                 raise InputError(error.what, where=error.where or str(file), remedy=error.remedy) from None
         if "" in parts and len(parts) == 1:
@@ -152,19 +151,6 @@ class Files:
     def stacked(self, name: str) -> ScanMasks | None:
         """``None``: files say how large they are."""
         return None
-
-    def _names(self, file: Path, organs: Mapping[int, str]) -> Names:
-        given = names_of(organs)
-        if self.path.is_file():
-            return given
-        beside = names_beside(file.parent, self.path)
-        if not given.organs:
-            return beside
-        # Names win over numbers: a user's 1=liver is the file's liver, whatever values that has there.
-        known = {name.casefold(): values for name, values in beside.organs.items()}
-        if all(name.casefold() in known for name in given.organs):
-            return Names({name: known[name.casefold()] for name in given.organs}, beside.ignore)
-        return given
 
 
 def run_lengths(path: Path, dialect: str | None = None) -> list[Source]:
@@ -213,6 +199,10 @@ class RunLengths:
     def organs(self) -> list[str]:
         """None: organs stand in the cells."""
         return []
+
+    def file_names(self) -> dict[str, str]:
+        """None: the ids are no files."""
+        return {}
 
     def told(self) -> str:
         """What was taken for scans, in a sentence."""

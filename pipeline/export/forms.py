@@ -156,6 +156,12 @@ def _bids(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Check]:
     return write_bids(job.study, job.model, job.out, scan_id, name, scan, labels)
 
 
+def _source_labels(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Check]:
+    from pipeline.export.regions import write_source_labels
+
+    return write_source_labels(job.study, job.out, scan_id, scan, labels)
+
+
 FORMS: dict[str, Callable[[Job, str, Scan, LabelMap], list[Check]]] = {
     "nifti": _nifti,
     "dicom_seg": _dicom_seg,
@@ -163,6 +169,7 @@ FORMS: dict[str, Callable[[Job, str, Scan, LabelMap], list[Check]]] = {
     "overlays": _overlays,
     "spotlight": _spotlight,
     "bids": _bids,
+    "source_labels": _source_labels,
 }
 
 

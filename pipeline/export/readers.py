@@ -29,8 +29,8 @@ ROUNDING = 1e-4  # by which a mean of probabilities may leave 0 … 1
 PLACE = 0.02  # voxels that a corner of a file may be off: its header rounds to 32 bits
 
 
-def read_nifti_organs(files: Mapping[str, tuple[Path, int]]) -> dict[str, Measured]:
-    """Organs of NIfTI files, from the bytes of header and data: organ → (file, value)."""
+def read_nifti_organs(files: Mapping[str, tuple[Path, int | Sequence[int]]]) -> dict[str, Measured]:
+    """Organs of NIfTI files, from the bytes of header and data: organ → (file, value or values)."""
     found: dict[str, Measured] = {}
     for path in dict.fromkeys(path for path, _ in files.values()):
         values = {organ: value for organ, (own, value) in files.items() if own == path}
@@ -39,7 +39,7 @@ def read_nifti_organs(files: Mapping[str, tuple[Path, int]]) -> dict[str, Measur
             sums = {organ: _Sums(image.shape) for organ in values}
             for place, data in image.blocks():
                 for organ, value in values.items():
-                    sums[organ].add(place, data == value)
+                    sums[organ].add(place, np.isin(data, value))
             found |= {organ: one.measured(image.affine) for organ, one in sums.items()}
     return {organ: found[organ] for organ in files}
 

@@ -16,7 +16,15 @@ from pathlib import Path
 from typing import Literal
 
 from pipeline.core.errors import InputError
-from pipeline.formats.mask_words import IMAGE_WORDS, MASK_WORDS, SIDE_WORDS, organ_rank, says_nothing, tokens
+from pipeline.formats.mask_words import (
+    GROUP_WORDS,
+    IMAGE_WORDS,
+    MASK_WORDS,
+    SIDE_WORDS,
+    organ_rank,
+    says_nothing,
+    tokens,
+)
 
 #: How paths are to be read, in the words of a user's option.
 Layout = Literal["scan", "scan/organ", "organ/scan"]
@@ -131,9 +139,21 @@ def readings(root: Path, files: Sequence[Path], look: Looker, given: Layout | No
         return [plain]
     found = [_reading(root, split, i, passed) for i in _organ_columns(split, ranks, look)]
     fitting = [reading for reading in found if _shapes_agree(reading, look)]
+    if not fitting and _in_doubt(split, ranks):
+        able = [i for i in range(len(ranks)) if not any(set(tokens(row[i])) & GROUP_WORDS for row in split.values())]
+        return [plain, *(_reading(root, split, i, passed) for i in able)]
     if not fitting or (len(fitting[0].files) == 1 and not _is_one_scan(root, fitting[0], max(ranks), look)):
         return [plain]
     return fitting
+
+
+def _in_doubt(columns: Columns, ranks: Sequence[int]) -> bool:
+    """Whether two numbers make each path, and every pair of them is there: organs of scans, or pictures of patients."""
+    rows = list(columns.values())
+    values = [{row[i] for row in rows} for i in range(len(ranks))]
+    words = {token for row in rows for token in tokens(row[-1])}
+    crossed = len(rows) == len(values[0]) * len(values[-1]) and min(map(len, values)) > 1
+    return len(ranks) == 2 and max(ranks) < 0 and crossed and not words & (IMAGE_WORDS | GROUP_WORDS)
 
 
 def _without_images(root: Path, files: Sequence[Path], look: Looker) -> tuple[list[Path], tuple[Path, ...]]:
@@ -201,7 +221,7 @@ def _split_stems(columns: Columns) -> Columns:
     if all("__" in name.strip("_") for name in names.values()):
         halves = {file: tuple(name.split("__", 1)) for file, name in names.items()}
         return {file: (*columns[file][:-1], *halves[file]) for file in columns}
-    words = {file: re.split(r"[_\-. ]+", name) for file, name in names.items()}
+    words = _without_shared_end({file: re.split(r"[_\-. ]+", name) for file, name in names.items()})
     width = min(len(found) for found in words.values())
     options: list[tuple[int, Columns]] = []
     for count, at_end in itertools.product(range(1, width), (True, False)):
@@ -219,6 +239,16 @@ def _split_stems(columns: Columns) -> Columns:
         return columns
     best = min(options, key=lambda option: option[0])[1]
     return {file: (*columns[file][:-1], *best[file]) for file in columns}
+
+
+def _without_shared_end(words: dict[Path, list[str]]) -> dict[Path, list[str]]:
+    """Names without the words at their end that all have, the first excepted."""
+    shared = 0
+    while all(len(found) > shared + 1 for found in words.values()):
+        if len({found[-1 - shared] for found in words.values()}) > 1:
+            break
+        shared += 1
+    return {file: found[: len(found) - shared] for file, found in words.items()} if len(words) > 1 else words
 
 
 def _organ_columns(columns: Columns, ranks: Sequence[int], look: Looker) -> list[int]:
@@ -241,7 +271,8 @@ def _crosses(rows: Sequence[tuple[str, ...]], organ: int) -> bool:
     """Whether the values of one part come again with most values of the others."""
     organs = {row[organ] for row in rows}
     scans = {row[:organ] + row[organ + 1 :] for row in rows}
-    return 2 * len(rows) >= len(organs) * len(scans) and len(organs) > 1
+    again = len(scans) == 1 or len(rows) > max(len(organs), len(scans))
+    return again and 2 * len(rows) >= len(organs) * len(scans) and len(organs) > 1
 
 
 def _grids_tell(columns: Columns, organ: int, look: Looker) -> bool:
@@ -279,7 +310,7 @@ def _is_one_scan(root: Path, reading: Reading, rank: int, look: Looker) -> bool:
 
 def _reading(root: Path, columns: Columns, organ: int | None, passed: tuple[Path, ...]) -> Reading:
     files: dict[str, dict[str, Path]] = defaultdict(dict)
-    organs = {} if organ is None else _without_mask_words({row[organ] for row in columns.values()})
+    organs = {} if organ is None else _organ_names({row[organ] for row in columns.values()})
     for file, row in columns.items():
         scan = row if organ is None else row[:organ] + row[organ + 1 :]
         name = "/".join(scan) or _own_name(root, file)
@@ -298,10 +329,19 @@ def _reading(root: Path, columns: Columns, organ: int | None, passed: tuple[Path
     return Reading(dict(files), layout, told, passed)
 
 
-def _without_mask_words(names: set[str]) -> dict[str, str]:
-    """Name → the same without words such as ``seg``, where names stay apart."""
-    kept = {name: "_".join(w for w in re.split(r"[_\-. ]+", name) if w.lower() not in MASK_WORDS) for name in names}
-    return kept if all(kept.values()) and len(set(kept.values())) == len(names) else {name: name for name in names}
+def _organ_names(names: set[str]) -> dict[str, str]:
+    """Name → organ: without words such as ``seg``, and without the scan's own name before each of them."""
+    words = {name: [w for w in re.split(r"[_\-. ]+", name) if w.lower() not in MASK_WORDS] for name in names}
+    plain = {name: "_".join(found) if set(tokens(name)) & MASK_WORDS else name for name, found in words.items()}
+    columns = list(zip(*words.values(), strict=False))
+    shared = (
+        next((i for i, column in enumerate(columns) if len(set(column)) > 1), len(columns)) if len(names) > 1 else 0
+    )
+    short = {name: "_".join(found[shared:]) for name, found in words.items()}
+    for option in (short if shared and organ_rank(set(short.values())) > 1 else plain, plain):
+        if all(option.values()) and len(set(option.values())) == len(names):
+            return option
+    return {name: name for name in names}
 
 
 def _own_name(root: Path, file: Path) -> str:

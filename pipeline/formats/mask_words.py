@@ -60,7 +60,9 @@ def tokens(name: str) -> list[str]:
 
 def is_anatomy(name: str) -> bool:
     """Whether a name has a word for a part of the body."""
-    return any(token.startswith(word) for token in tokens(name) for word in _ANATOMY)
+    return any(
+        token.startswith(word) or (len(word) > 4 and word in token) for token in tokens(name) for word in _ANATOMY
+    )
 
 
 def says_nothing(name: str) -> bool:
@@ -73,16 +75,16 @@ def organ_rank(names: Collection[str]) -> int:
     """How much the names of one part of paths look like organs rather than scans.
 
     Returns:
-        2 where at least half are parts of the body or numbered structures, 1 for words, 0 for words of groups, sides
-        and series such as ``siteA`` and ``siteB``, -1 for numbered names.
+        2 where at least half are parts of the body, 1 for other words and numbered structures, 0 for words of groups,
+        sides and series such as ``siteA`` and ``siteB``, -1 for numbered names.
     """
     words = [tokens(name) for name in names]
     numbered = [any(token.isdecimal() for token in found) for found in words]
     plain = [[t for t in found if not t.isdecimal() and t not in MASK_WORDS - ORGAN_NUMBERS] for found in words]
     if all(numbered):
         structures = all(len(found) == 1 and found[0] in ORGAN_NUMBERS for found in plain)
-        return 2 if structures and len(names) > 1 else -1
-    if _lettered(names):
+        return 1 if structures and len(names) > 1 else -1
+    if _lettered(names) or (all(len(name) < 3 for name in names) and not {n.lower() for n in names} <= {"l", "r"}):
         return 0
     if 2 * sum(is_anatomy(name) for name in names) >= len(names):
         return 2

@@ -13,8 +13,8 @@ from typing import Any
 
 from pipeline.core.errors import InputError
 from pipeline.core.names import plain
+from pipeline.core.organs import organ_values
 from pipeline.core.study import Ingest, Organ
-from pipeline.formats.pictures.masks import organ_values
 
 #: Words for a segment that say no more than its number.
 _NUMBERED = re.compile(
@@ -40,8 +40,12 @@ class Segment:
 
 
 def organ_numbers(organs: Mapping[str, Organ]) -> dict[int, str]:
-    """Value → organ, as the study numbers them."""
-    return {value: name for name, value in organ_values(organs).items()}
+    """Value → organ, as the study numbers them; values that several organs share name none."""
+    owners: dict[int, list[str]] = {}
+    for name, values in organ_values(organs).items():
+        for value in values:
+            owners.setdefault(value, []).append(name)
+    return {value: names[0] for value, names in owners.items() if len(names) == 1}
 
 
 def says_nothing(label: str, number: int) -> bool:
@@ -70,7 +74,7 @@ def match_segments(
         InputError: A segment that has voxels is no organ of the study, or may be two.
     """
     notes = {} if notes is None else notes
-    matched = _by_name(segments, organs)
+    matched = called_by_name(segments, organs)
     passed = {plain(word) for word in options.background if isinstance(word, str)} | _BACKGROUND
     numbers = organ_numbers(organs)
 
@@ -87,12 +91,12 @@ def match_segments(
     differ = [n for n in sorted(used) if n in matched and numbers.get(n) != matched[n]]
     if differ:
         own = {name: value for value, name in numbers.items()}
-        said = (f"{matched[n]} is {n} in the file and {own[matched[n]]} in the study" for n in differ)
+        said = (f"{matched[n]} is {n} in the file and {own.get(matched[n], 'another')} in the study" for n in differ)
         notes["names_won"] = "; ".join(said)
     return matched
 
 
-def _by_name(segments: Mapping[int, Segment], organs: Mapping[str, Organ]) -> dict[int, str]:
+def called_by_name(segments: Mapping[int, Segment], organs: Mapping[str, Organ]) -> dict[int, str]:
     """Segments whose words or codes are an organ's; its label counts before its other words."""
     wanted: dict[str, str] = {}
     for name, organ in organs.items():
@@ -159,7 +163,7 @@ def match_one(
     Raises:
         InputError: Nothing says which of several it is, or the file's one segment is another organ.
     """
-    matched = _by_name(segments, organs)
+    matched = called_by_name(segments, organs)
     own = {number for number, name in matched.items() if name == organ}
     if own:
         return own
@@ -183,7 +187,7 @@ def match_one(
 def match_regions(regions: Mapping[str, tuple[int, ...]], organs: Mapping[str, Organ]) -> dict[str, tuple[int, ...]]:
     """Organ → the values that it shares with others, where regions of a file are called as the study's organs."""
     numbered = dict(enumerate(regions))
-    called = _by_name({number: Segment(word) for number, word in numbered.items()}, organs)
+    called = called_by_name({number: Segment(word) for number, word in numbered.items()}, organs)
     return {name: regions[numbered[number]] for number, name in called.items()}
 
 

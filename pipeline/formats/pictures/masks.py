@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import OrganMasks
+from pipeline.core.organs import organ_values
 from pipeline.core.study import Ingest, Organ
 from pipeline.formats.pictures.reader import grey, read_pixels
 
@@ -19,11 +20,6 @@ from pipeline.formats.pictures.reader import grey, read_pixels
 ByNumbers = Callable[[NDArray[Any]], tuple[OrganMasks, NDArray[np.bool_] | None]]
 #: Grey values from a quarter to three quarters of the range are borders; a mask has few of them.
 _MOST_BORDER = 0.25
-
-
-def organ_values(organs: Mapping[str, Organ]) -> dict[str, int]:
-    """Organ → its value in index images and label volumes."""
-    return {name: organ.value or index for index, (name, organ) in enumerate(organs.items(), 1)}
 
 
 def read_mask_picture(
@@ -65,9 +61,17 @@ def read_organ_picture(path: Path, options: Ingest) -> NDArray[np.bool_]:
     Raises:
         InputError: The picture is not one organ's mask, or it may lie in the colours or in the transparency.
     """
+    return _upright(one_organ(grey(read_mask_samples(path, options))[0][..., 0], options))
+
+
+def read_mask_samples(path: Path, options: Ingest) -> NDArray[Any]:
+    """The samples of a picture that hold its masks, ``(rows, columns, samples)``, without transparency.
+
+    Raises:
+        InputError: As in :func:`read_organ_picture`.
+    """
     pixels = read_pixels(path, options, palette_as_index=True)
-    colours = read_pixels(path, options) if pixels.shape[2] == 1 else pixels
-    return _upright(one_organ(grey(_shown(pixels, colours))[0][..., 0], options))
+    return _shown(pixels, read_pixels(path, options) if pixels.shape[2] == 1 else pixels)
 
 
 def _shown(pixels: NDArray[Any], colours: NDArray[Any]) -> NDArray[Any]:
@@ -146,7 +150,7 @@ def by_values(
     whole = whole_numbers(data)
     values = organ_values(organs)
     present = np.unique(whole)
-    known = {*values.values(), *options.background, *options.ignore}
+    known = {*itertools.chain(*values.values()), *options.background, *options.ignore}
     strange = [int(v) for v in present if int(v) not in known]
     if strange and len(organs) == 1:
         only = next(iter(organs))
@@ -155,13 +159,13 @@ def by_values(
     if strange:
         count = int(np.isin(whole, strange).sum())
         shown = ", ".join(str(v) for v in strange[:8]) + (", …" if len(strange) > 8 else "")
-        pairs = ", ".join(f"{name} = {value}" for name, value in values.items())
+        pairs = ", ".join(f"{name} = {' or '.join(map(str, own))}" for name, own in values.items())
         raise InputError(
             f"the mask holds values that are no organ of the study: {shown} ({count:,} voxels)",
             remedy=f"The study has {pairs}; list values to pass over in ingest.background or ingest.ignore.",
         )
     ignored = np.isin(whole, options.ignore) if options.ignore else None
-    return {name: whole == value for name, value in values.items()}, ignored
+    return {name: np.isin(whole, own) for name, own in values.items()}, ignored
 
 
 def whole_numbers(data: NDArray[Any]) -> NDArray[Any]:

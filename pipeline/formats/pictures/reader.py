@@ -29,9 +29,9 @@ _BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 def read_raster(path: Path, modality: Modality, options: Ingest) -> Scan:
     """Read a picture.
 
-    A radiograph has one channel: equal colour channels are one, differing ones become luma, which ``notes`` record. A
-    photograph has three: grey is repeated. Millimetres are unknown, whatever resolution the file claims: that is the
-    printer's.
+    A radiograph has one channel: equal colour channels are one, differing ones become luma, which ``notes`` record;
+    where the study names as many channels as the picture has, they are those. A photograph has three: grey is repeated.
+    Millimetres are unknown, whatever resolution the file claims: that is the printer's.
 
     Returns:
         ``(C, X, Y, 1)``, X along columns and Y along rows.
@@ -45,6 +45,8 @@ def read_raster(path: Path, modality: Modality, options: Ingest) -> Scan:
         if pixels.shape[2] < 3:
             notes["colour"] = "grey, repeated"
         pixels = np.repeat(pixels[..., :1], 3, axis=2) if pixels.shape[2] < 3 else pixels[..., :3]
+    elif len(options.channels) == pixels.shape[2] > 1:
+        notes["channels"] = "colours are the study's channels"
     else:
         pixels, how = grey(pixels)
         if how != "grey":
