@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.core.errors import InputError, TryAgainError
-from pipeline.core.files import Cells, read_table, sha256_of, whole_file, write_table
+from pipeline.core.files import Cells, format_table, read_table, sha256_of, whole_file
 from pipeline.core.locks import hold_if_free
 from pipeline.core.manifest import load_manifest, manifest_path
 from pipeline.core.names import SCAN_ID, checked_name, within
@@ -117,10 +117,32 @@ def _add_masks(name: str, study: Study, folder: Path, version: str | None, force
         if row.get("mask") and "mask_sha256" in rows[0]:
             row["mask_sha256"] = sha256_of(within(root, row["mask"]))
         counts.replaced += scan in known and (bool(one.changed) or row != before)
-    columns = list(dict.fromkeys(column for row in rows for column in row))
-    write_table(path, [{column: row.get(column, "") for column in columns} for row in rows], columns)
-    load_manifest(path, study)
+    _write_manifest(path, rows, study)
     return _said(path, study, counts)
+
+
+def _write_manifest(path: Path, rows: list[Cells], study: Study) -> None:
+    """Write the manifest where it can be read; with a column an organ of the study as soon as one organ has one.
+
+    A row without any mask waits for a model as before. Where the study has one organ, whose column alone would not say
+    so, it is noted.
+    """
+    columns = list(dict.fromkeys(column for row in rows for column in row))
+    before = set(read_table(path)[0])
+    ours = [f"mask_{organ}" for organ in study.organs]
+    if new := set(columns) & set(ours) - before:
+        columns += [column for column in ours if column not in columns]
+        if len(ours) == 1:
+            columns = list(dict.fromkeys([*columns, "not_annotated"]))
+            for row in rows:
+                if not row.get("mask") and not any(row.get(column) for column in new):
+                    row["not_annotated"] = next(iter(study.organs))
+    with whole_file(path) as part:
+        part.write_text(format_table(rows, columns), encoding="utf-8", newline="\n")
+        try:
+            load_manifest(part, study)
+        except InputError as error:
+            raise InputError(error.what, where=str(path), remedy=error.remedy) from None
 
 
 def _without_untouched(

@@ -16,6 +16,7 @@ from pipeline.core.scan import Scan
 from pipeline.core.study import Study
 from pipeline.core.units import voxel_amount
 from pipeline.formats.masks import spoken
+from pipeline.formats.noticed import noticed
 from pipeline.imaging.validity import fault_of
 
 #: Voxels at the largest or smallest value are saturated if there are more of them than this share; what is below
@@ -130,28 +131,8 @@ def scan_findings(scan: Scan, measured: dict[str, Any]) -> list[Finding]:
 
     if notes.get("burned_in_annotation"):
         warn("burned_in", "the header says that text is burned into the pixels, which may name the patient")
-    if "modality_differs" in notes:
-        warn("modality", f"the header says {notes['modality_differs']}, the study {scan.modality}")
-    if notes.get("duplicates"):
-        warn("duplicate_slices", f"{notes['duplicates']} slices came twice and were dropped")
-    if notes.get("forms_differ"):
-        warn("forms_differ", "qform and sform disagree, and the sform was used")
-    if "sizes_differ" in notes:
-        warn("sizes_differ", f"the header gives voxels of {notes['sizes_differ']}, and the sform was used")
-    if "rounded" in notes:
-        warn("rounded", f"the slice positions are {notes['rounded']}")
-    if "no_rescale" in notes:
-        warn("no_rescale", f"{notes['no_rescale']}, and its values were taken as they are stored")
-    if notes.get("orientation") == "assumed":
-        warn("orientation", "the header gives no orientation, and RAS+ was assumed")
-    if notes.get("spacing") == "assumed" or notes.get("step_assumed"):
-        warn("spacing", "the header lacks a voxel size, and 1 mm was assumed")
-    if "unusable" in (notes.get("sform"), notes.get("qform")):
-        warn("form_unusable", "one of the header's two geometries cannot be used")
-    if notes.get("sheared"):
-        warn("sheared", "the slices are stacked askew, as with a tilted gantry, and the affine keeps that")
-    if str(notes.get("colour", "")).startswith("luma"):
-        warn("colour", "the radiograph is in colour, and its luma was used")
+    for code, sentence in noticed(notes, scan.modality):
+        warn(code, sentence)
     if "cropped" in notes:
         warn("cropped", "blank borders were cut off: left, top, right, bottom {} px".format(notes["cropped"]))
     if measured["greys"] <= _FEW_GREYS:

@@ -260,6 +260,20 @@ def test_an_organ_that_nobody_changed_is_not_annotated(place: Path) -> None:
     assert any("count as not annotated in 1 scans" in line for line in said)
 
 
+def test_scans_without_masks_wait_as_before_in_a_study_of_one_organ(place: Path) -> None:
+    write_yaml(Path("configs/one.yaml"), {"modality": "mri", "organs": ["left"], "overlapping": True})
+    rows = [{"scan_id": name, "patient_id": name, "image": "a.nii.gz"} for name in ("a", "b")]
+    rows[1]["patient_id"] = "a"
+    write_table(manifest_path("one"), rows, list(rows[0]))
+    scan, masks = phantom(1)
+    write_nifti(
+        Path("done/a/left.nii.gz"), scan.to_stored(masks["left"].astype(np.uint8)), stored_grid(scan).affine, "mm"
+    )
+    add_masks("one", Path("done"), None)
+    first, second = load_manifest(manifest_path("one"), load_study("one")).rows
+    assert (first.labelled, second.labelled) == (True, False)
+
+
 def test_the_champions_own_export_is_no_correction(place: Path) -> None:
     folder = _corrected(place, "knee", 1)
     exported = StudyPaths("knee").exports / "nifti"
