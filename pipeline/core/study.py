@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from pipeline.core.errors import InputError
 from pipeline.core.files import digest_of, read_yaml
 from pipeline.core.form import check_results
-from pipeline.core.names import Name, OrganName, checked_name, plain
+from pipeline.core.names import Name, OrganName, Word, checked_name, joined_aliases
 from pipeline.core.paths import StudyPaths, shipped
 from pipeline.core.scan import Modality
 
@@ -33,7 +33,7 @@ class Organ(Section):
     """Its value in index images and label volumes; by default 1, 2, 3 … in the order of the organs."""
     color: str | None = Field(default=None, pattern=r"^#[0-9a-fA-F]{6}$")
     """Its colour in RGB palette masks and in pictures, as ``#rrggbb``."""
-    mirror: str | None = None
+    mirror: Word | None = None
     """The organ of the other side that it becomes in a mirror, such as ``right_lung`` for ``left_lung``."""
     lesions: bool = False
     """Count its components as lesions: found, missed and spurious ones are reported."""
@@ -41,7 +41,7 @@ class Organ(Section):
     """SNOMED CT code for DICOM SEG, such as ``39607008``; common organs have one built in."""
     tolerance: float | None = Field(default=None, gt=0)
     """Tolerance of its normalised surface Dice, in mm (pixels where the spacing is unknown)."""
-    aliases: list[str] = []
+    aliases: list[Word] = []
     """Other names that it has in mask files, such as class names in an RLE CSV."""
 
 
@@ -133,9 +133,9 @@ class Evaluate(Section):
     """Tolerances of normalised surface Dice, in mm (pixels where the spacing is unknown); the first is the headline."""
     bootstrap: int = Field(default=2000, ge=100)
     """Draws of the bootstrap over patients."""
-    subgroups: list[str] = []
+    subgroups: list[Word] = []
     """Columns of the manifest to report apart."""
-    site: str | None = None
+    site: Word | None = None
     """Column of the manifest that names the site a scan comes from."""
     cardiothoracic_ratio: bool = False
     """Measure heart over thorax width; needs organs ``heart``, ``left_lung`` and ``right_lung``."""
@@ -249,7 +249,9 @@ class Study(Section):
     def _consistent(self) -> Self:
         if not self.organs:
             raise ValueError("organs: name at least one")
-        self._take_names()
+        joined = joined_aliases(self.names, {name: organ.aliases for name, organ in self.organs.items()})
+        for name, aliases in joined.items():
+            self.organs[name] = self.organs[name].model_copy(update={"aliases": aliases})
         for name in self.models:
             if name in {"champion", "mean_shape"}:
                 raise ValueError(f"models: {name!r} cannot be a model's name: it is that of something else")
@@ -267,22 +269,6 @@ class Study(Section):
         if self.evaluate.cardiothoracic_ratio and not {"heart", "left_lung", "right_lung"} <= set(self.organs):
             raise ValueError("evaluate: cardiothoracic_ratio needs organs heart, left_lung and right_lung")
         return self
-
-    def _take_names(self) -> None:
-        """Make ``names`` aliases of their organs, which is where readers look."""
-        for word, name in self.names.items():
-            if name not in self.organs:
-                near = difflib.get_close_matches(name, self.organs, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; organs: {', '.join(self.organs)}"
-                raise ValueError(f"names: {word!r} stands for {name!r}, which is not an organ of the study{hint}")
-            if word not in self.organs[name].aliases:
-                aliases = [*self.organs[name].aliases, word]
-                self.organs[name] = self.organs[name].model_copy(update={"aliases": aliases})
-        meant = {plain(name): name for name in self.organs}
-        for name, organ in self.organs.items():
-            for word in organ.aliases:
-                if meant.setdefault(plain(word), name) != name:
-                    raise ValueError(f"organs: {word!r} stands for {meant[plain(word)]!r} and for {name!r}")
 
     def values(self) -> dict[str, int]:
         """Organ → its value in index images and label volumes."""

@@ -15,9 +15,10 @@ from pipeline.core.scan import FRONTAL_AFFINE, Array, Grid
 from pipeline.core.study import Ingest
 from pipeline.core.units import LengthUnit
 from pipeline.evaluate.scan_masks import ScanMasks
-from pipeline.evaluate.segmentations import read_segmentation
+from pipeline.evaluate.segmentations import read_named_volume, read_segmentation
 from pipeline.formats.label_tables import names_beside
 from pipeline.formats.mask_folder import Look, Looker
+from pipeline.formats.segnrrd import read_segments
 from pipeline.formats.store import read_labels
 from pipeline.formats.table import read_scans, sniff
 from pipeline.imaging.surfaces import Mask
@@ -97,6 +98,8 @@ def read_file(path: Path, names: Names, like: ScanMasks | None) -> ScanMasks:
     if len(readable) != 1 or readable[0].read is None:
         raise InputError(f"is {kind}, not one mask", where=str(path))
     scan = readable[0].read().canonical()
+    if kind == "itk" and (segments := read_segments(path, scan.voxels.shape[0])):
+        return read_named_volume(scan, segments, names.organs, like)
     if scan.voxels.shape[0] > 1:
         known = {value: name for name, values in names.organs.items() for value in values}
         channels = {known.get(i, str(i)): channel > 0.5 for i, channel in enumerate(scan.voxels, 1)}
@@ -130,10 +133,10 @@ def _own(path: Path) -> ScanMasks | None:
 
 
 def _picture(path: Path, names: Names) -> ScanMasks:
-    from pipeline.formats.pictures.masks import one_organ
-    from pipeline.formats.pictures.reader import grey, read_pixels
+    from pipeline.formats.pictures.masks import one_organ, read_mask_samples
+    from pipeline.formats.pictures.reader import grey
 
-    pixels = read_pixels(path, Ingest(), palette_as_index=True)
+    pixels = read_mask_samples(path, Ingest())
     plain, how = grey(pixels)
     grid = Grid((pixels.shape[1], pixels.shape[0], 1), FRONTAL_AFFINE.copy())
     if how.startswith("luma"):
@@ -206,7 +209,8 @@ def look(path: Path, content: bool) -> Look:
 def _picture_look(path: Path, content: bool) -> Look:
     from PIL import Image
 
-    from pipeline.formats.pictures.reader import grey, read_pixels
+    from pipeline.formats.pictures.masks import read_mask_samples
+    from pipeline.formats.pictures.reader import grey
 
     try:
         with Image.open(path) as picture:
@@ -215,7 +219,7 @@ def _picture_look(path: Path, content: bool) -> Look:
         return Look("unknown")
     if not content:
         return Look("unknown", grid)
-    plain, how = grey(read_pixels(path, Ingest(), palette_as_index=True))
+    plain, how = grey(read_mask_samples(path, Ingest()))
     return Look("labels" if how.startswith("luma") else _values_look(plain, Look("unknown")).kind, grid)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +17,8 @@ from pipeline.formats.dicom.header import element_numbers, lenient
 from pipeline.formats.dicom.image import Instance, read_instance
 from pipeline.formats.dicom.planes import Plane
 from pipeline.formats.dicom.seg_reader import read_seg
+from pipeline.formats.naming import match_segments, says_nothing
+from pipeline.formats.segnrrd import Segments, segment_masks
 
 #: Slices lie on one grid if they are off by less than this share of the step.
 _OFF_GRID = 0.1
@@ -41,15 +43,51 @@ def read_segmentation(path: Path, names: Mapping[str, tuple[int, ...]], like: Sc
             remedy="Compare it with a label volume, or export both as NIfTI.",
         )
     scan = Scan(np.zeros((1, *like.grid.shape), np.uint8), like.grid.affine, "mri")
-    if names:
-        named = {name: Organ(value=values[0]) for name, values in names.items()}
-    else:
-        # Organs that the other side only numbers are segments of that number; others are matched by name.
-        named = {name: Organ(value=int(name)) if name.isdecimal() else Organ() for name in like.organs}
-        numbered = bool(named) and all(name.isdecimal() for name in named)
-        named |= {} if numbered else {label: Organ() for label in segment_labels(path) if not _known(label, named)}
+    named = _named(names, like, lambda: segment_labels(path))
     masks = read_seg(path, scan, named, Ingest())
     return ScanMasks({name: masks.get(name, np.zeros(scan.shape, bool)) for name in named}, scan.grid, like.unit, False)
+
+
+def read_named_volume(
+    scan: Scan, segments: Segments, names: Mapping[str, tuple[int, ...]], like: ScanMasks | None
+) -> ScanMasks:
+    """A ``.seg.nrrd``, whose segments have names.
+
+    Args:
+        scan: The file as a scan in canonical orientation, a channel a layer.
+        segments: What its header says of segments.
+        names: As in :func:`read_segmentation`.
+        like: The other side, where there is one.
+
+    Raises:
+        InputError: A segment is no organ of the other side, or the file contradicts itself.
+    """
+    called, inside = segment_masks(list(scan.voxels), segments)
+    labels = [segment.label for number, segment in called.items() if not says_nothing(segment.label, number)]
+    named = _named(names, like, lambda: labels)
+    for number, segment in called.items():
+        if not named or (like is None and not names and segment.label not in labels):
+            named[str(number)] = Organ(value=number)
+    used = [number for number, mask in inside.items() if mask.any()]
+    masks = {name: np.zeros(scan.shape, bool) for name in named}
+    for number, name in match_segments(called, used, named, Ingest()).items():
+        masks[name] |= inside[number]
+    one = scan.voxels.shape[0] == 1
+    return ScanMasks(masks, scan.grid, scan.unit, one, located=scan.unit == "mm", stored=scan.stored)
+
+
+def _named(
+    names: Mapping[str, tuple[int, ...]], like: ScanMasks | None, own: Callable[[], Sequence[str]]
+) -> dict[str, Organ]:
+    """The organs that segments can be: those a user named, else those of the other side and their own."""
+    if names:
+        return {name: Organ(value=values[0]) for name, values in names.items()}
+    # Organs that the other side only numbers are segments of that number; others are matched by name.
+    there = [] if like is None else list(like.organs)
+    named = {name: Organ(value=int(name)) if name.isdecimal() else Organ() for name in there}
+    if named and all(name.isdecimal() for name in named):
+        return named
+    return named | {label: Organ() for label in own() if not _known(label, named)}
 
 
 def _known(label: str, named: Mapping[str, Organ]) -> bool:

@@ -12,6 +12,7 @@ from pipeline.core.manifest import Row
 from pipeline.core.names import within
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
+from pipeline.formats.correction import untouched
 from pipeline.formats.masks import read_masks
 from pipeline.formats.store import write_labels, write_scan
 from pipeline.formats.table import read_scan_file
@@ -106,6 +107,13 @@ def _masks(
 ) -> tuple[dict[str, Any], list[Finding], dict[str, Any]]:
     organs = {organ: within(data, name) for organ, name in row.organ_masks.items()}
     source = within(data, row.mask) if row.mask else organs
+    if own := untouched([source] if isinstance(source, Path) else organs.values()):
+        raise RejectedError(
+            "mask",
+            "a mask of this row is as a model wrote it, and no reference",
+            where=str(min(own)),
+            remedy="Let a person correct it, or leave the mask's cell empty.",
+        )
     notes: dict[str, Any] = {}
     try:
         labels = read_masks(

@@ -170,6 +170,18 @@ def _named_seg(making, written, tmp_path, options, names, change=None):
     return path, read_scan_file([tmp_path / "s"], "mri", options), masks.astype(bool)
 
 
+def test_an_object_alone_in_its_folder(tmp_path, making, options, written):
+    path, scan, masks = _named_seg(making, written, tmp_path, options, ["heart"])
+    (tmp_path / "seg").mkdir()
+    path.rename(tmp_path / "seg" / "1.dcm")
+    (tmp_path / "seg" / ".DS_Store").write_bytes(b"x")
+    labels = read_masks(tmp_path / "seg", scan, {"heart": Organ()}, options)
+    np.testing.assert_array_equal(labels.mask("heart"), masks[0])
+    (tmp_path / "seg" / "2.dcm").write_bytes(b"x")
+    with pytest.raises(InputError, match="is a folder of 2 files"):
+        read_masks(tmp_path / "seg", scan, {"heart": Organ()}, options)
+
+
 def test_segments_of_foreign_names_are_refused_and_mapped_by_the_config(tmp_path, making, options, written):
     path, scan, masks = _named_seg(making, written, tmp_path, options, ["Schienbein", "Oberschenkel"])
     organs = {"femur": Organ(), "tibia": Organ()}

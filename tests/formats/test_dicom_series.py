@@ -148,7 +148,14 @@ def test_positions_rounded_when_they_were_written_are_regular(tmp_path, making, 
 @pytest.mark.parametrize(("count", "missing"), [(3, 2), (4, 1), (12, 5), (40, 1)])
 def test_rounding_hides_no_missing_slice(tmp_path, making, options, step, rounded, count, missing):
     slices = _at(making, step, count + 1, rounded=rounded, without=(missing,))
-    with pytest.raises(InputError, match=r"missing|unevenly spaced|in one line"):
+    with pytest.raises(InputError, match="1 slice is missing" if count > 4 else "missing|unevenly spaced"):
+        read_scan_file([making.save(tmp_path, slices)], "mri", options)
+
+
+def test_a_shifted_slice_is_no_rounding(tmp_path, making, options):
+    slices = _at(making, 4.0, 12, rounded=0)
+    slices[5].ImagePositionPatient[2] += 1
+    with pytest.raises(InputError, match="unevenly spaced"):
         read_scan_file([making.save(tmp_path, slices)], "mri", options)
 
 

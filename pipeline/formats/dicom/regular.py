@@ -26,14 +26,16 @@ def rounding_of(positions: Array) -> float:
 def could_be_regular(along: Array, error: float) -> bool:
     """Whether one distance explains all positions, and no missing slice explains them as well.
 
+    Rounding turns one distance into two that are a step of the rounding apart, and never into three.
+
     Args:
         along: Positions along the normal in rising order, mm.
         error: What each may be off by, mm.
     """
     count = np.arange(len(along))
-    if error <= 0 or not _fits(along, count, error):
-        return False
     gaps = np.diff(along)
+    if error <= 0 or gaps.max() - gaps.min() > 2 * error + 1e-6 or not _fits(along, count, error):
+        return False
     # A slice that is missing leaves the widest gap, whatever the rounding.
     widest = np.flatnonzero(gaps > gaps.max() - 1e-6)
     return not any(_fits(along, count + (count > gap), error) for gap in widest)

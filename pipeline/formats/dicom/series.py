@@ -269,7 +269,9 @@ def _check_even(planes: Sequence[Plane]) -> float:
     # Each of the three coordinates may be off by half the rounding.
     if off.size and not could_be_regular(along, rounding / 2 * float(np.abs(planes[0].normal).sum())):
         multiple = gaps / usual
-        whole = np.abs(multiple - np.rint(multiple)) <= 0.1
+        whole = np.abs(multiple - np.rint(multiple)) <= 0.1 + rounding / usual
+        if whole.all() and (np.rint(multiple) > 1).any():
+            off = np.flatnonzero(np.rint(multiple) > 1)
         missing = int(np.rint(multiple[off]).sum() - off.size)
         where = ", ".join(str(int(i) + 1) for i in off[:5]) + (" …" if off.size > 5 else "")
         if whole.all() and missing > 0 and (np.rint(multiple) >= 1).all():
