@@ -36,6 +36,7 @@ _READ = 4
 _SUFFIX = re.compile(
     r"(\.nii|\.seg)?\.(nii\.gz|gz|nii|nrrd|nhdr|mha|mhd|png|gif|bmp|jpe?g|tiff?|dcm|dicom|ima|img|hdr)$", re.IGNORECASE
 )
+_OTHER_FORMATS = re.compile(r"\.(nii|gz|nrrd|nhdr|mha|mhd|png|gif|bmp|jpe?g|tiff?|img|hdr)$", re.IGNORECASE)
 #: Folders of this program's own exports.
 _FORMS = frozenset({"nifti", "rle", "dicom_seg", "coco", "nnunet", "bids", "overlays", "spotlight", "surfaces"})
 
@@ -158,7 +159,9 @@ def _in_doubt(columns: Columns, ranks: Sequence[int]) -> bool:
 
 def _without_images(root: Path, files: Sequence[Path], look: Looker) -> tuple[list[Path], tuple[Path, ...]]:
     """The masks among files, where names of masks and images lie side by side, or contents say what is an image."""
-    objects = {file for file in files if look(file, False).kind == "image"}
+    # Only a DICOM object says in its header whether it is an image.
+    maybe = (file for file in files if not _OTHER_FORMATS.search(file.name))
+    objects = {file for file in maybe if look(file, False).kind == "image"}
     named = [file for file in files if file not in objects and _words(root, file) & MASK_WORDS]
     others = [file for file in files if file not in objects and not _words(root, file) & MASK_WORDS]
     images = set(objects)
