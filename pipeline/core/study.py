@@ -13,8 +13,8 @@ from pipeline.core.errors import InputError
 from pipeline.core.explain import explain
 from pipeline.core.files import digest_of, read_yaml
 from pipeline.core.form import check_results
-from pipeline.core.names import Name, OrganName, checked_name, plain
-from pipeline.core.organs import OKABE_ITO, check_shared_values, organ_values, painting_order
+from pipeline.core.names import Name, OrganName, checked_name
+from pipeline.core.organs import OKABE_ITO, check_shared_values, organ_values, painting_order, take_names
 from pipeline.core.paths import StudyPaths, shipped
 from pipeline.core.scan import Modality
 
@@ -74,6 +74,12 @@ class Ingest(Section):
     readers: str | None = None
     """Which mask counts where columns ``mask_<organ>@<reader>`` hold those of several readers: that of one, by name;
     ``majority``: voxels that more than half of a scan's readers marked; ``all``: those that every one marked."""
+    stack: str | None = None
+    """Files of a folder that are the numbered slices of one volume, such as ``*[0-9].tif``; needs ``stack_spacing``."""
+    stack_masks: str | None = None
+    """The same for a folder of masks, a picture a slice; by default as ``stack``."""
+    stack_spacing: tuple[float, float, float] | None = None
+    """Millimetres between columns, rows and slices of a stack."""
     resample_masks: bool = False
     """Bring masks that lie on another grid onto the scan's by nearest neighbour. Otherwise such a mask is an error."""
     mask_threshold: int = Field(default=127, ge=0, le=65535)
@@ -97,6 +103,14 @@ class Ingest(Section):
     """Time one scan may take to decode before it is rejected."""
     memory_gib: float = Field(default=4, gt=0)
     """Memory that decoding one scan may take before it is rejected."""
+
+    @model_validator(mode="after")
+    def _stack_whole(self) -> Self:
+        if (self.stack is None) != (self.stack_spacing is None) or (self.stack_masks and not self.stack):
+            raise ValueError("stack: give stack and stack_spacing together; stack_masks needs both")
+        if self.stack_spacing and min(self.stack_spacing) <= 0:
+            raise ValueError("stack_spacing: three numbers above 0")
+        return self
 
 
 class Split(Section):
@@ -271,7 +285,7 @@ class Study(Section):
     def _consistent(self) -> Self:
         if not self.organs:
             raise ValueError("organs: name at least one")
-        self._take_names()
+        take_names(self.organs, self.names)
         self._take_shared_values()
         for name in self.models:
             if name in {"champion", "mean_shape"}:
@@ -290,22 +304,6 @@ class Study(Section):
         if self.evaluate.cardiothoracic_ratio and not {"heart", "left_lung", "right_lung"} <= set(self.organs):
             raise ValueError("evaluate: cardiothoracic_ratio needs organs heart, left_lung and right_lung")
         return self
-
-    def _take_names(self) -> None:
-        """Make ``names`` aliases of their organs, which is where readers look."""
-        for word, name in self.names.items():
-            if name not in self.organs:
-                near = difflib.get_close_matches(name, self.organs, 1)
-                hint = f"; did you mean {near[0]!r}?" if near else f"; organs: {', '.join(self.organs)}"
-                raise ValueError(f"names: {word!r} stands for {name!r}, which is not an organ of the study{hint}")
-            if word not in self.organs[name].aliases:
-                aliases = [*self.organs[name].aliases, word]
-                self.organs[name] = self.organs[name].model_copy(update={"aliases": aliases})
-        meant = {plain(name): name for name in self.organs}
-        for name, organ in self.organs.items():
-            for word in organ.aliases:
-                if meant.setdefault(plain(word), name) != name:
-                    raise ValueError(f"organs: {word!r} stands for {meant[plain(word)]!r} and for {name!r}")
 
     def _take_shared_values(self) -> None:
         """Organs that share values of a label volume overlap."""
