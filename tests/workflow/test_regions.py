@@ -10,6 +10,7 @@ import pytest
 from place import SMALL, make_place, run
 
 from pipeline.core.files import read_table
+from pipeline.core.plan import read_plan
 from tests.field.making import grey, write_nifti, write_study
 
 pytestmark = pytest.mark.slow
@@ -41,7 +42,7 @@ def test_regions_go_through_the_workflow_and_back(tmp_path: Path) -> None:
     )
     run(folder, "--config", "study=s")
     results = folder / "results" / "s"
-    assert "overlapping: true" in (results / "plans" / "unet.yaml").read_text()
+    assert read_plan(results / "plans" / "unet.yaml").overlapping
     assert {row["status"] for row in read_table(results / "exports" / "checks.csv")} == {"ok"}
     for file in (results / "exports" / "source_labels").glob("*.nii.gz"):
         painted = np.asarray(nib.load(file).dataobj)
