@@ -39,7 +39,7 @@ def export_files(
         InputError: A file cannot be read, or what was read back differs from what was written.
     """
     from pipeline.core.files import write_table
-    from pipeline.core.study import Study
+    from pipeline.core.study import parse_study
     from pipeline.export.checks import COLUMNS
     from pipeline.export.forms import FORMS, Job, check_forms, export_scan, export_tables
     from pipeline.export.shared import FILES
@@ -47,13 +47,14 @@ def export_files(
     check_forms(formats, [*FORMS, *FILES])
     named, source = _organs(mask, organs)
     image = _read(scan, modality)
-    study = Study.model_validate(
+    study = parse_study(
         {
             "modality": image.modality,
             "organs": named,
             "overlapping": overlapping,
             "export": {"formats": list(formats), "rle_dialect": dialect},
-        }
+        },
+        "the options",
     )
     labels = _read_labels(source, image, study, scan.stem)
     job = Job(study, "organseg", "export", out)

@@ -67,13 +67,18 @@ def check(
 ) -> None:
     """Check a study's config and manifest, that every file is there, and how many scans have each organ."""
     from pipeline.core.errors import EXIT_SOME_FAILED
-    from pipeline.core.manifest import load_manifest, manifest_path
+    from pipeline.core.manifest import check_masks, load_manifest, manifest_path
+    from pipeline.core.names import within
     from pipeline.core.study import data_root, load_study
+    from pipeline.early import check_study
 
     config = load_study(study)
+    check_study(config)
     manifest = load_manifest(manifest_path(study), config)
     data = data_root(config)
-    absent = [(row, name) for row in manifest.rows for name in row.files() if not (data / name).exists()]
+    absent = [(row, name) for row in manifest.rows for name in row.files() if not within(data, name).exists()]
+    for note in manifest.notes:
+        print(note)
     for bad in manifest.bad:
         print(f"line {bad.line}: {bad.reason}")
     for row, name in absent:
@@ -81,6 +86,9 @@ def check(
     patients = len({row.patient_id for row in manifest.rows})
     labelled = sum(row.labelled for row in manifest.rows)
     print(f"{study}: {len(manifest.rows)} scans of {patients} patients, {labelled} with masks")
+    if patients == 1 < len(manifest.rows):
+        print("all scans are of one patient, so nothing can be set apart for validation or test")
+    check_masks(manifest.rows, manifest_path(study))
     _organs(config, manifest.rows, data, {row.scan_id for row, _ in absent}, masks)
     if manifest.bad or absent:
         print(f"{len(manifest.bad) + len({row.scan_id for row, _ in absent})} rows would be rejected")
@@ -144,13 +152,14 @@ def add(
     study: StudyName,
     masks: Annotated[Path, typer.Argument(help="Folder of corrected masks, each named by its scan id.")],
     version: Annotated[str | None, typer.Option(help="Name of the folder the masks are copied to.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Write over masks corrected before, of this version.")] = False,
 ) -> None:
     """Take corrected masks into a study: copy them beside its data and name them in its manifest.
 
     Give the correction folder of `organseg predict`, or a folder of masks: CASE7.nii.gz with all organs, or a folder
-    CASE7 with a file an organ.
+    CASE7 with a file an organ. Masks that are as the model wrote them are left out.
     """
     from pipeline.ingest.corrections import add_masks
 
-    for line in add_masks(study, masks, version):
+    for line in add_masks(study, masks, version, force=force):
         print(line)

@@ -112,11 +112,12 @@ class BadRow:
 
 @dataclass(frozen=True)
 class Manifest:
-    """A manifest's rows: those that can be read, and those that cannot, with their reasons."""
+    """A manifest's rows: those that can be read, and those that cannot, with their reasons; and what was assumed."""
 
     rows: tuple[Row, ...]
     bad: tuple[BadRow, ...]
     extra_columns: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def manifest_path(name: str, root: Path | None = None) -> Path:
@@ -133,7 +134,8 @@ def load_manifest(path: Path, study: Study) -> Manifest:
     Raises:
         InputError: The manifest as a whole cannot be used.
     """
-    table = read_table(path)
+    notes: list[str] = []
+    table = read_table(path, notes.append)
     if not table:
         raise InputError("has no rows", where=str(path), remedy="`organseg manifest init FOLDER` drafts one.")
     columns = list(table[0])
@@ -161,9 +163,8 @@ def load_manifest(path: Path, study: Study) -> Manifest:
             safe = name if SCAN_ID.fullmatch(name) and name not in seen else f"line-{line}"
             bad.append(BadRow(line, safe, cells["patient_id"].strip(), "row", str(error)))
     _check_patients(rows, path)
-    _check_masks(rows, path)
     _check_empty_cells(rows, mask_columns, study, path)
-    return Manifest(tuple(rows), tuple(bad), extra)
+    return Manifest(tuple(rows), tuple(bad), extra, tuple(notes))
 
 
 def _mask_columns(columns: Sequence[str], study: Study, path: Path) -> MaskColumns:
@@ -326,8 +327,12 @@ def _check_patients(rows: Sequence[Row], path: Path) -> None:
             )
 
 
-def _check_masks(rows: Sequence[Row], path: Path) -> None:
-    """One mask file of several images is right for none but one of them; tables hold the masks of many."""
+def check_masks(rows: Sequence[Row], path: Path) -> None:
+    """Check that no mask file stands for several images; tables hold the masks of many.
+
+    Raises:
+        InputError: One does. It is right for one of them at most, or the images are channels of one scan.
+    """
     first: dict[str, Row] = {}
     for row in rows:
         for mask in row.mask_files():

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
-
-from pipeline.core.names import plain
 
 if TYPE_CHECKING:
     from pipeline.core.study import Organ
@@ -78,24 +75,3 @@ def painting_order(organs: Mapping[str, Organ], order: Sequence[str]) -> list[tu
             raise ValueError(f"export.source_order: {name} has {list(values[name])}, and {shown}; write {name}=VALUE")
         painted.append((name, left[0]))
     return painted
-
-
-def take_names(organs: dict[str, Organ], names: Mapping[str, str]) -> None:
-    """Make a study's ``names`` aliases of their organs, in place, which is where readers look.
-
-    Raises:
-        ValueError: A name stands for no organ of the study, or for two.
-    """
-    for word, name in names.items():
-        if name not in organs:
-            near = difflib.get_close_matches(name, organs, 1)
-            hint = f"; did you mean {near[0]!r}?" if near else f"; organs: {', '.join(organs)}"
-            raise ValueError(f"names: {word!r} stands for {name!r}, which is not an organ of the study{hint}")
-        if word not in organs[name].aliases:
-            aliases = [*organs[name].aliases, word]
-            organs[name] = organs[name].model_copy(update={"aliases": aliases})
-    meant = {plain(name): name for name in organs}
-    for name, organ in organs.items():
-        for word in organ.aliases:
-            if meant.setdefault(plain(word), name) != name:
-                raise ValueError(f"organs: {word!r} stands for {meant[plain(word)]!r} and for {name!r}")

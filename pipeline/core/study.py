@@ -13,8 +13,8 @@ from pipeline.core.errors import InputError
 from pipeline.core.explain import explain
 from pipeline.core.files import digest_of, read_yaml
 from pipeline.core.form import check_results
-from pipeline.core.names import Name, OrganName, checked_name
-from pipeline.core.organs import OKABE_ITO, check_shared_values, organ_values, painting_order, take_names
+from pipeline.core.names import Name, OrganName, Word, checked_name, joined_aliases
+from pipeline.core.organs import OKABE_ITO, check_shared_values, organ_values, painting_order
 from pipeline.core.paths import StudyPaths, shipped
 from pipeline.core.scan import Modality
 
@@ -37,7 +37,7 @@ class Organ(Section):
     """Several values that make it up, such as ``[1, 2, 4]``. Organs that share values are ``overlapping``."""
     color: str | None = Field(default=None, pattern=r"^#[0-9a-fA-F]{6}$")
     """Its colour in RGB palette masks and in pictures, as ``#rrggbb``."""
-    mirror: str | None = None
+    mirror: Word | None = None
     """The organ of the other side that it becomes in a mirror, such as ``right_lung`` for ``left_lung``."""
     lesions: bool = False
     """Count its components as lesions: found, missed and spurious ones are reported."""
@@ -45,7 +45,7 @@ class Organ(Section):
     """SNOMED CT code for DICOM SEG, such as ``39607008``; common organs have one built in."""
     tolerance: float | None = Field(default=None, gt=0)
     """Tolerance of its normalised surface Dice, in mm (pixels where the spacing is unknown)."""
-    aliases: list[str] = []
+    aliases: list[Word] = []
     """Other names that it has in mask files, such as class names in an RLE CSV."""
 
     @model_validator(mode="after")
@@ -165,9 +165,9 @@ class Evaluate(Section):
     """Tolerances of normalised surface Dice, in mm (pixels where the spacing is unknown); the first is the headline."""
     bootstrap: int = Field(default=2000, ge=100)
     """Draws of the bootstrap over patients."""
-    subgroups: list[str] = []
+    subgroups: list[Word] = []
     """Columns of the manifest to report apart."""
-    site: str | None = None
+    site: Word | None = None
     """Column of the manifest that names the site a scan comes from."""
     cardiothoracic_ratio: bool = False
     """Measure heart over thorax width; needs organs ``heart``, ``left_lung`` and ``right_lung``."""
@@ -285,7 +285,9 @@ class Study(Section):
     def _consistent(self) -> Self:
         if not self.organs:
             raise ValueError("organs: name at least one")
-        take_names(self.organs, self.names)
+        joined = joined_aliases(self.names, {name: organ.aliases for name, organ in self.organs.items()})
+        for name, aliases in joined.items():
+            self.organs[name] = self.organs[name].model_copy(update={"aliases": aliases})
         self._take_shared_values()
         for name in self.models:
             if name in {"champion", "mean_shape"}:

@@ -20,9 +20,6 @@ from pipeline.formats.exact import smallest_exact
 _META_LINE = re.compile(rb"[ \t]*[^=:\x00-\x20]+[ \t]*=[^\x00-\x08\x0a-\x1f]*")
 _NRRD_LINE = re.compile(rb"#[^\x00-\x08\x0a-\x1f]*|[A-Za-z][^:\x00-\x1f]*:[ =\t][^\x00-\x08\x0a-\x1f]*")
 
-#: A line of a .seg.nrrd on one of its segments.
-_SEGMENT = re.compile(rb"Segment(\d{1,6})_(Name|LabelValue|Layer|ID):=(.*)")
-
 
 def read_itk(path: Path, modality: Modality, options: Ingest) -> Scan:
     """Read a ``.nrrd``, ``.nhdr``, ``.mha`` or ``.mhd`` file.
@@ -36,35 +33,6 @@ def read_itk(path: Path, modality: Modality, options: Ingest) -> Scan:
     about = {"path": str(path), "options": options.model_dump_json()}
     voxels, facts = decode("pipeline.formats.itk:decoded_volume", about)
     return Scan(voxels, np.array(facts["affine"]), modality, notes={"format": "itk"})
-
-
-def read_segments(path: Path, layers: int) -> list[tuple[str, int, int]]:
-    """The segments that a ``.seg.nrrd`` of 3D Slicer names: name, layer and value of each, in its order.
-
-    Files of before Slicer 4.11 have a layer for each segment and no values; those are 1. Source: Slicer's manual,
-    "segmentations file format".
-
-    Returns:
-        The segments; none where the file is another volume.
-
-    Raises:
-        InputError: A layer or value is no whole number.
-    """
-    with open(path, "rb") as stream:
-        head = stream.read(LONGEST_TEXT_HEADER)
-    if not head.startswith(b"NRRD"):
-        return []
-    fields: dict[int, dict[str, str]] = {}
-    for line in head.replace(b"\r\n", b"\n").partition(b"\n\n")[0].split(b"\n"):
-        if found := _SEGMENT.fullmatch(line):
-            fields.setdefault(int(found[1]), {})[found[2].decode()] = found[3].decode("utf-8", "replace").strip()
-    segments = []
-    for order, (_, field) in enumerate(sorted(fields.items())):
-        layer, value = field.get("Layer", str(order if layers > 1 else 0)), field.get("LabelValue", "1")
-        if not (layer.isdecimal() and value.isdecimal()):
-            raise InputError("a segment's layer or value is no whole number", remedy="Save the segmentation again.")
-        segments.append((field.get("Name", ""), int(layer), int(value)))
-    return segments
 
 
 def decoded_volume(path: str, options: str) -> Decoded:

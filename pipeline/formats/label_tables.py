@@ -11,6 +11,7 @@ import csv
 import itertools
 import json
 import re
+from bisect import bisect_left
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -31,7 +32,8 @@ from pipeline.formats.pictures.masks import by_values, whole_numbers
 _LONGEST, _LONGEST_JSON = 1 << 18, 1 << 24
 #: A folder with more files that might be tables has one for each scan, not one for all.
 _MOST_TABLES = 20
-_TABLE_ENDINGS = (".ctbl", ".label", ".lut", ".txt", ".csv", ".tsv")
+_SHARED_ENDINGS = (".ctbl", ".label", ".lut", ".txt")
+_TABLE_ENDINGS = (*_SHARED_ENDINGS, ".csv", ".tsv")
 _MASK_ENDING = re.compile(r"(\.(seg|nii|nrrd|nhdr|mha|mhd|gz|png|tiff?|gif|bmp))+$", re.IGNORECASE)
 #: ITK-SNAP: index, red, green, blue, opacity, visible, mesh visible, "name".
 _SNAP = re.compile(r'\s*(\d+)(?:\s+[\d.]+){4}\s+[01]\s+[01]\s+"([^"]*)"\s*')
@@ -46,8 +48,8 @@ Table = dict[int, str]
 def names_beside(path: Path, used: set[int]) -> tuple[Table, dict[str, tuple[int, ...]]]:
     """What the tables beside a mask call its values.
 
-    A table of the mask's own name counts, else those that speak for its whole folder; and dataset.json, there or one
-    folder up. Names that are only numbers (``Label 1``) are left out.
+    A table whose name begins as the mask's does counts, else those that speak for its whole folder; and dataset.json,
+    there or one folder up. Names that are only numbers (``Label 1``) are left out.
 
     Args:
         path: The mask.
@@ -81,15 +83,18 @@ def names_beside(path: Path, used: set[int]) -> tuple[Table, dict[str, tuple[int
 def _tables(path: Path) -> Iterator[tuple[str, Table, dict[str, tuple[int, ...]]]]:
     """Every table that speaks of a mask: what it is, its names, its regions."""
     stem = _MASK_ENDING.sub("", path.name)
-    own = [path.with_name(stem + ending) for ending in _TABLE_ENDINGS]
-    found = [file for file in own if file.is_file()]
+    folder = path.parent
+    tables, shared = _listed(folder, folder.stat().st_mtime_ns)
+    first = bisect_left(tables, stem)
+    named = itertools.takewhile(lambda name: name.startswith(stem), tables[first:])
+    found = [folder / name for name in named if not name[len(stem) :][:1].isalnum()]
     if stem.endswith("dseg") and not found:
         found = _inherited(path, stem)
-    for file in found or _listed(path.parent, path.parent.stat().st_mtime_ns):
+    for file in found or [folder / name for name in shared]:
         if names := _read(file):
             yield f"{file.suffix} table", names, {}
-    for folder in (path.parent, path.parent.parent):
-        file = folder / "dataset.json"
+    for place in (folder, folder.parent):
+        file = place / "dataset.json"
         if file.is_file():
             names, regions = _read_json(file, file.stat().st_mtime_ns)
             yield "dataset.json", names, regions
@@ -97,15 +102,18 @@ def _tables(path: Path) -> Iterator[tuple[str, Table, dict[str, tuple[int, ...]]
 
 
 @lru_cache(maxsize=64)
-def _listed(folder: Path, changed: int) -> list[Path]:
-    """Files of a folder that might be colour tables; none where they are many."""
-    found = []
-    for file in sorted(folder.iterdir()):
-        if file.name.lower().endswith((".ctbl", ".label", ".lut", ".txt")) and not file.name.startswith("."):
-            found.append(file)
-            if len(found) > _MOST_TABLES:
-                return []
-    return [file for file in found if file.is_file()]
+def _listed(folder: Path, changed: int) -> tuple[list[str], list[str]]:
+    """Names of what may be tables in a folder, in order, and those of them that are no one mask's and not many."""
+    names = sorted(file.name for file in folder.iterdir() if not file.name.startswith("."))
+    tables = [name for name in names if name.lower().endswith(_TABLE_ENDINGS)]
+    masks = {_MASK_ENDING.sub("", name) for name in names if _MASK_ENDING.search(name)}
+    shared = [
+        name
+        for name in tables
+        if name.lower().endswith(_SHARED_ENDINGS)
+        and not any(name[:end] in masks for end, letter in enumerate(name) if not letter.isalnum())
+    ]
+    return tables, shared if len(shared) <= _MOST_TABLES else []
 
 
 def _inherited(path: Path, stem: str) -> list[Path]:
@@ -126,6 +134,8 @@ def _dseg_tables(folder: Path, changed: int) -> list[Path]:
 
 def _read(file: Path) -> Table:
     """A table's names; empty where the file is something else."""
+    if not file.is_file():
+        return {}
     facts = file.stat()
     return _read_table(file, facts.st_mtime_ns) if facts.st_size <= _LONGEST else {}
 

@@ -17,10 +17,11 @@ from pipeline.core.labels import LabelMap, OrganMasks
 from pipeline.core.scan import Scan
 from pipeline.core.study import Ingest, Organ
 from pipeline.formats.label_tables import by_names_beside
-from pipeline.formats.naming import Segment, match_one, match_segments
-from pipeline.formats.pictures.masks import one_organ, read_mask_picture, read_organ_picture, whole_numbers
+from pipeline.formats.naming import resolve
+from pipeline.formats.pictures.masks import one_organ, read_mask_picture, read_organ_picture
 from pipeline.formats.pictures.stack import mask_slices, stack_grid
 from pipeline.formats.placing import cropped, place_picture, place_volume
+from pipeline.formats.segnrrd import Segments, read_segments, segment_masks
 from pipeline.formats.table import read_scans, sniff
 
 _PICTURES = {"png", "jpeg", "tiff", "gif", "bmp"}
@@ -101,7 +102,7 @@ def spoken(notes: Mapping[str, Any]) -> list[tuple[str, str]]:
         mine, theirs = notes["turned"]
         said.append(("turned", f"the mask's axes run {mine} and the scan's {theirs}, and its geometry was followed"))
     if "rows" in notes:
-        said.append(("rows", "the mask's rows run up, as its geometry says, and were turned over"))
+        said.append(("rows", "rows run up, as the geometry of mask or scan says, and the mask's were turned over"))
     if "names_won" in notes:
         said.append(("names", f"names and numbers of the mask differ, and names were followed: {notes['names_won']}"))
     if "numbers_taken" in notes:
@@ -124,10 +125,6 @@ def _named(path: Path) -> Iterator[None]:
         raise InputError(error.what, where=error.where or str(path), remedy=error.remedy) from None
 
 
-#: Segments of a .seg.nrrd: name, layer and value of each.
-Segments = list[tuple[str, int, int]]
-
-
 @dataclass(frozen=True)
 class _Reader:
     """Reads masks of one scan; the attributes are the arguments of :func:`read_masks`."""
@@ -142,7 +139,7 @@ class _Reader:
         """The organs of one file, and the voxels to ignore."""
         if self._is_stack(path):
             return self._stacked(path)
-        kind = _kind(path)
+        path, kind = _opened(path)
         if kind in _PICTURES:
             by = partial(self._beside, path, picture=True)
             masks, ignored = read_mask_picture(path, self.organs, self.options, by)
@@ -165,7 +162,7 @@ class _Reader:
         if self._is_stack(path):
             parts = [read_organ_picture(file, self.options) for file in mask_slices(path, self.scan, self.options)]
             return self._stack(parts).astype(bool)
-        kind = _kind(path)
+        path, kind = _opened(path)
         if kind in _PICTURES:
             return self._picture(read_organ_picture(path, self.options))
         if kind in _NAMING:
@@ -230,20 +227,12 @@ class _Reader:
 
     def _segments(self, labels: Scan, segments: Segments, only: str | None = None) -> OrganMasks:
         """Masks of a ``.seg.nrrd``, whose segments have names, values and layers, on the scan's grid."""
-        numbered = _numbered(segments)
-        called = {number: Segment(name) for number, (name, _, _) in numbered.items()}
         layers = [
-            place_volume(whole_numbers(layer), labels, self.scan, self.options, self.notes, part=True)
-            for layer in labels.voxels
+            place_volume(layer, labels, self.scan, self.options, self.notes, part=True) for layer in labels.voxels
         ]
-        _check_layers(layers, segments)
-        inside = {n: layers[layer] == value for n, (_, layer, value) in numbered.items()}
+        called, inside = segment_masks(layers, segments)
         used = [number for number, mask in inside.items() if mask.any()]
-        if only is None:
-            names = match_segments(called, used, self.organs, self.options, self.notes)
-        else:
-            own = match_one(called, used, only, self.organs, self.options, self.notes)
-            names = dict.fromkeys(own, only)
+        names = resolve(called, used, self.organs, self.options, self.notes, only)
         masks: OrganMasks = {}
         for number, organ in names.items():
             masks[organ] = masks[organ] | inside[number] if organ in masks else inside[number]
@@ -254,36 +243,17 @@ def _segments_of(path: Path, kind: str, labels: Scan) -> Segments:
     """The segments that a volume's file names; none where it names none."""
     if kind != "itk":
         return []
-    from pipeline.formats.itk import read_segments
-
-    return read_segments(next(path.iterdir()) if path.is_dir() else path, labels.voxels.shape[0])
+    return read_segments(path, labels.voxels.shape[0])
 
 
-def _numbered(segments: Segments) -> dict[int, tuple[str, int, int]]:
-    """Segments by their values; by their order, counted from 1, where layers use values twice."""
-    values = [value for _, _, value in segments]
-    numbers = values if len(set(values)) == len(values) else range(1, len(values) + 1)
-    return dict(zip(numbers, segments, strict=True))
-
-
-def _check_layers(layers: list[NDArray[Any]], segments: Segments) -> None:
-    """Refuse voxels of a ``.seg.nrrd`` that belong to no segment, and segments of layers that are not there."""
-    for number, layer in enumerate(layers):
-        strange = set(np.unique(layer).tolist()) - {0, *(value for _, at, value in segments if at == number)}
-        if strange:
-            shown = ", ".join(str(value) for value in sorted(strange)[:5])
-            raise InputError(f"the segmentation holds values that none of its segments has: {shown}")
-    if any(not 0 <= at < len(layers) for _, at, _ in segments):
-        raise InputError("the segmentation names a layer that it does not hold")
-
-
-def _kind(path: Path) -> str:
+def _opened(path: Path) -> tuple[Path, str]:
+    """A mask's file, which may be the one in a folder, and its kind."""
     if path.is_dir():
-        inside = [p for p in path.iterdir() if p.is_file()]
-        if len(inside) == 1:
-            return sniff(inside[0])
-        raise InputError("is a folder", remedy="Name the mask file itself.")
+        inside = [file for file in path.iterdir() if file.is_file() and not file.name.startswith(".")]
+        if len(inside) != 1:
+            raise InputError(f"is a folder of {len(inside)} files", remedy="Name the mask file itself.")
+        path = inside[0]
     kind = sniff(path)
     if kind not in {"nifti", "itk", *_NAMING, *_PICTURES}:
         raise InputError(f"is {kind}, not a mask" if kind != "empty" else "is an empty file")
-    return kind
+    return path, kind

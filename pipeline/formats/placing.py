@@ -73,17 +73,24 @@ def place_picture(mask: NDArray[np.bool_], scan: Scan, options: Ingest, notes: d
         raise InputError("the mask is a picture and the scan is a volume", remedy="Give a label volume.")
     whole = whole_grid(scan)
     mask = _of_size(mask, whole, options, notes)
-    assumed = scan.notes.get("orientation") == "assumed"
-    letters = whole.orientation
-    if scan.notes.get("format") in {"nifti", "itk"} and (assumed or letters[0] not in "LP" or letters[1] not in "PI"):
-        said = "the scan does not say" if assumed else f"the scan's axes run {letters[:2]}, not as a picture is shown"
-        mask = _by_config(mask, [(False, True)] if assumed else _flips(letters), options, said)
+    if scan.notes.get("format") in {"nifti", "itk"}:
+        mask = _as_shown(mask, scan, options, notes)
     return cropped(mask, scan)
 
 
-def _flips(letters: str) -> list[tuple[bool, bool]]:
-    """How a picture as it is shown is turned to lie as axes of these letters do, other than as it is."""
-    return [(letters[0] not in "LP", letters[1] not in "PI")]
+def _as_shown(mask: NDArray[Any], scan: Scan, options: Ingest, notes: dict[str, Any]) -> NDArray[Any]:
+    """A picture's mask on a slice of a volume format: as such slices are shown, to the left or back and downwards."""
+    letters = whole_grid(scan).orientation
+    across, down = letters[0], letters[1]
+    if scan.notes.get("orientation") == "assumed":
+        return _by_config(mask, [(False, True)], options, "the scan's header gives no orientation")
+    if across not in "LP":
+        others = [(True, down not in "PI"), (False, True)]
+        return _by_config(mask, others, options, f"the scan's axes run {across}{down}, not as a picture is shown")
+    if down in "PI":
+        return mask
+    notes["rows"] = "up"
+    return mask[:, ::-1]
 
 
 def whole_grid(scan: Scan) -> Grid:

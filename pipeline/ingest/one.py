@@ -15,6 +15,7 @@ from pipeline.core.manifest import Row
 from pipeline.core.names import within
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
+from pipeline.formats.correction import untouched
 from pipeline.formats.masks import read_masks
 from pipeline.formats.store import write_labels, write_scan
 from pipeline.formats.table import read_scan_file
@@ -138,6 +139,13 @@ def _check_files(row: Row, data: Path) -> None:
 def _masks(
     row: Row, study: Study, data: Path, scan: Scan, mask_file: Path
 ) -> tuple[dict[str, Any], list[Finding], dict[str, Any]]:
+    if own := untouched([within(data, name) for name in row.mask_files()]):
+        raise RejectedError(
+            "mask",
+            "a mask of this row is as a model wrote it, and no reference",
+            where=str(min(own)),
+            remedy="Let a person correct it, or leave the mask's cell empty.",
+        )
     notes: dict[str, Any] = {}
     labels, agreed = _read_labels(row, study, data, scan, notes)
     cells, findings, shapes = measure_masks(labels, scan)

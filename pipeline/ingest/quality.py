@@ -136,6 +136,12 @@ def scan_findings(scan: Scan, measured: dict[str, Any]) -> list[Finding]:
         warn("duplicate_slices", f"{notes['duplicates']} slices came twice and were dropped")
     if notes.get("forms_differ"):
         warn("forms_differ", "qform and sform disagree, and the sform was used")
+    if "sizes_differ" in notes:
+        warn("sizes_differ", f"the header gives voxels of {notes['sizes_differ']}, and the sform was used")
+    if "rounded" in notes:
+        warn("rounded", f"the slice positions are {notes['rounded']}")
+    if "no_rescale" in notes:
+        warn("no_rescale", f"{notes['no_rescale']}, and its values were taken as they are stored")
     if notes.get("orientation") == "assumed":
         warn("orientation", "the header gives no orientation, and RAS+ was assumed")
     if notes.get("spacing") == "assumed" or notes.get("step_assumed"):

@@ -70,6 +70,7 @@ def write_tables(out: Path, model: Model, outcomes: Sequence[Outcome[Input, Orga
     if doubtful:
         write_table(out / FOLDER / "todo.csv", doubtful, COLUMNS)
     finish(out / FOLDER)
+    finish(out, "nifti")
     champion = model.champion
     write_json(out / "model.json", {"name": champion.name, "study": champion.study, "organs": champion.organs})
 

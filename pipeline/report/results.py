@@ -9,10 +9,11 @@ from typing import Any
 
 from pipeline.core.columns import READERS_FAMILY
 from pipeline.core.files import Cells, number
+from pipeline.metrics.empty import DICE_PRESENT, FALSE_ALARM
 from pipeline.metrics.statistics import describe, patient_means
 from pipeline.report import charts
 from pipeline.report.data import CHAMPION, MEAN, Figures, Gathered
-from pipeline.report.text import DASH, figure_text, interval_text, words
+from pipeline.report.text import DASH, figure_text, interval_text, percent, words
 
 _METRICS = {"dice": "Dice", "nsd": "surface Dice", "hd95": "HD95"}
 
@@ -68,15 +69,17 @@ def _model_row(figures: Figures, model: str, organ: str, unit: str, *, several: 
     if dice is None or (several and of("nsd") is None):
         return []
     shares = ((key, relative.get(key)) for key in ("mean", "low", "high")) if relative else ()
-    percent = {key: None if value is None else value * 100 for key, value in shares}
+    relatives = {key: None if value is None else value * 100 for key, value in shares}
     return [
         f"{words(organ)}, {unit}" if several else words(organ),
         interval_text(dice),
         f"{figure_text(dice['median'])} ({figure_text(dice['q1'])}–{figure_text(dice['q3'])})",
+        interval_text(of(DICE_PRESENT)),
+        percent((of(FALSE_ALARM) or {}).get("mean")),
         interval_text(of("nsd")),
         interval_text(of("hd95"), 1),
         interval_text(of("assd"), 2),
-        DASH if organ == MEAN else interval_text(percent, 1) + " %",
+        DASH if organ == MEAN else interval_text(relatives, 1) + " %",
         str(dice["n_patients"]),
         str(dice["n_scans"]),
     ]

@@ -137,6 +137,23 @@ def test_a_labelmap_holds_its_segments_as_values(tmp_path, making, options, writ
     )
 
 
+def test_the_padding_of_a_labelmap_is_no_segment(tmp_path, making, options, written):
+    import pydicom
+
+    volume = making.asymmetric((16, 12, 8))
+    slices = making.series(volume, PLAIN)
+    making.save(tmp_path / "s", slices)
+    scan = read_scan_file([tmp_path / "s"], "mri", options)
+    path = written(slices, (volume[None] > 2000).astype(np.uint8), "LABELMAP", ["Heart"])
+    data = pydicom.dcmread(path)
+    stored = data.pixel_array
+    data.PixelData = np.where(stored == 0, 255, stored).astype(np.uint8).tobytes()
+    data.PixelPaddingValue = 255
+    data.save_as(path)
+    labels = read_masks(path, scan, {"heart": Organ()}, options)
+    np.testing.assert_array_equal(labels.mask("heart"), volume > 2000)
+
+
 def test_one_segment_that_only_the_shared_groups_name(tmp_path, making, options, written):
     import pydicom
 
@@ -168,6 +185,18 @@ def _named_seg(making, written, tmp_path, options, names, change=None):
         change(data)
         data.save_as(path)
     return path, read_scan_file([tmp_path / "s"], "mri", options), masks.astype(bool)
+
+
+def test_an_object_alone_in_its_folder(tmp_path, making, options, written):
+    path, scan, masks = _named_seg(making, written, tmp_path, options, ["heart"])
+    (tmp_path / "seg").mkdir()
+    path.rename(tmp_path / "seg" / "1.dcm")
+    (tmp_path / "seg" / ".DS_Store").write_bytes(b"x")
+    labels = read_masks(tmp_path / "seg", scan, {"heart": Organ()}, options)
+    np.testing.assert_array_equal(labels.mask("heart"), masks[0])
+    (tmp_path / "seg" / "2.dcm").write_bytes(b"x")
+    with pytest.raises(InputError, match="is a folder of 2 files"):
+        read_masks(tmp_path / "seg", scan, {"heart": Organ()}, options)
 
 
 def test_segments_of_foreign_names_are_refused_and_mapped_by_the_config(tmp_path, making, options, written):

@@ -197,6 +197,7 @@ TABLES = {
     "labels.label": '0 0 0 0 0 0 0 "Clear Label"\n1 255 0 0 1 1 1 "tibia"\n2 0 255 0 1 1 1 "femur"\n',
     "colours.ctbl": "# Color table file\n0 Background 0 0 0 0\n1 tibia 128 174 128 255\n2 femur 9 9 9 255\n",
     "m.tsv": "index\tname\tcolor\n1\ttibia\t#112233\n2\tfemur\t#445566\n",
+    "m-label_ColorTable.ctbl": "1 tibia 128 174 128 255\n2 femur 9 9 9 255\n",
     "m.csv": "LabelValue,Name,Color_R,Color_G,Color_B,Color_A\n1,tibia,1,2,3,255\n2,femur,1,2,3,255\n",
 }
 
@@ -214,6 +215,18 @@ def test_tables_beside_a_mask_name_its_values(tmp_path, options, volume, truth, 
     notes = {}
     check(read_masks(folder / f"m{ending}", volume, KNEE, options, notes=notes), volume, truth)
     assert "tibia is 1 in the file and 2 in the study" in notes["names_won"]
+
+
+def test_each_mask_has_the_table_of_its_own_name(tmp_path, options, volume, truth):
+    (tmp_path / "l").mkdir()
+    swapped = np.array([0, 2, 1], np.uint8)[truth]
+    for name, data, called in (("p1", truth, "femur tibia"), ("p10", swapped, "tibia femur"), ("p2", truth, "")):
+        nib.save(nib.Nifti1Image(data, AFFINE), tmp_path / "l" / f"{name}.nii.gz")
+        rows = [f"{value} {word} 1 1 1 255" for value, word in enumerate(called.split(), 1)]
+        if rows:
+            (tmp_path / "l" / f"{name}-ColorTable.ctbl").write_text("\n".join(rows) + "\n")
+    for name in ("p1", "p10", "p2"):  # the last has none, and those of the others are not its
+        check(read_masks(tmp_path / "l" / f"{name}.nii.gz", volume, KNEE, options), volume, truth)
 
 
 def test_a_table_beside_an_index_picture(tmp_path, options):

@@ -147,8 +147,13 @@ def test_a_dicom_radiograph_takes_them_too(tmp_path, making, options, truth, wri
 def test_a_picture_on_a_slice_goes_by_how_slices_are_shown(tmp_path, options, slice_of, truth):
     Image.fromarray(truth[..., 0].T).save(tmp_path / "m.png")
     np.testing.assert_array_equal(read_masks(tmp_path / "m.png", slice_of(AXIAL), ORGANS, options).data, truth)
-    upward = slice_of(np.diag([-0.2, 0.2, 1, 1]))
-    with pytest.raises(InputError, match="axes run LA, not as a picture is shown"):
-        read_masks(tmp_path / "m.png", upward, ORGANS, options)
-    told = options.model_copy(update={"mask_rows": "up"})
-    np.testing.assert_array_equal(read_masks(tmp_path / "m.png", upward, ORGANS, told).data, truth[:, ::-1])
+    notes = {}
+    labels = read_masks(tmp_path / "m.png", slice_of(np.diag([-0.2, 0.2, 1, 1])), ORGANS, options, notes=notes)
+    np.testing.assert_array_equal(labels.data, truth[:, ::-1])
+    assert notes == {"rows": "up"}
+    for affine, coded, words in ((np.eye(4), True, "axes run RA, not as"), (AXIAL, False, "gives no orientation")):
+        unsaid = slice_of(affine, coded=coded)
+        with pytest.raises(InputError, match=words):
+            read_masks(tmp_path / "m.png", unsaid, ORGANS, options)
+        told = options.model_copy(update={"mask_rows": "up"})
+        np.testing.assert_array_equal(read_masks(tmp_path / "m.png", unsaid, ORGANS, told).data, truth[:, ::-1])

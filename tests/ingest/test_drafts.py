@@ -74,6 +74,41 @@ def test_bids_groups_by_subject(tmp_path: Path) -> None:
     assert [bool(r["mask"]) for r in rows] == [True, False]
 
 
+def test_nnunet_version_1_lists_files_without_channels(tmp_path: Path) -> None:
+    make(tmp_path, *(f"Task501/imagesTr/h_{n}_000{c}.nii.gz" for n in (1, 2) for c in (0, 1)))
+    make(tmp_path, "Task501/labelsTr/h_1.nii.gz", "Task501/labelsTr/h_2.nii.gz", "Task501/imagesTs/h_3_0000.nii.gz")
+    content = {
+        "modality": {"0": "T1", "1": "T2"},
+        "labels": {"0": "background", "1": "tumour"},
+        "training": [{"image": f"./imagesTr/h_{n}.nii.gz", "label": f"./labelsTr/h_{n}.nii.gz"} for n in (1, 2)],
+        "test": ["./imagesTs/h_3.nii.gz", "./imagesTs/h_4.nii.gz"],
+    }
+    (tmp_path / "Task501" / "dataset.json").write_text(json.dumps(content))
+    found = draft(tmp_path)
+    assert (found.rows[0]["image"], found.rows[0]["mask"]) == (
+        "Task501/imagesTr/h_1_0000.nii.gz;Task501/imagesTr/h_1_0001.nii.gz",
+        "Task501/labelsTr/h_1.nii.gz",
+    )
+    assert found.left_out["named in dataset.json and not there"] == ["Task501/imagesTs/h_4.nii.gz"]
+    assert "Channels of each scan, for ingest.channels: [T1, T2]." in found.notes
+
+
+def test_nnunet_version_2_with_files_listed(tmp_path: Path) -> None:
+    make(tmp_path, "scans/a.nii.gz", "scans/b.nii.gz", "drawn/a.nii.gz", "drawn/b.nii.gz")
+    cases = {n: {"images": [f"scans/{n}.nii.gz"], "label": f"drawn/{n}.nii.gz"} for n in "ab"}
+    (tmp_path / "dataset.json").write_text(json.dumps({"channel_names": {"0": "CT"}, "labels": {}, "dataset": cases}))
+    assert [(r["image"], r["mask"]) for r in draft(tmp_path).rows] == [
+        ("scans/a.nii.gz", "drawn/a.nii.gz"),
+        ("scans/b.nii.gz", "drawn/b.nii.gz"),
+    ]
+
+
+def test_a_dataset_json_of_something_else_is_no_description(tmp_path: Path) -> None:
+    make(tmp_path, "images/a.png", "masks/a.png")
+    (tmp_path / "dataset.json").write_text('{"license": "CC0"}')
+    assert draft(tmp_path).rows[0]["mask"] == "masks/a.png"
+
+
 def test_nothing_found_is_said(tmp_path: Path) -> None:
     make(tmp_path, "notes.txt")
     with pytest.raises(InputError, match="holds no scan"):

@@ -261,6 +261,6 @@ def test_what_reading_masks_assumed_becomes_findings():
     notes = {"turned": ("LPS", "RAS"), "rows": "up", "passed_over": 0, "gaps": ["heart has no contour on 2 slices"]}
     assert [str(finding) for finding in mask_findings(notes)] == [
         "turned: the mask's axes run LPS and the scan's RAS, and its geometry was followed",
-        "rows: the mask's rows run up, as its geometry says, and were turned over",
+        "rows: rows run up, as the geometry of mask or scan says, and the mask's were turned over",
         "gaps: heart has no contour on 2 slices",
     ]

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
@@ -17,7 +18,7 @@ from pipeline.core.study import Ingest, Organ
 from pipeline.formats.dicom.codes import coded
 from pipeline.formats.dicom.enhanced import Groups, enhanced_planes, functional_groups
 from pipeline.formats.dicom.header import element_numbers, lenient
-from pipeline.formats.dicom.image import Instance, NoImageError, read_instance
+from pipeline.formats.dicom.image import Instance, NoImageError, damage_named, read_instance
 from pipeline.formats.dicom.pixels import read_stored
 from pipeline.formats.dicom.planes import Plane
 from pipeline.formats.naming import Segment, resolve
@@ -70,7 +71,7 @@ def read_seg(
     stored = read_stored(instance)[..., 0]
     frames = functional_groups(instance)
     if instance.text("SegmentationType").upper() == "LABELMAP":
-        used = {int(value) for value in np.unique(stored)} - {0}
+        used = {int(value) for value in np.unique(stored)} - {0, *_padding(path)}
         parts = {number: [(frame, number) for frame in range(len(frames))] for number in used}
     else:
         stored = _inside(instance, stored).astype(np.uint8)
@@ -85,6 +86,13 @@ def read_seg(
         for frame, value in parts[number]:
             _place(mask, stored[frame] == value, planes[frame] if planes else None, scan)
     return masks
+
+
+def _padding(path: Path) -> tuple[int, ...]:
+    """The value of a labelmap's pixels that belong to no segment, where the object names one; else it is 0."""
+    with damage_named(), lenient():
+        found = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=["PixelPaddingValue"])
+        return tuple(int(value) for value in element_numbers(found, "PixelPaddingValue"))
 
 
 def _inside(instance: Instance, stored: NDArray[Any]) -> NDArray[np.bool_]:

@@ -61,9 +61,17 @@ def read_organ_picture(path: Path, options: Ingest) -> NDArray[np.bool_]:
     Raises:
         InputError: The picture is not one organ's mask, or it may lie in the colours or in the transparency.
     """
+    return _upright(one_organ(grey(read_mask_samples(path, options))[0][..., 0], options))
+
+
+def read_mask_samples(path: Path, options: Ingest) -> NDArray[Any]:
+    """The samples of a picture that hold its masks, ``(rows, columns, samples)``, without transparency.
+
+    Raises:
+        InputError: As in :func:`read_organ_picture`.
+    """
     pixels = read_pixels(path, options, palette_as_index=True)
-    colours = read_pixels(path, options) if pixels.shape[2] == 1 else pixels
-    return _upright(one_organ(grey(_shown(pixels, colours))[0][..., 0], options))
+    return _shown(pixels, read_pixels(path, options) if pixels.shape[2] == 1 else pixels)
 
 
 def _shown(pixels: NDArray[Any], colours: NDArray[Any]) -> NDArray[Any]:

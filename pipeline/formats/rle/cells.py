@@ -11,12 +11,13 @@ from operator import itemgetter
 from pathlib import Path
 
 from pipeline.core.errors import InputError
-from pipeline.formats.rle.annotation_tools import read_cvat, read_labelstudio
 from pipeline.formats.rle.cell import UNNAMED, Cell
-from pipeline.formats.rle.coco_json import coco_cell, read_coco
+from pipeline.formats.rle.coco_json import candidate_fault, coco_cell, read_coco
 from pipeline.formats.rle.columns import HEIGHTS, WIDTHS, is_chexmask, long_columns
+from pipeline.formats.rle.cvat import read_cvat
 from pipeline.formats.rle.dialects import DIALECTS, Dialect, dialect_named
 from pipeline.formats.rle.json_text import holds_object
+from pipeline.formats.rle.labelstudio import read_labelstudio
 from pipeline.formats.rle.landmarks import implied_size
 from pipeline.formats.rle.runs import Order
 from pipeline.formats.rle.tables import Table, head_of, open_table
@@ -141,6 +142,7 @@ def cells_of(table: Table, dialect: Dialect, columns: Sequence[str] | None = Non
 def _long(table: Table, dialect: Dialect) -> Iterator[Cell]:
     found = long_columns(table, dialect)
     sizes = _size_columns(table)
+    scores = table.column(("score", "confidence"))
     masks, column, names = found.masks, table.columns[found.masks], found.names
     for row, _, _, cells in table.records:
         height, width = (_size(table, row, cells, at) for at in sizes)
@@ -148,7 +150,10 @@ def _long(table: Table, dialect: Dialect) -> Iterator[Cell]:
             scan_id, organ = names(cells)
         except InputError as error:
             raise InputError(error.what, where=f"{table.path}, row {row}") from None
-        yield Cell(row, column, scan_id, organ or UNNAMED, cells[masks], height, width, dialect)
+        cell = Cell(row, column, scan_id, organ or UNNAMED, cells[masks], height, width, dialect)
+        if scores is not None:
+            cell.fault = candidate_fault(cells[scores])
+        yield cell
 
 
 def _wide(table: Table, dialect: Dialect, chosen: Sequence[str] | None) -> Iterator[Cell]:

@@ -16,7 +16,7 @@ from pipeline.formats.rle.cell import UNNAMED, Cell
 from pipeline.formats.rle.dialects import DIALECTS
 from pipeline.formats.rle.json_text import parsed_text, plain_counts
 from pipeline.formats.rle.numbers import SPREADSHEET_CELL, spreadsheet_fault
-from pipeline.formats.rle.polygons import polygon_counts
+from pipeline.formats.rle.shapes import polygon_counts
 from pipeline.formats.rle.tables import DAMAGED, open_bytes
 
 _UNREADABLE: tuple[type[BaseException], ...] = (ValueError, RecursionError, OSError, *DAMAGED)
@@ -53,10 +53,10 @@ def read_coco(path: str | Path) -> Iterator[Cell]:
         raise InputError("is neither a COCO annotation file nor a list of results", where=str(path))
     head = value if isinstance(value, dict) else {}
     images, categories = _known(head, "images", path), _known(head, "categories", path)
-    names = Counter(image.get("file_name") for image in images.values())
+    names = Counter(str(image.get("file_name")) for image in images.values())
     for number, annotation in enumerate(annotations, 1):
-        image = images.get(annotation.get("image_id"), {})
-        category = categories.get(annotation.get("category_id"), {})
+        image = images.get(_key(annotation.get("image_id")), {})
+        category = categories.get(_key(annotation.get("category_id")), {})
         cell = Cell(
             number,
             "segmentation",
@@ -105,13 +105,18 @@ def _known(head: Mapping[str, Any], what: str, path: str | Path) -> dict[Any, di
     return known
 
 
+def _key(value: Any) -> int | str | None:
+    """An id, where it is one."""
+    return value if isinstance(value, int | str) else None
+
+
 def _check_links(
     annotation: Mapping[str, Any],
     image: Mapping[str, Any],
     category: Mapping[str, Any],
     images: bool,
     categories: bool,
-    names: Mapping[Any, int],
+    names: Mapping[str, int],
 ) -> None:
     """Refuse an annotation of an image or category that is not there, or whose name two images share.
 
@@ -124,16 +129,27 @@ def _check_links(
         raise InputError(f"its image_id {annotation.get('image_id')!r} is none of the file's images")
     if categories and not category:
         raise InputError(f"its category_id {annotation.get('category_id')!r} is none of the file's categories")
-    if image and names[image.get("file_name")] > 1:
+    if image and names[str(image.get("file_name"))] > 1:
         raise InputError(
             f"two images of the file are called {image.get('file_name')!r}", remedy="Give each a name of its own."
         )
-    score = annotation.get("score")
-    if isinstance(score, int | float) and score < _SCORE:
-        raise InputError(
-            f"has the score {score:.2g}: a candidate, which is a mask only if no threshold is meant",
-            remedy=f"Keep the results that count (those of {_SCORE} or more are read).",
-        )
+    fault = candidate_fault(annotation.get("score"))
+    if fault is not None:
+        raise fault
+
+
+def candidate_fault(score: Any) -> InputError | None:
+    """What keeps a model's result from being a mask: a score, as a number or its text, that a threshold would drop."""
+    try:
+        value = float(score)
+    except (TypeError, ValueError):
+        return None
+    if not value < _SCORE:
+        return None
+    return InputError(
+        f"has the score {value:.2g}: a candidate, which is a mask only if no threshold is meant",
+        remedy=f"Keep the results that count (those of {_SCORE} or more are read).",
+    )
 
 
 def _side(value: Any) -> int | None:
@@ -156,6 +172,7 @@ def coco_cell(cell: Cell, segmentation: Any) -> Cell:
 
 def _filled(cell: Cell, segmentation: Any) -> Cell:
     value = parsed_text(segmentation) if isinstance(segmentation, str) else segmentation
+    value = [] if value is None else value
     if isinstance(value, list) and (not value or not all(_is_count(item) for item in value)):
         # One polygon may stand without the list around it.
         polygons = value if any(isinstance(item, list) for item in value) or not value else [value]

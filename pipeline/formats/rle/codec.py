@@ -111,7 +111,7 @@ def read_texts(texts: Sequence[str], heights: Sequence[int], widths: Sequence[in
     Returns:
         Their runs, those that :func:`read_text` gives; ``None`` where it might refuse or repair one of them.
     """
-    if _is_pairs(dialect) and any(len(text) == SPREADSHEET_CELL for text in texts):
+    if _is_pairs(dialect) and SPREADSHEET_CELL in map(len, texts):
         return None
     parsed = _parsed([text.strip() for text in texts], dialect)
     build = _from_counts if dialect.counts else _from_pairs
@@ -121,7 +121,9 @@ def read_texts(texts: Sequence[str], heights: Sequence[int], widths: Sequence[in
 def _parsed(bodies: list[str], dialect: Dialect) -> tuple[Ints, list[int]] | None:
     """The numbers of all cells, and how many each has; ``None`` where one cell is not as it is mostly written."""
     if not dialect.counts:
-        return parse_lists(["" if says_nothing(body) or body in dialect.empty else body for body in bodies])
+        return parse_lists(
+            ["" if body in dialect.empty or (len(body) < 5 and says_nothing(body)) else body for body in bodies]
+        )
     if dialect.kind == "counts":
         return parse_lists([_listed(body) for body in bodies])
     if not all(body and body.isascii() and not body.startswith("{") for body in bodies):

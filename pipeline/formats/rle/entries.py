@@ -149,7 +149,7 @@ class EntryReader:
 
     def _together(self, group: list[Cell]) -> list[Entry] | None:
         """Decode cells of one dialect at once, or none of them where one would be refused or repaired."""
-        if any(cell.fault is not None for cell in group):
+        if [cell for cell in group if cell.fault is not None]:
             return None
         try:
             sizes = [cell.flat_size(self.path, self._sizes.get(cell.scan_id, self._size)) for cell in group]

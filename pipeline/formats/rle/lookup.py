@@ -27,7 +27,8 @@ from pipeline.formats.rle.writing import organ_key
 if TYPE_CHECKING:
     from pipeline.core.study import Ingest, Organ
 
-_SLICE = re.compile(r"(?P<scan>.+)_slice_(?P<number>[0-9]{1,6})")
+#: The id of a slice of a scan, as volumes are written in dialects of pictures.
+SLICE = re.compile(r"(?P<scan>.+)_slice_(?P<number>[0-9]{1,6})")
 _SUFFIX = re.compile(r"\.(png|jpe?g|tiff?|bmp|dcm|nii|nii\.gz|nrrd|mha)$", re.IGNORECASE)
 
 
@@ -141,7 +142,7 @@ class RleTable:
     def _fitted(self, cell: Cell, organ: str, shape: tuple[int, int, int]) -> Cell:
         """A cell of an organ with its size and its place in the volume, where they are those of the scan."""
         index, depth = cell.index, cell.depth
-        numbered = _SLICE.fullmatch(cell.scan_id)
+        numbered = SLICE.fullmatch(cell.scan_id)
         slices, *size = to_pictures(np.broadcast_to(False, shape), cell.axis).shape
         if depth == 1 and slices > 1 and numbered:
             index, depth = int(numbered["number"]) - 1, slices
@@ -178,7 +179,7 @@ class RleTable:
         stems: dict[str, list[str]] = {}
         for name in self.ids():
             stems.setdefault(_stem(name), []).append(name)
-            if numbered := _SLICE.fullmatch(name):
+            if numbered := SLICE.fullmatch(name):
                 slices.setdefault(numbered["scan"], []).append(name)
         return slices, stems
 

@@ -26,6 +26,7 @@ _INTEGRAL = re.compile(r"([+-]?[0-9]{1,12})\.0*")
 
 def says_nothing(body: str) -> bool:
     """Whether a cell of starts and lengths means no pixel, whatever the dialect."""
+    # Hashing a long cell costs as much as reading it.
     return len(body) <= _LONGEST_NOTHING and body in _NOTHING
 
 

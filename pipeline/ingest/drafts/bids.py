@@ -23,24 +23,11 @@ _PROBABLE = {"probseg", "xfm", "warp", "timeseries", "boldref", "dlabel", "ctd",
 #: Folders of data types that are not drafted.
 _OTHER_TYPES = {"func", "fmap", "eeg", "meg", "ieeg", "beh", "nirs", "motion", "figures", "log", "logs"}
 #: Entities that say what a mask shows or how it was made, and nothing of the scan.
-_OF_MASKS = {
-    "desc",
-    "label",
-    "seg",
-    "atlas",
-    "scale",
-    "hemi",
-    "den",
-    "res",
-    "from",
-    "to",
-    "mode",
-    "method",
-    "rater",
-    "split",
-}
-#: Spaces that are the scan's own.
-_NATIVE = {"", "orig", "native", "individual", "anat", "T1w", "T2w"}
+_OF_MASKS = frozenset(
+    ["desc", "label", "seg", "atlas", "scale", "hemi", "den", "res", "from", "to", "mode", "method", "rater"]
+)
+#: Spaces that are the scan's own; so is the one called after its suffix, such as ``T1w``.
+_NATIVE = {"", "orig", "native", "individual", "anat"}
 _ENTITY = re.compile(r"([A-Za-z]+)-(.+)")
 _MANY = 30
 
@@ -194,9 +181,8 @@ def _fits(mask: File, scan: File) -> bool:
     mine, theirs = mask.entities.get("space", ""), scan.entities.get("space", "")
     if mine == theirs:
         return True
-    if mine in _NATIVE and theirs in _NATIVE:
-        return mine in {"", "orig", "native", "individual", "anat", scan.suffix} or theirs == "anat"
-    return False
+    own = {*_NATIVE, scan.suffix}
+    return mine in own and theirs in own
 
 
 def _nearest(folder: Path, mask: File, near: Sequence[File], scans: Sequence[File]) -> File | None:
@@ -265,7 +251,7 @@ def _organs(folder: Path, scan: File, masks: Sequence[File], left: Left) -> dict
     if len(masks) == 1:
         return {"": masks[0].item.path}
     if whole:
-        plain = [m for m in whole if not set(m.entities) & (_OF_MASKS - {"res", "split"})]
+        plain = [m for m in whole if not set(m.entities) & (_OF_MASKS - {"res"})]
         if len(whole) > 1 and len(plain) != 1:
             _refuse(folder, scan, whole)
         taken = whole[0] if len(whole) == 1 else plain[0]

@@ -110,9 +110,12 @@ def _decide(
         and (known >= len(fits) - 1 or (again and look(folder / mask.path).grid))
     ):
         return tuple(names[image] for image in fits)
+    odd = next((image for image in fits[1:] if words[image] & (WORKED | MOMENT | VIEW)), fits[1])
+    other = next(image for image in fits if image is not odd)
+    word = names[odd].split("_")[0] or odd.stem
     raise InputError(
-        f"{mask.path} fits {fits[0].path} and {fits[1].path}: channels of one scan, or one of the two is not its scan",
-        remedy=REMEDY,
+        f"{mask.path} fits {other.path} and {odd.path}: channels of one scan, or one of the two is not its scan",
+        remedy=f"Say which with --images, such as --images {word!r}, or write the manifest by hand.",
     )
 
 

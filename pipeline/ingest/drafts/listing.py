@@ -11,7 +11,7 @@ from typing import Any
 
 from pipeline.core.errors import InputError
 from pipeline.formats.table import IMAGE_ENDINGS, sniff
-from pipeline.ingest.drafts.words import Token, cut, stem
+from pipeline.ingest.drafts.words import MASK, Token, cut, stem
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
 #: Known by name; all else is opened to see what it is.
@@ -24,6 +24,10 @@ _UNREAD = (
     *(".npy", ".npz", ".mat", ".h5", ".hdf5", ".zip", ".gz", ".tar", ".raw", ".zraw", ".7z", ".rar", ".bz2", ".mnc"),
     *(".ppm", ".pgm", ".pbm", ".pkl", ".svs", ".mgz", ".mgh", ".vtk", ".stl", ".fcsv", ".avi", ".mp4"),
 )
+#: Forms that masks may have as run lengths or polygons.
+_TABLES = (".csv", ".tsv", ".json", ".txt", ".xml")
+_MAY_HOLD = "may hold masks as runs or polygons: if so, name the file in the column mask"
+_CONVERT = " is not read here: convert them"
 _SKIPPED = {"__MACOSX", "Thumbs.db", "desktop.ini"}
 
 
@@ -38,6 +42,7 @@ class Item:
         tokens: The words and numbers of the parts.
         role: ``mask``, ``image`` or empty where the name says neither.
         header: What a DICOM file says: ``patient``, ``series``, ``modality``, ``refers``.
+        by_content: Whether its content alone says that it is a mask.
     """
 
     path: str
@@ -46,6 +51,7 @@ class Item:
     tokens: list[Token] = field(default_factory=list)
     role: str = ""
     header: dict[str, str] = field(default_factory=dict)
+    by_content: bool = False
 
     @property
     def stem(self) -> str:
@@ -100,9 +106,11 @@ def list_items(folder: Path) -> Listing:
         ):
             continue
         elif low.endswith(_DOCUMENTS):
-            found.left_out["no images"].append(name)
+            words = {token.low for part in PurePosixPath(name).parts[-2:] for token in cut(part)}
+            drawn = low.endswith(_TABLES) and words & (MASK | {"rle", "instances", "masks"})
+            found.left_out[_MAY_HOLD if drawn else "no images"].append(name)
         elif low.endswith(_UNREAD):
-            found.left_out[f"{PurePosixPath(low).suffix} is not read here: convert them"].append(name)
+            found.left_out[f"{PurePosixPath(low).suffix}{_CONVERT}"].append(name)
         elif (kind := _kind(path)) == "dicom":
             dicom.append(path)
         elif kind in {"nifti", "itk"}:
@@ -111,7 +119,8 @@ def list_items(folder: Path) -> Listing:
             found.left_out["no images"].append(name)
     _add_dicom(folder, dicom, found)
     found.items.sort(key=lambda item: item.path)
-    _name(found.items)
+    unread = [path for reason, paths in found.left_out.items() if reason.endswith(_CONVERT) for path in paths]
+    _name(found.items, unread)
     return found
 
 
@@ -122,12 +131,13 @@ def _kind(path: Path) -> str:
         return ""
 
 
-def _name(items: Sequence[Item]) -> None:
-    """Cut the paths into parts, without the folders that all have in common."""
+def _name(items: Sequence[Item], unread: Sequence[str]) -> None:
+    """Cut the paths into parts, without the folders that all, those that are not read too, have in common."""
     split = [PurePosixPath(item.path).parts for item in items]
+    every = [*split, *(PurePosixPath(path).parts for path in unread)]
     common = 0
-    if len(split) > 1:
-        for folders in zip(*(parts[:-1] for parts in split), strict=False):
+    if len(every) > 1:
+        for folders in zip(*(parts[:-1] for parts in every), strict=False):
             if len(set(folders)) > 1:
                 break
             common += 1

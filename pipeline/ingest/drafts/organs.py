@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 
 from pipeline.core.errors import InputError
@@ -12,11 +13,14 @@ from pipeline.ingest.drafts.contents import look, overlap
 from pipeline.ingest.drafts.listing import Item
 from pipeline.ingest.drafts.pairing import REMEDY
 from pipeline.ingest.drafts.roles import is_group, is_plain_mask
-from pipeline.ingest.drafts.words import MASK, READER, cut
+from pipeline.ingest.drafts.words import AGREED, MASK, READER, cut
 
 #: Files of an organ that are opened to see whether they hold one organ or several.
 OPENED = 24
-_READER = re.compile(rf"[_\W]*(?:{READER.pattern}[_\W]*\d+|\d(?:st|nd|rd|th)(?:{READER.pattern})?)$", re.I)
+_READER = re.compile(
+    rf"(?:^|[_\W]+)(?:{READER.pattern}[_\W]*\d+|\d(?:st|nd|rd|th)(?:{READER.pattern})?)(?=$|[_\W])", re.I
+)
+_ANY_READER = re.compile(rf"{_READER.pattern}|(?:^|[_\W]+)(?:{AGREED.pattern})(?=$|[_\W])", re.I)
 
 
 class Named:
@@ -48,17 +52,26 @@ def name_organs(folder: Path, masks_of: Mapping[Item, Sequence[Item]], rest: Map
         InputError: The names can be read in two ways.
     """
     found = Named()
-    masks_of = _without_fields_of_view(masks_of, found)
+    masks_of = _without_fields_of_view(_named_ones(masks_of, found), found)
     labels = _labels(masks_of, rest)
     masks_of, labels = _first_readers(masks_of, labels, found)
     most = max((len(masks) for masks in masks_of.values()), default=0)
     if most <= 1 and not found.unclear:
         return _one_each(folder, masks_of, labels, found)
     _check_instances(masks_of, labels)
+    for scan, masks in masks_of.items():
+        if both := _counted(masks, labels):
+            what = "two organs, two readers, or two parts of one organ"
+            found.unclear[scan] = f"{both[0].path} and {both[1].path} differ in a number: {what}"
     volumes = _label_volumes(folder, masks_of, labels)
     for scan, masks in masks_of.items():
+        if scan in found.unclear:
+            continue
         whole = [mask for mask in masks if labels[mask] in volumes]
-        if whole and len(whole) < len(masks):
+        if len(whole) == 1 and len(masks) == 2:
+            organ = next(mask for mask in masks if mask not in whole)
+            found.unclear[scan] = f"has a label volume, {whole[0].path}, and one organ's mask, {organ.path}"
+        elif whole and len(whole) < len(masks):
             found.left_out["label volumes beside a file an organ"] += [mask.path for mask in whole]
             masks = [mask for mask in masks if mask not in whole]
         elif len(whole) > 1:
@@ -68,10 +81,33 @@ def name_organs(folder: Path, masks_of: Mapping[Item, Sequence[Item]], rest: Map
             continue
         if scan not in found.unclear:
             _name(folder, scan, masks, labels, found)
+    _note_overlaps(folder, found)
     if len(found.unclear) > max(1, len(masks_of) // 5) or not found.organs:
         scan, reason = next(iter(found.unclear.items()))
         raise InputError(f"{reason} ({len(found.unclear)} scans are so)", where=scan.path, remedy=REMEDY)
     return found
+
+
+def _note_overlaps(folder: Path, found: Named) -> None:
+    """Say where two organs of the first scan are nearly the same."""
+    organs = next((named for named in found.organs.values() if len(named) > 1), {})
+    for (one, first), (other, second) in list(combinations(organs.items(), 2))[:OPENED]:
+        if (dice := overlap(folder / first.path, folder / second.path)) > 0.7:
+            found.notes.append(
+                f"{one} and {other} cover nearly the same (Dice {dice:.2f} in {first.path}): two readers of one organ, "
+                "or one organ in the other; --masks takes one of them."
+            )
+            return
+
+
+def _counted(masks: Sequence[Item], labels: Mapping[Item, str]) -> list[Item]:
+    """Two masks of one organ that are counted, as in ``seg01`` and ``seg02``; empty where there are none."""
+    groups: dict[str, list[Item]] = defaultdict(list)
+    for mask in masks:
+        counts = len(mask.tokens) > 1 and mask.tokens[-1].is_number and mask.tokens[-2].low in MASK
+        if counts and labels[mask]:
+            groups[re.sub(r"[_\W]*\d+$", "", labels[mask])].append(mask)
+    return next((group for group in groups.values() if len(group) > 1), [])
 
 
 def _name(folder: Path, scan: Item, masks: Sequence[Item], labels: Mapping[Item, str], found: Named) -> None:
@@ -85,8 +121,7 @@ def _name(folder: Path, scan: Item, masks: Sequence[Item], labels: Mapping[Item,
     numbered = [organ for organ in named if not organ or organ.isdecimal()]
     if len(named) > 1 and len(numbered) < 2 and len({re.sub(r"\d+$", "", organ) for organ in named}) == 1:
         first, second = list(named)[:2]
-        counted = len(named[first].tokens) > 1 and named[first].tokens[-2].low in MASK  # `seg01` counts drawings
-        if counted or overlap(folder / named[first].path, folder / named[second].path) > 0.5:
+        if overlap(folder / named[first].path, folder / named[second].path) > 0.5:
             numbered = [first, second]
     if len(named) > 1 and len(numbered) > 1:
         one, two = named[numbered[0]].path, named[numbered[1]].path
@@ -101,16 +136,33 @@ def _name(folder: Path, scan: Item, masks: Sequence[Item], labels: Mapping[Item,
     found.organs[scan] = named
 
 
+def _named_ones(masks_of: Mapping[Item, Sequence[Item]], found: Named) -> dict[Item, list[Item]]:
+    """Beside files that are called masks, none that only look so."""
+    kept: dict[Item, list[Item]] = {}
+    for scan, masks in masks_of.items():
+        named = [mask for mask in masks if not mask.by_content]
+        if named and len(named) < len(masks):
+            silent = [mask.path for mask in masks if mask.by_content]
+            found.left_out["look like masks beside others that are called so"] += silent
+        kept[scan] = named or list(masks)
+    return kept
+
+
 def _without_fields_of_view(masks_of: Mapping[Item, Sequence[Item]], found: Named) -> dict[Item, list[Item]]:
     """Beside drawings that are called so, a plain ``mask`` is where the picture is, not what is in it."""
     kept: dict[Item, list[Item]] = {}
+    views: set[Item] = set()
     for scan, masks in masks_of.items():
         plain = [mask for mask in masks if is_plain_mask(mask)]
         drawn = [mask for mask in masks if not is_plain_mask(mask)]
         if len(plain) == 1 and drawn and not _tells(plain[0], [scan, *drawn]):
-            found.left_out["taken for the field of view, beside drawings"].append(plain[0].path)
-            masks = drawn
-        kept[scan] = list(masks)
+            views.add(plain[0])
+    for scan, masks in masks_of.items():
+        # What is the field of view of some scans is that of the others too, where no drawing lies beside it.
+        view = [mask for mask in masks if mask in views or (views and is_plain_mask(mask) and len(masks) == 1)]
+        found.left_out["taken for the field of view, beside drawings"] += [mask.path for mask in view]
+        if rest := [mask for mask in masks if mask not in view]:
+            kept[scan] = rest
     return kept
 
 
@@ -163,8 +215,9 @@ def _first_readers(
     bare: dict[Item, str] = {}
     for scan, drawn in masks_of.items():
         first: dict[str, Item] = {}
-        for mask in sorted(drawn, key=lambda mask: labels[mask]):
-            organ = _READER.sub("", labels[mask])
+        # What readers agreed on comes first, then the first of them.
+        for mask in sorted(drawn, key=lambda mask: (_READER.search(labels[mask]) is not None, labels[mask])):
+            organ = _ANY_READER.sub("", labels[mask]).strip("_")
             if organ in first and labels[first[organ]] == organ:
                 found.unclear[scan] = f"{first[organ].path} names no reader, and {mask.path} does"
             if organ in first:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from difflib import SequenceMatcher
 from pathlib import Path
 
 from pipeline.ingest.drafts.contents import look, same_grid
@@ -44,7 +45,6 @@ def pair(images: Sequence[Item], masks: Sequence[Item]) -> Pairs:
     """
     found = Pairs()
     by_series = {item.header["series"]: item for item in images if item.header.get("series")}
-    matched: dict[Item, list[Item]] = {}
     open_masks = []
     for mask in masks:
         refers = by_series.get(mask.header.get("refers", ""))
@@ -54,11 +54,14 @@ def pair(images: Sequence[Item], masks: Sequence[Item]) -> Pairs:
             found.lonely.append(mask)  # its header names a series, and none of these is it
         else:
             open_masks.append(mask)
-    for plain in (True, False):  # as written; then 7 for 007
-        index = _Index(images, open_masks, as_written=plain)
-        matched = {mask: index.best(mask) for mask in open_masks}
-        if any(matched.values()) or not open_masks:
-            break
+    index = _Index(images, open_masks, as_written=True)
+    matched = {mask: index.best(mask) for mask in open_masks}
+    if not all(matched.values()):  # then 7 for 007, if that finds more and no mask fits several
+        numbers = _Index(images, open_masks, as_written=False)
+        again = {mask: numbers.best(mask) for mask in open_masks}
+        more = sum(map(bool, again.values())) > sum(map(bool, matched.values()))
+        if more and all(len(best) <= 1 for best in again.values()):
+            index, matched = numbers, again
     named = {
         mask: any(index.names_of(mask) & index.names_of(image) for image in best) for mask, best in matched.items()
     }
@@ -110,9 +113,9 @@ class _Index:
         of_images = {item: self._words(item) for item in images}
         of_masks = {item: self._words(item) for item in masks}
         shared = _union(of_images.values()) & _union(of_masks.values())
-        constant = _constant(list(of_images.values()))  # what every scan's name has tells none
+        # What every scan's and every mask's name has tells none.
+        constant = _constant(list(of_images.values())) & _constant(list(of_masks.values()))
         self.images = {item: _less(words, shared, constant) for item, words in of_images.items()}
-        constant &= _constant(list(of_masks.values()))
         self.masks = {item: _less(words, shared, constant) for item, words in of_masks.items()}
         self.only = list(images) if len(images) == 1 else []
         self.holding: dict[str, list[Item]] = defaultdict(list)
@@ -159,7 +162,16 @@ class _Index:
                 break
             folders += 1
         begins = mask.stem.lower().startswith(image.stem.lower())
-        return common, self.masks[mask] == self.images[image], folders, begins * len(image.stem)
+        # A number of the file's own name tells more than one of a folder's (`volume_pt1/volume-0`).
+        own = len(self.names_of(mask) & self.names_of(image))
+        return (
+            common,
+            self.masks[mask] == self.images[image],
+            folders,
+            own,
+            _prefix(mask, image),
+            begins * len(image.stem),
+        )
 
     def names_of(self, item: Item) -> set[str]:
         """The telling words of the file's own name."""
@@ -169,19 +181,48 @@ class _Index:
 
     def rest(self, mask: Item, image: Item) -> tuple[str, ...]:
         """What a mask's path says beyond its scan's, a text for each part of the path."""
-        left = Counter(self._words(image))
+        words, telling_tokens = self._words(image), telling(mask)
+        mine = [self.word(token) for token in telling_tokens]
+        # Runs of words first: in `Expert1/G-1-L-Cup` it is `G-1-L` that names the scan, not the first 1.
+        taken: set[int] = set()
+        left = Counter(words)
+        for block in SequenceMatcher(None, words, mine, autojunk=False).get_matching_blocks():
+            taken.update(range(block.b, block.b + block.size))
+        left.subtract(mine[index] for index in taken)
+        for index, word in enumerate(mine):
+            if index not in taken and left[word] > 0:
+                left[word] -= 1
+                taken.add(index)
+        said = {id(token) for index, token in enumerate(telling_tokens) if index in taken}
+        names = _numbered_parts(image)
         texts = []
         for at, part in enumerate(mask.parts):
             tokens = [token for token in mask.tokens if token.at == at]
-            kept = []
-            for token in tokens:
-                word = self.word(token)
-                if left[word] > 0 and token.low not in _ROLES:
-                    left[word] -= 1
-                elif token.low not in _ROLES:
-                    kept.append(token.text)
+            lows = tuple(token.low for token in tokens)
+            # `drishtiGS_002/drishtiGS_002_cup` says the scan's name twice, and the organ's once.
+            again = max((len(name) for name in names if lows[: len(name)] == name), default=0)
+            own = [token for token in tokens if id(token) in said]
+            if any(token.is_number for token in own):
+                names.append(tuple(token.low for token in own))
+            kept = [
+                token.text
+                for index, token in enumerate(tokens)
+                if id(token) not in said and token.low not in _ROLES and index >= again
+            ]
             texts.append(part if len(kept) == len(tokens) else "_".join(kept))
         return tuple(texts)
+
+
+def _prefix(mask: Item, image: Item) -> int:
+    """How many telling words of their own names are the same from the start."""
+    mine, theirs = ([t.low for t in telling(item) if t.at == len(item.parts) - 1] for item in (mask, image))
+    return next((n for n, (a, b) in enumerate(zip(mine, theirs, strict=False)) if a != b), min(len(mine), len(theirs)))
+
+
+def _numbered_parts(item: Item) -> list[tuple[str, ...]]:
+    """The parts of a path that have a number, as words."""
+    parts = [[token for token in item.tokens if token.at == at] for at in range(len(item.parts))]
+    return [tuple(t.low for t in part) for part in parts if any(t.is_number for t in part)]
 
 
 def _constant(named: Sequence[Sequence[str]]) -> Counter[str]:

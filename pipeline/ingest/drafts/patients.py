@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 
 from pipeline.ingest.drafts.words import GROUP, GROUPS, PERSON, Token, cut, is_closing, written
 
+#: Words for a part of a set that also name people, with a number: ``training01``.
+_NUMBERED = {"train", "training", "test"}
 OTHER = "if they are of different people, draft again with --patients scans"
 
 
@@ -132,6 +134,8 @@ def _column(tokens: Sequence[Token]) -> str:
 
 def _keys(paths: Sequence[_Path]) -> list[tuple[str, ...]]:
     at, begins = _patient_folder(paths)
+    closing = [written(path.name) for path in paths if not _stripped(path.name, least=0)]
+    again = len(set(closing)) < len(closing)
     found: list[tuple[list[str], list[Token], bool]] = []  # what stands before, the name, and whether it is a person's
     for path in paths:
         before: list[str] = []
@@ -146,7 +150,11 @@ def _keys(paths: Sequence[_Path]) -> list[tuple[str, ...]]:
             before = [*before, written(tokens)]
         else:
             person = _person(path.name)
-            found.append((before, person or path.name, bool(person)))
+            if again and before and not person and not _stripped(path.name, least=0):
+                # `doe_jane/scan1`: a name that says which scan it is, and not whose.
+                found.append((before[:-1], path.folders[-1], False))
+            else:
+                found.append((before, person or path.name, bool(person)))
     names = iter(_names([name for _, name, known in found if not known]))
     keys = []
     for before, name, known in found:
@@ -174,6 +182,8 @@ def _patient_folder(paths: Sequence[_Path]) -> tuple[int | None, bool]:
     for at in range(depth):
         here = [path for path in paths if len(path.folders) > at]
         if len(here) == len(paths) and all(_begins(path, at) for path in here):
+            if any({token.low for token in path.folders[at]} & (GROUP - _NUMBERED) for path in here):
+                continue
             if len({written(path.folders[at]) for path in here}) > 1:
                 return at, True
             continue
@@ -189,7 +199,8 @@ def _patient_folder(paths: Sequence[_Path]) -> tuple[int | None, bool]:
         rests = Counter(rest for files in inside.values() for rest in set(files))
         again = sum(count > 1 for count in rests.values())
         long = sum(re.search(r"\d{2}", name) is not None for name in last)
-        if (again and again >= 0.5 * len(rests)) or (long >= 0.8 * len(inside) and len(here) > len(inside)):
+        several = len(inside) > 2 and len(inside) < len(here) <= 20 * len(inside)
+        if (again and again >= 0.5 * len(rests)) or (long >= 0.8 * len(inside) and several):
             return at, False
     return None, False
 
@@ -204,8 +215,9 @@ def _begins(path: _Path, at: int) -> bool:
 def _names(given: Sequence[list[Token]]) -> list[str]:
     """Names without what tells scans of one person apart."""
     names = [_stripped(name, least=1) for name in given]
+    differ = len({written(name) for name in names}) > 1
     names = [
-        kept if any(token.is_number or len(token.low) > 2 for token in kept) else name
+        kept if differ or any(token.is_number or len(token.low) > 2 for token in kept) else name
         for kept, name in zip(names, given, strict=True)
     ]
     for _ in range(2):
@@ -227,16 +239,18 @@ def _without_last_number(names: Sequence[list[Token]]) -> list[list[Token]] | No
     firsts: set[str] = set()
     for text, name in different.items():
         numbers = [token.low for token in name[:-1] if token.is_number]
-        if not name[-1].is_number or not numbers:
-            return None
-        firsts.add(numbers[-1])
-        cut_off[text] = _stripped(name[:-1], least=1)
+        if name[-1].is_number and numbers:
+            firsts.add(numbers[-1])
+            cut_off[text] = _stripped(name[:-1], least=1)
+    if len(cut_off) <= 0.5 * len(different):
+        return None
+    different = {text: name for text, name in different.items() if text in cut_off}
     dates = all(re.fullmatch(r"(?:19|20)\d\d(?:\d{4})?", first) for first in firsts)
     groups = Counter(written(name) for name in cut_off.values())
     seconds = {name[-1].low for name in different.values()}
     if dates or len(firsts) < 2 or len(groups) == len(different) or len(seconds) > 0.5 * len(different):
         return None
-    return [cut_off[written(name)] for name in names]
+    return [cut_off.get(written(name), name) for name in names]
 
 
 def _short(keys: Sequence[tuple[str, ...]]) -> list[str]:

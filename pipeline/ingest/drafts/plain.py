@@ -9,6 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from pipeline.core.errors import InputError
+from pipeline.core.files import sha256_of
 from pipeline.ingest.drafts import channels as many
 from pipeline.ingest.drafts import roles
 from pipeline.ingest.drafts.contents import look
@@ -17,7 +18,7 @@ from pipeline.ingest.drafts.organs import name_organs
 from pipeline.ingest.drafts.pairing import REMEDY, Pairs, pair
 from pipeline.ingest.drafts.patients import Named, assign
 from pipeline.ingest.drafts.summary import Choices, Draft, row, tidy
-from pipeline.ingest.drafts.words import FORMAT, IMAGE, MASK, SEQUENCE, cut
+from pipeline.ingest.drafts.words import FORMAT, IMAGE, MASK, SEQUENCE, cut, is_closing
 
 Left = dict[str, list[str]]
 
@@ -33,6 +34,9 @@ def draft_plain(folder: Path, choices: Choices) -> Draft:
     notes = roles.assign(folder, listing.items)
     images = _chosen(listing.items, "image", choices.images, left)
     masks = _chosen(listing.items, "mask", choices.masks, left)
+    if not choices.masks:
+        left["what a model found, not what a reader drew"] += [mask.path for mask in masks if roles.is_found(mask)]
+        masks = [mask for mask in masks if not roles.is_found(mask)]
     images, masks = _kinds(folder, images, masks, left)
     if not images:
         raise _no_scan(folder, masks, left)
@@ -52,11 +56,12 @@ def draft_plain(folder: Path, choices: Choices) -> Draft:
     scans, names = _scans(folder, images, pairs, numbered, left)
     _drop_series_of_times(folder, scans, pairs, left)
     masks_of = _masks_of(scans, pairs)
+    _drop_derived(scans, masks_of, left)
     organs = name_organs(folder, masks_of, pairs.rest)
     _merge(left, organs.left_out)
-    for scan, reason in organs.unclear.items():
-        left[reason].append(scan.path)
-        del scans[scan]
+    if organs.unclear:
+        reason = f"masks can be read in two ways: {next(iter(organs.unclear.values()))}"
+        left[reason] += [item.path for scan in organs.unclear for item in scans.pop(scan)]
     _account(scans, organs.organs, listing.items, left)
     notes += organs.notes
     if len(names) > 1:
@@ -65,6 +70,7 @@ def draft_plain(folder: Path, choices: Choices) -> Draft:
             notes.append("Names alone told the channels: the files could not be opened to compare their grids.")
     if not scans:
         raise _no_scan(folder, masks, left)
+    notes += _same_files(folder, list(scans))
     return _draft(scans, organs.organs, names, notes, left, choices)
 
 
@@ -157,6 +163,14 @@ def _scans(
     rest = [image for image in images if image not in used | dropped]
     if not found.names:
         return {**scans, **{image: (image,) for image in rest}}, ()
+    labelled = [fitted[0] for fitted in pairs.images.values() if fitted[0] in set(rest)]
+    if len(set(labelled)) > 0.2 * len(scans):
+        files = " + ".join(item.path for item in next(iter(found.scans.values())))
+        raise InputError(
+            f"some scans have several channels ({files}) and others one ({labelled[0].path}), and each has a mask",
+            where=str(folder),
+            remedy="Draft a study of each with --images.",
+        )
     more, odd = many.unlabelled(rest, found.names)
     left["no channel of a scan, or a scan that lacks one"] += [image.path for image in odd]
     return {**scans, **more}, found.names
@@ -181,6 +195,21 @@ def _drop_series_of_times(folder: Path, scans: dict[Item, tuple[Item, ...]], pai
             del scans[scan]
 
 
+def _drop_derived(scans: dict[Item, tuple[Item, ...]], masks_of: Mapping[Item, Sequence[Item]], left: Left) -> None:
+    """Files without a mask whose names begin with a labelled scan's are made of it: ``a_superpixels`` beside ``a``."""
+    stems: dict[tuple[str, ...], list[str]] = defaultdict(list)
+    for scan in masks_of:
+        stems[scan.parts[:-1]].append(scan.stem)
+    for scan in [scan for scan in scans if scan not in masks_of]:
+        for stem in stems.get(scan.parts[:-1], []):
+            rest = scan.stem[len(stem) :]
+            words = cut(rest) if scan.stem.startswith(stem) and re.match(r"[\W_]", rest) else []
+            if words and not is_closing(words) and not any(word.is_number for word in words):
+                left["made of a labelled scan, by their names"].append(scan.path)
+                del scans[scan]
+                break
+
+
 def _masks_of(scans: Mapping[Item, tuple[Item, ...]], pairs: Pairs) -> dict[Item, list[Item]]:
     first = {image: scan for scan, files in scans.items() for image in files}
     masks_of: dict[Item, list[Item]] = defaultdict(list)
@@ -189,6 +218,25 @@ def _masks_of(scans: Mapping[Item, tuple[Item, ...]], pairs: Pairs) -> dict[Item
         if scan is not None:
             masks_of[scan].append(mask)
     return masks_of
+
+
+def _same_files(folder: Path, scans: Sequence[Item]) -> list[str]:
+    """Say where one picture or volume lies in two places under one name: a patient on two sides of a split."""
+    alike: dict[tuple[str, int], list[Item]] = defaultdict(list)
+    for scan in scans:
+        if scan.kind in {"picture", "volume"} and (size := (folder / scan.path).stat().st_size):
+            alike[(scan.stem, size)].append(scan)
+    twins = []
+    for group in alike.values():
+        sums: dict[str, Item] = {}
+        for scan in group if len(group) > 1 else ():
+            first = sums.setdefault(sha256_of(folder / scan.path), scan)
+            twins += [(first, scan)] if first is not scan else []
+    if not twins:
+        return []
+    one, other = twins[0]
+    more = f", and {len(twins) - 1} more pairs" if len(twins) > 1 else ""
+    return [f"{one.path} and {other.path} are the same file{more}: drop one, or give both one patient_id."]
 
 
 def _account(
@@ -245,12 +293,8 @@ def parts_of(scan: Item, channels: Sequence[str] = ()) -> tuple[str, ...]:
 def scan_names(parts: Sequence[tuple[str, ...]]) -> list[str]:
     """A name a scan: the shortest of its path that no other scan has, by preference without the sequence alone."""
     named = [tuple(part for part in some if not {t.low for t in cut(part)} <= SEQUENCE) or some for some in parts]
-    levels = [
-        [some[-1] for some in named],
-        [some[-1] for some in parts],
-        ["-".join(some) for some in named],
-        ["-".join(some) for some in parts],
-    ]
+    deepest = max(map(len, parts))
+    levels = [["-".join(some[-k:]) for some in paths] for k in range(1, deepest + 1) for paths in (named, parts)]
     counts = [Counter(level) for level in levels]
     names = []
     for index in range(len(parts)):

@@ -10,7 +10,7 @@ from pathlib import Path
 from pipeline.core.errors import InputError
 from pipeline.ingest.drafts.contents import look
 from pipeline.ingest.drafts.listing import Item
-from pipeline.ingest.drafts.words import DRAWN, GROUP, MASK, MOMENT, READER, SEQUENCE, VIEW, role
+from pipeline.ingest.drafts.words import DRAWN, FOUND, GROUP, MASK, MOMENT, READER, SEQUENCE, VIEW, role
 
 #: Files that are opened of each family, and in all.
 SAMPLE, MOST = 2, 80
@@ -32,8 +32,11 @@ def assign(folder: Path, items: Sequence[Item]) -> list[str]:
     kinds = set(by_stem.values())
     if (recorded and all(word == "mask" for word in recorded)) or len(kinds) == 1:
         by_stem = dict.fromkeys(by_stem, "")
+    said = {item.parts[:-1] for item in items if by_stem[id(item)] == "mask"}
     for item in items:
         named = by_stem[id(item)]
+        if by_folder[id(item)] == "mask" and named == "" and item.parts[:-1] in said:
+            continue  # `Labels_2/a_01` beside `Labels_2/a_01_gt`: not all of the folder are masks
         # In a folder of masks a name such as `img_01` is that of the image that the mask belongs to.
         item.role = "mask" if by_folder[id(item)] == "mask" and named == "image" else named or by_folder[id(item)]
         if item.header.get("modality") in {"SEG", "RTSTRUCT"}:
@@ -46,10 +49,13 @@ def assign(folder: Path, items: Sequence[Item]) -> list[str]:
 
 def _by_weak_words(items: Sequence[Item]) -> None:
     """Names that say what is drawn, or who drew it, beside names that do not."""
+    for item in items:
+        if item.role == "" and is_found(item):
+            item.role = "mask"
     silent = [item for item in items if item.role == ""]
     said = [item for item in silent if _says_what_is_drawn(item)]
     plain = any(item.role == "image" for item in items) or len(said) < len(silent)
-    if plain and not any(item.role == "mask" for item in items):
+    if plain and not any(item.role == "mask" and not is_found(item) for item in items):
         for item in said:
             item.role = "mask"
 
@@ -70,7 +76,7 @@ def _by_folder(item: Item) -> str:
 
 def family(item: Item) -> tuple[str, ...]:
     """What files of one kind have in common: their names without numbers, and their ending."""
-    words = ["#" if token.is_number else token.low for token in item.tokens]
+    words = ["#" if any(map(str.isdigit, token.low)) else token.low for token in item.tokens]
     return (*words, Path(item.path).suffix.lower())
 
 
@@ -90,16 +96,18 @@ def _by_content(folder: Path, items: Sequence[Item]) -> list[str]:
     _check_known(folder, families)
     notes: list[str] = []
     recorded = any(item.role == "image" for item in items) or "image" in looks.values()
+    # Volumes of few values are drawings, even where nothing else is there.
+    alone = not any(item.role == "mask" for item in items) and all(item.kind == "volume" for item in items)
     for name, found in looks.items():
         group = families[name]
         if group[0].role == "mask" and found == "image":
             for item in group:
                 item.role = "image"
             notes.append(f"{_example(group)} taken for scans, though named as masks: they hold many values.")
-        elif group[0].role == "" and found == "mask" and recorded:
+        elif group[0].role == "" and found == "mask" and (recorded or alone):
             for item in group:
-                item.role = "mask"
-            notes.append(f"{_example(group)} taken for masks: they hold few values, and other files hold many.")
+                item.role, item.by_content = "mask", not _says_what_is_drawn(item)
+            notes.append(f"{_example(group)} taken for masks by what is in them: few values.")
     for item in items:
         item.role = item.role or "image"
     return notes
@@ -134,6 +142,11 @@ def _check_known(folder: Path, families: dict[tuple[str, ...], list[Item]]) -> N
 def _example(group: Sequence[Item]) -> str:
     more = f" and {len(group) - 1} like it were" if len(group) > 1 else " was"
     return f"{group[0].path}{more}"
+
+
+def is_found(item: Item) -> bool:
+    """Whether a path says that a model drew what is there."""
+    return bool({token.low for token in item.tokens} & FOUND)
 
 
 def is_plain_mask(item: Item) -> bool:

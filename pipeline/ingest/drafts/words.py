@@ -18,7 +18,7 @@ def _set(words: str) -> frozenset[str]:
 #: Words that name a reader's drawing and say so outright; ``mask`` may also be the field of view.
 TRUTH = _set(
     "annotation annotations annot anno gt gts ground truth groundtruth manual manually label labels lbl lab labelmap "
-    "labelmaps labeled labelled seg segs segm segms segmentation segmentations segmap segmaps contour contours "
+    "labelmaps seg segs segm segms segmentation segmentations segmap segmaps contour contours "
     "delineation delineations structures structure outline outlines parcellation aseg dseg oar oars"
 )
 MASK = TRUTH | _set("mask masks msk msks roi rois maske masken")
@@ -27,6 +27,8 @@ DRAWN = _set(
     "lesion lesions tumor tumors tumour tumours vessel vessels wmh infarct aneurysm aneurysms reference gd anatomy "
     "consensus nodule nodules polyp polyps"
 )
+#: Words that name what a model found: no reader's drawing.
+FOUND = _set("pred preds prediction predictions predicted output outputs result results inference auto automatic")
 #: Words that name what was recorded.
 IMAGE = _set(
     "image images img imgs imaging scan scans raw orig original originals input inputs volume volumes vol vols data "
@@ -52,11 +54,13 @@ PERSON = _set("patient patients pat pt person participant participants subject s
 GROUPS = {
     "site": _set("site sites center centre centers centres hospital clinic vendor scanner institute institution"),
     "part": _set("train training tr test testing ts val validation va valid dev trainval subset fold batch part set"),
-    "group": _set("class grade stage cohort dataset group type category benign malignant normal"),
+    "group": _set("task class grade stage cohort dataset group type category benign malignant normal"),
 }
 GROUP = frozenset().union(*GROUPS.values())
 #: Several people who drew the same thing.
 READER = re.compile(r"(?:reader|rater|observer|expert|annotator|grader|physician|doctor|ho)s?", re.I)
+#: What several readers' drawings were made into.
+AGREED = re.compile(r"average|mean|consensus|majority|staple|fused|agreed", re.I)
 #: Ways in which one recording was worked on: alternatives, not channels.
 WORKED = _set(
     "orig original raw norm normalized normalised strip stripped skullstripped brain bet pre preprocessed pp cropped "
@@ -66,7 +70,7 @@ _KNOWN = MASK | IMAGE | FORMAT | SEQUENCE | MOMENT | VIEW | PERSON | GROUP
 _UID = re.compile(r"\d+(?:\.\d+){4,}")
 _GLUED = re.compile(r"(labels?|images?|masks?|img|seg)(tr|ts|te|va|val|valid|test|train|training)", re.I)
 _CAMEL = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-z]+|[A-Z]+|\d+|[^\W\d_]+")
-_ENDS = re.compile(r"(.{2,}?)(masks?|labels?|annot|segmentations?|images?)", re.I)
+_ENDS = re.compile(r"(.{2,}?)(masks?|labels?|annot|seg|segmentations?|images?)", re.I)
 
 
 @dataclass(frozen=True)
@@ -137,17 +141,19 @@ def _chunk(chunk: str) -> list[str]:
         return [chunk]
     if mixed := re.fullmatch(r"([^\W\d_]+)(\d+)", chunk):
         return [*_chunk(mixed[1]), mixed[2]]
+    if sided := re.fullmatch(r"([^\W\d_]+)(\d+)(l|r|lt|rt|od|os|left|right)", chunk, re.I):
+        return [*_chunk(sided[1]), sided[2], sided[3]]
     if re.fullmatch(r"\d+(?:st|nd|rd|th)[^\W\d_]*", low):
         return [chunk]
     if mixed := re.fullmatch(r"(\d+)([^\W\d_]+)", chunk):
         return [mixed[1], *_chunk(mixed[2])]
     if glued := _GLUED.fullmatch(chunk):
         return [glued[1], glued[2]]
+    if chunk.isalpha() and (glued := _ENDS.fullmatch(chunk)):
+        return [*_chunk(glued[1]), glued[2]]
     pieces = _CAMEL.findall(chunk)
     if len(pieces) > 1 and "".join(pieces) == chunk and any(piece.lower() in MASK | IMAGE for piece in pieces):
         return [word for piece in pieces for word in ([piece] if piece == chunk else _chunk(piece))]
-    if chunk.isalpha() and (glued := _ENDS.fullmatch(chunk)):
-        return [glued[1], glued[2]]
     return [chunk]
 
 

@@ -137,7 +137,7 @@ LAYOUTS = {
         {"n": ["0001", "0002"]},
         values_of=4,
         looks_like_masks=[f"OASIS_OAS1_000{n}_MR1/seg35.nii.gz" for n in (1, 2)],
-        refused="number",
+        refused="seg4",
     ),
     "MRBrainS": Layout(
         ";".join(f"TrainingData/{{n}}/{c}.nii" for c in ("T1", "T1_IR", "T2_FLAIR")),

@@ -244,7 +244,7 @@ LAYOUTS = {
         "{n}",
         {"n": ["01", "02", "03"]},
         looks_like_masks=[f"case0{n}/task01_seg0{r}.nii.gz" for n in (1, 2, 3) for r in (1, 2, 3)],
-        refused="readers",
+        refused="case01",
     ),
     "CHAOS": Layout(
         "MR/{n}/T2.nii.gz",

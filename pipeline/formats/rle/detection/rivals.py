@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -21,6 +22,16 @@ _THICK = 5.0
 _RAGGED = 80.0
 _BROKEN = 2.0
 _LANDMARKS = (0.9, 0.5)
+#: Columns, in small letters without blanks and underscores, by the order of the communities that have them.
+_PECULIAR: dict[str, tuple[set[str], ...]] = {
+    "column": ({"encodedpixels"}, {"rlemask"}, {"subject", "img", "pixels"}),
+    "row": (
+        {"id", "predicted"},
+        {"id", "class", "segmentation"},
+        {"annotation", "celltype"},
+        {"leftlung", "rightlung"},
+    ),
+}
 #: Pixel sides by which outlines are longer where one run or more goes on beyond a border.
 _WRAPPED = 4
 
@@ -66,16 +77,13 @@ def first_pixel(best: Fit, rival: Fit, sample: Sampled, reading: Dialect) -> str
 
 def _own_columns(sample: Sampled, reading: Dialect) -> bool:
     """Whether the file has columns of a community that reads so, and not only words that anybody would choose."""
-    columns = {re.sub(r"[\s_]", "", name).lower() for name in sample.columns}
-    own: tuple[set[str], ...] = ({"encodedpixels"}, {"rlemask"}, {"subject", "img", "pixels"})
-    if reading.order == "row":
-        own = (
-            {"id", "predicted"},
-            {"id", "class", "segmentation"},
-            {"annotation", "celltype"},
-            {"leftlung", "rightlung"},
-        )
-    return any(words <= columns for words in own)
+    return reading.order in orders_by_columns(sample.columns)
+
+
+def orders_by_columns(columns: Sequence[str]) -> set[str]:
+    """The order of the communities that such columns are peculiar to; none for words that anybody would choose."""
+    plain = {re.sub(r"[\s_]", "", name).lower() for name in columns}
+    return {order for order, own in _PECULIAR.items() if any(words <= plain for words in own)}
 
 
 def _outline_against(best: Fit, rival: Fit) -> str:

@@ -88,9 +88,9 @@ def take_sample(path: str | Path, size: Size | None, sizes: Mapping[str, Size]) 
         organs = table.column(_of_all("class_columns"))
         if organs is None and ids is not None and is_joined(table.columns[ids]):
             organs = ids
-        found = [
-            sample for row, cells in rows for sample in _samples(table, row, cells, (ids, organs), masks, size, sizes)
-        ]
+        names = ids, organs
+        every = (one for row, cells in rows for one in _samples(table, row, cells, names, masks, size, sizes))
+        found = [one for one in every if not _is_nothing(one.text, empty)]
         cut = [row for row, cells in rows if any(len(cells[index]) == SPREADSHEET_CELL for index in masks)]
         return Sampled(
             found[:_CELLS],
@@ -111,7 +111,7 @@ def _samples(
     size: Size | None,
     sizes: Mapping[str, Size],
 ) -> Iterator[Sample]:
-    """The masks of one row; ``names`` are the columns of ids and organs."""
+    """The masks of one row, empty ones among them; ``names`` are the columns of ids and organs."""
     ids, organs = names
     scan_id = cells[ids].strip() if ids is not None else ""
     if ids is not None and ids == organs:
@@ -133,8 +133,7 @@ def _samples(
 
 def _reach(texts: list[str]) -> int:
     """Where the last of the masks ends, in pixels by rows."""
-    ends = [[int(number) for number in text.split()[-2:]] for text in texts if is_runs(text)]
-    return max(sum(end) for end in ends)
+    return max(sum(map(int, re.findall("[0-9]+", text)[-2:])) for text in texts if is_runs(text))
 
 
 def _is_nothing(text: str, empty: set[str]) -> bool:

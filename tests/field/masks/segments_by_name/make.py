@@ -18,7 +18,7 @@ def make(folder: Path) -> None:
         layered = name == "layers"
         data = np.stack([truth == 1, truth == 2]) if layered else np.array([0, 2, 1])[truth][None]
         places = ((0, 1), (1, 1)) if layered else ((0, 1), (0, 2))
-        _write(folder / f"data/{name}.seg.nrrd", data.astype(np.uint8), dict(zip(called, places, strict=True)))
+        write_segments(folder / f"data/{name}.seg.nrrd", data.astype(np.uint8), dict(zip(called, places, strict=True)))
     rows = [{"scan_id": name, "patient_id": "p", "image": "scan.nii.gz", "mask": f"{name}.seg.nrrd"} for name in NAMES]
     names = {"Schienbein": "tibia", "Oberschenkel": "femur"}
     write_study(folder, rows, names=names, ingest={"shards": 1})
@@ -27,7 +27,7 @@ def make(folder: Path) -> None:
     write_study(folder, rows, ingest={"shards": 1})
 
 
-def _write(path: Path, layers: np.ndarray, segments: dict[str, tuple[int, int]]) -> None:
+def write_segments(path: Path, layers: np.ndarray, segments: dict[str, tuple[int, int]]) -> None:
     """As 3D Slicer does: in LPS, with layers first."""
     data = layers if len(layers) > 1 else layers[0]
     more, kind = ("none ", "list ") if len(layers) > 1 else ("", "")

@@ -1,4 +1,8 @@
-"""Outlines as points → runs, as the COCO API paints them, which is what files of polygons are measured by."""
+"""Shapes that people draw → the text of a cell.
+
+Polygons are painted as the COCO API paints them, which is what files of polygons are measured by. What is no area (a
+box, points, a line) is a fault: whoever asks for its image is told, and no other image is kept from being read.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,25 @@ from typing import Any
 from pipeline.core.errors import InputError
 from pipeline.core.limits import check_size
 from pipeline.core.study import Ingest
+from pipeline.formats.rle.codec import write_texts
+from pipeline.formats.rle.dialects import READ_ONLY
+from pipeline.formats.rle.edges import Mask
+from pipeline.formats.rle.runs import Runs
 
 _REMEDY = "A polygon is a list x1, y1, x2, y2, … of three points or more, in pixels."
+
+
+def mask_text(mask: Mask) -> str:
+    """The cell of a ``(height, width)`` mask, in the dialect of the annotation tools' cells."""
+    return write_texts(Runs.from_mask(mask, "row"), READ_ONLY["cvat"])[0]
+
+
+def no_area(what: object) -> InputError:
+    """The fault of a shape that is no mask."""
+    return InputError(
+        f"is a shape that is no mask ({what})",
+        remedy="Export masks and polygons alone, or pass --lenient to leave it out.",
+    )
 
 
 def polygon_counts(polygons: Any, height: int, width: int) -> str:
