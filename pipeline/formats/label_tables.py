@@ -86,11 +86,11 @@ def _tables(path: Path) -> Iterator[tuple[str, Table, dict[str, tuple[int, ...]]
     folder = path.parent
     tables, shared = _listed(folder, folder.stat().st_mtime_ns)
     first = bisect_left(tables, stem)
-    named = itertools.takewhile(lambda name: name.startswith(stem), tables[first:])
-    found = [folder / name for name in named if not name[len(stem) :][:1].isalnum()]
+    named = itertools.takewhile(lambda entry: entry.startswith(stem), tables[first:])
+    found = [folder / entry for entry in named if not entry[len(stem) :][:1].isalnum()]
     if stem.endswith("dseg") and not found:
         found = _inherited(path, stem)
-    for file in found or [folder / name for name in shared]:
+    for file in found or [folder / entry for entry in shared]:
         if names := _read(file):
             yield f"{file.suffix} table", names, {}
     for place in (folder, folder.parent):

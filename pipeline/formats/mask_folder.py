@@ -98,7 +98,7 @@ def list_files(folder: Path) -> list[Path]:
             continue
         entered.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        found += [Path(place, name) for name in names if not name.startswith(".")]
+        found += [Path(place, entry) for entry in names if not entry.startswith(".")]
     return sorted(found)
 
 
