@@ -74,6 +74,12 @@ class Ingest(Section):
     readers: str | None = None
     """Which mask counts where columns ``mask_<organ>@<reader>`` hold those of several readers: that of one, by name;
     ``majority``: voxels that more than half of a scan's readers marked; ``all``: those that every one marked."""
+    stack: str | None = None
+    """Files of a folder that are the numbered slices of one volume, such as ``*[0-9].tif``; needs ``stack_spacing``."""
+    stack_masks: str | None = None
+    """The same for a folder of masks, a picture a slice; by default as ``stack``."""
+    stack_spacing: tuple[float, float, float] | None = None
+    """Millimetres between columns, rows and slices of a stack."""
     resample_masks: bool = False
     """Bring masks that lie on another grid onto the scan's by nearest neighbour. Otherwise such a mask is an error."""
     mask_threshold: int = Field(default=127, ge=0, le=65535)
@@ -97,6 +103,14 @@ class Ingest(Section):
     """Time one scan may take to decode before it is rejected."""
     memory_gib: float = Field(default=4, gt=0)
     """Memory that decoding one scan may take before it is rejected."""
+
+    @model_validator(mode="after")
+    def _stack_whole(self) -> Self:
+        if (self.stack is None) != (self.stack_spacing is None) or (self.stack_masks and not self.stack):
+            raise ValueError("stack: give stack and stack_spacing together; stack_masks needs both")
+        if self.stack_spacing and min(self.stack_spacing) <= 0:
+            raise ValueError("stack_spacing: three numbers above 0")
+        return self
 
 
 class Split(Section):

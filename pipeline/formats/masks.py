@@ -19,6 +19,7 @@ from pipeline.core.study import Ingest, Organ
 from pipeline.formats.label_tables import by_names_beside
 from pipeline.formats.naming import resolve
 from pipeline.formats.pictures.masks import one_organ, read_mask_picture, read_organ_picture
+from pipeline.formats.pictures.stack import mask_slices, stack_grid
 from pipeline.formats.placing import cropped, place_picture, place_volume
 from pipeline.formats.segnrrd import Segments, read_segments, segment_masks
 from pipeline.formats.table import read_scans, sniff
@@ -136,6 +137,8 @@ class _Reader:
 
     def all_organs(self, path: Path) -> tuple[OrganMasks, NDArray[np.bool_] | None]:
         """The organs of one file, and the voxels to ignore."""
+        if self._is_stack(path):
+            return self._stacked(path)
         path, kind = _opened(path)
         if kind in _PICTURES:
             by = partial(self._beside, path, picture=True)
@@ -156,6 +159,9 @@ class _Reader:
 
     def one_organ(self, path: Path, organ: str) -> NDArray[np.bool_]:
         """The mask of an organ that has a file of its own."""
+        if self._is_stack(path):
+            parts = [read_organ_picture(file, self.options) for file in mask_slices(path, self.scan, self.options)]
+            return self._stack(parts).astype(bool)
         path, kind = _opened(path)
         if kind in _PICTURES:
             return self._picture(read_organ_picture(path, self.options))
@@ -165,6 +171,27 @@ class _Reader:
         if segments := _segments_of(path, kind, labels):
             return self._segments(labels, segments, only=organ).get(organ, self._empty())
         return one_organ(self._one_channel(labels), self.options)
+
+    def _is_stack(self, path: Path) -> bool:
+        return self.options.stack is not None and path.is_dir()
+
+    def _stacked(self, folder: Path) -> tuple[OrganMasks, NDArray[np.bool_] | None]:
+        """The organs of a folder with a picture of all organs for each slice."""
+        slices = []
+        for file in mask_slices(folder, self.scan, self.options):
+            by = partial(self._beside, file, picture=True)
+            slices.append(read_mask_picture(file, self.organs, self.options, by))
+        masks = {name: self._stack([own[name] for own, _ in slices]).astype(bool) for name in self.organs}
+        first = next(iter(self.organs))
+        ignored = [np.zeros(own[first].shape, bool) if part is None else part for own, part in slices]
+        return masks, self._stack(ignored).astype(bool) if any(part is not None for _, part in slices) else None
+
+    def _stack(self, parts: list[NDArray[np.bool_]]) -> NDArray[Any]:
+        """Slices ``(X, Y, 1)`` as a volume on the scan's grid."""
+        if len({part.shape for part in parts}) > 1:
+            raise InputError("slices of the stack differ in size")
+        whole = np.concatenate(parts, axis=2).astype(np.uint8)
+        return place_volume(whole, stack_grid(whole, self.scan, self.options), self.scan, self.options, self.notes)
 
     def _by_name(self, path: Path, kind: str, organs: Mapping[str, Organ], only: str | None = None) -> OrganMasks:
         """Masks of a file that names its organs."""

@@ -230,6 +230,10 @@ def read_scan_file(
 
 
 def _the_one(path: Path, modality: Modality | None, options: Ingest, beside: Collection[Path]) -> Scan:
+    if options.stack is not None and path.is_dir():
+        from pipeline.formats.pictures.stack import read_stack
+
+        return read_stack(path, modality or "mri", options)
     found = find_scans([file for file in list_files(path) if file not in beside], modality, options)
     readable = [item for item in found if item.read is not None]
     if len(readable) != 1:
