@@ -7,6 +7,8 @@ import unicodedata
 from collections import Counter
 from collections.abc import Collection
 
+from pipeline.formats.path_words import FOUND, GROUP, IMAGE, MASK, MOMENT, PERSON, VIEW
+
 
 def _list(text: str) -> tuple[str, ...]:
     return tuple(text.split())
@@ -17,24 +19,11 @@ def _set(text: str) -> frozenset[str]:
 
 
 #: Words that say that a file holds masks, or whose: they tell neither scan nor organ.
-MASK_WORDS = _set(
-    "mask masks msk seg segs segm segmentation segmentations segmap label labels labelmap lbl gt gts ground truth "
-    "groundtruth annotation annotations annot manual auto automatic pred preds predicted prediction predictions ref "
-    "reference references result results output outputs out contour contours dseg roi rois true "
-    "labelstr labelsts labelsva"
-)
+MASK_WORDS = MASK | FOUND | _set("ref reference references out true labelstr labelsts labelsva")
 #: Words of what was recorded.
-IMAGE_WORDS = _set(
-    "image images img imgs imaging scan scans raw volume vol picture pictures photo photos imagestr imagests ct mr mri "
-    "t1 t2 t1w t2w t1ce t1c t1n t2f flair dwi adc pet cxr xray"
-)
+IMAGE_WORDS = IMAGE | _set("imagestr imagests ct mr mri t1 t2 t1w t2w t1ce t1c t1n t2f flair dwi adc pet cxr xray")
 #: Words that name groups, times, sides and views of scans; organs are not called so alone.
-GROUP_WORDS = _set(
-    "train training tr test testing ts val validation valid dev fold part batch set site center centre hospital clinic "
-    "scanner vendor cohort group patient patients pat subject subj sub case cases study series session ses visit "
-    "baseline followup time timepoint frame slice slices run pre post ed es left right l r lt rt ap pa lat lateral "
-    "frontal normal abnormal benign malignant male female"
-)
+GROUP_WORDS = GROUP | PERSON | MOMENT | VIEW | _set("case cases series abnormal male female")
 #: Words of a part of an organ, which stand beside its name.
 SIDE_WORDS = _set("left right l r lt rt upper lower middle anterior posterior inner outer")
 #: Words before the number of an organ.

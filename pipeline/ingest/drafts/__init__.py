@@ -9,11 +9,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from pipeline.core.errors import InputError
+from pipeline.formats.path_words import stem
 from pipeline.ingest.drafts.bids import draft_bids, is_bids
 from pipeline.ingest.drafts.datasets import draft_described
 from pipeline.ingest.drafts.plain import draft_plain
 from pipeline.ingest.drafts.summary import Choices, Draft
-from pipeline.ingest.drafts.words import stem
 
 __all__ = ["Choices", "Draft", "draft", "stem"]
 

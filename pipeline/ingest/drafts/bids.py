@@ -10,12 +10,12 @@ from itertools import islice
 from pathlib import Path, PurePosixPath
 
 from pipeline.core.errors import InputError
+from pipeline.formats.path_words import stem
 from pipeline.ingest.drafts.contents import look, same_grid
 from pipeline.ingest.drafts.listing import Item, list_items, walk
 from pipeline.ingest.drafts.pairing import REMEDY
 from pipeline.ingest.drafts.plain import Left, fits
 from pipeline.ingest.drafts.summary import Choices, Draft, row, tidy
-from pipeline.ingest.drafts.words import stem
 
 #: Suffixes of files that are no scans; ``probseg`` is no mask either.
 MASKS = {"dseg", "mask", "msk", "seg", "roi", "label", "labels", "labelmap"}

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.core.errors import InputError
+from pipeline.formats.path_words import MOMENT, SEQUENCE, VIEW, WORKED, Token, cut
 from pipeline.ingest.drafts.contents import look
 from pipeline.ingest.drafts.listing import Item
 from pipeline.ingest.drafts.pairing import REMEDY, on_grid
-from pipeline.ingest.drafts.words import MOMENT, SEQUENCE, VIEW, WORKED, Token, cut
 
 _NUMBERED = re.compile(r"(.+)_(\d{4})$")
 

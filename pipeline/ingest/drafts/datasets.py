@@ -11,10 +11,10 @@ from typing import Any
 from pipeline.core.errors import InputError
 from pipeline.core.files import read_json
 from pipeline.core.names import within
+from pipeline.formats.path_words import stem
 from pipeline.ingest.drafts.patients import Named, assign
 from pipeline.ingest.drafts.plain import Left, fits
 from pipeline.ingest.drafts.summary import Choices, Draft, row, tidy
-from pipeline.ingest.drafts.words import stem
 
 _LISTS = ("training", "validation", "test")
 

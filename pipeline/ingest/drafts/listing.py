@@ -10,8 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pipeline.core.errors import InputError
+from pipeline.formats.path_words import MASK, Token, cut, stem
 from pipeline.formats.table import IMAGE_ENDINGS, sniff
-from pipeline.ingest.drafts.words import MASK, Token, cut, stem
 
 PICTURES = (".png", ".jpg", ".jpeg", ".tif", ".tiff", ".bmp", ".gif")
 #: Known by name; all else is opened to see what it is.

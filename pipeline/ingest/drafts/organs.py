@@ -9,11 +9,11 @@ from itertools import combinations
 from pathlib import Path
 
 from pipeline.core.errors import InputError
+from pipeline.formats.path_words import AGREED, MASK, READER, cut
 from pipeline.ingest.drafts.contents import look, overlap
 from pipeline.ingest.drafts.listing import Item
 from pipeline.ingest.drafts.pairing import REMEDY
 from pipeline.ingest.drafts.roles import is_group, is_plain_mask
-from pipeline.ingest.drafts.words import AGREED, MASK, READER, cut
 
 #: Files of an organ that are opened to see whether they hold one organ or several.
 OPENED = 24

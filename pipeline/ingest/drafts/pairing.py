@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from difflib import SequenceMatcher
 from pathlib import Path
 
+from pipeline.formats.path_words import FORMAT, IMAGE, MASK, SEQUENCE, Token
 from pipeline.ingest.drafts.contents import look, same_grid
 from pipeline.ingest.drafts.listing import Item
-from pipeline.ingest.drafts.words import FORMAT, IMAGE, MASK, SEQUENCE, Token
 
 REMEDY = "Take some of them with --images or --masks, or write the manifest by hand."
 _ROLES = MASK | IMAGE | FORMAT

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pipeline.ingest.drafts.words import GROUP, GROUPS, PERSON, Token, cut, is_closing, written
+from pipeline.formats.path_words import GROUP, GROUPS, PERSON, Token, cut, is_closing, written
 
 #: Words for a part of a set that also name people, with a number: ``training01``.
 _NUMBERED = {"train", "training", "test"}

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pipeline.core.errors import InputError
 from pipeline.core.files import sha256_of
+from pipeline.formats.path_words import FORMAT, IMAGE, MASK, SEQUENCE, cut, is_closing
 from pipeline.ingest.drafts import channels as many
 from pipeline.ingest.drafts import roles
 from pipeline.ingest.drafts.contents import look
@@ -18,7 +19,6 @@ from pipeline.ingest.drafts.organs import name_organs
 from pipeline.ingest.drafts.pairing import REMEDY, Pairs, pair
 from pipeline.ingest.drafts.patients import Named, assign
 from pipeline.ingest.drafts.summary import Choices, Draft, row, tidy
-from pipeline.ingest.drafts.words import FORMAT, IMAGE, MASK, SEQUENCE, cut, is_closing
 
 Left = dict[str, list[str]]
 

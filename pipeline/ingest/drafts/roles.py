@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from pipeline.core.errors import InputError
+from pipeline.formats.path_words import DRAWN, FOUND, GROUP, MASK, MOMENT, READER, SEQUENCE, VIEW, role
 from pipeline.ingest.drafts.contents import look
 from pipeline.ingest.drafts.listing import Item
-from pipeline.ingest.drafts.words import DRAWN, FOUND, GROUP, MASK, MOMENT, READER, SEQUENCE, VIEW, role
 
 #: Files that are opened of each family, and in all.
 SAMPLE, MOST = 2, 80
