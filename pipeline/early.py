@@ -32,6 +32,12 @@ def check_study(study: Study, root: Path | None = None) -> None:
         return
     for name, config in study.models.items():
         _check_model(name, config)
+        if config.init_from and not (root or Path()).joinpath(config.init_from).exists():
+            raise InputError(
+                f"there is no model {config.init_from!r} to start from",
+                where=f"study config, models.{name}.init_from",
+                remedy="Name a champion's folder, or a folder under results/<study>/models.",
+            )
 
 
 def _check_model(name: str, config: ModelConfig) -> None:

@@ -28,6 +28,11 @@ def noticed(notes: Mapping[str, Any], modality: str) -> Iterator[tuple[str, str]
         yield ("rounded", f"the slice positions are {notes['rounded']}")
     if "no_rescale" in notes:
         yield ("no_rescale", f"{notes['no_rescale']}, and its values were taken as they are stored")
+    if notes.get("format") == "stack":
+        yield (
+            "stack_axes",
+            "the pictures were stacked as axial slices: columns run to the left, rows to the back, and numbers upwards",
+        )
     if notes.get("orientation") == "assumed":
         yield ("orientation", "the header gives no orientation, and RAS+ was assumed")
     if notes.get("spacing") == "assumed" or notes.get("step_assumed"):
