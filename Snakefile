@@ -2,9 +2,14 @@
 from pipeline.workflow import cards, open_studies
 
 # Every job reads this file again; only the workflow itself checks the studies, and before the jobs are counted, which is
-# too early for `onstart:`. Snakemake documents neither of these two attributes of `workflow`, and offers nothing else
-# that tells a job from the workflow, or what `--resources gpu=` was given.
-STUDIES = open_studies(config.get("study", "demo_xray,demo_mri"), workflow.is_main_process)
+# too early for `onstart:`. Snakemake documents none of these attributes of `workflow`, and offers nothing else that
+# tells a job from the workflow, a dry run from a run, or what `--configfile` and `--resources gpu=` were given.
+STUDIES = open_studies(
+    config,
+    workflow.is_main_process,
+    dry=workflow.output_settings.dryrun,
+    files=workflow.config_settings.configfiles,
+)
 CARDS = cards(workflow.global_resources)
 # Used only with `--sdm conda`; otherwise jobs run where snakemake itself does.
 ENVIRONMENT = ".ci/environment.yaml"
@@ -50,7 +55,7 @@ for demo in [name for name, study in STUDIES.items() if study.is_demo]:
 
 rule ingest_shard:
     input:
-        "results/{study}/shards/{shard}.csv",
+        lambda w: STUDIES[w.study].rows_of(w.shard),
     output:
         "results/{study}/ingest/{shard}/scans.csv",
         "results/{study}/ingest/{shard}/rejected.csv",

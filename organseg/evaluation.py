@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from pipeline.formats.mask_folder import Layout
 from pipeline.metrics.empty import Convention
 
 
@@ -21,6 +22,7 @@ class Evaluation:
         summary: A row per organ and metric: the mean over patients with its 95 % bootstrap interval.
         failed: Scan → why it could not be measured.
         without_reference: Scans of the predictions that have no reference.
+        read_as: What was taken for scans and organs, in lines.
         convention: Rule for empty masks.
     """
 
@@ -28,6 +30,7 @@ class Evaluation:
     summary: pd.DataFrame
     failed: dict[str, str]
     without_reference: list[str]
+    read_as: list[str]
     convention: str
 
 
@@ -38,8 +41,9 @@ def evaluate(
     *,
     spacing: tuple[float, ...] | None = None,
     convention: Convention = "organseg",
+    layout: Layout | None = None,
 ) -> Evaluation:
-    """Measure the masks of two files or two folders, matched by file name.
+    """Measure the masks of two files or two folders, whose scans and organs are told by what varies in their paths.
 
     Args:
         predictions: File or folder of masks in any format, or a file of run lengths.
@@ -47,6 +51,7 @@ def evaluate(
         organs: Names of the values 1, 2, …, or value → name; by default every value is an organ of its own.
         spacing: mm along each axis, for files that hold none; without it their lengths are in pixels.
         convention: Rule for empty masks: ``organseg``, ``nnunet``, ``monai``, ``smp`` or ``metrics-reloaded``.
+        layout: What paths in folders say, where that is not to be told: ``scan``, ``scan/organ`` or ``organ/scan``.
 
     Returns:
         Figures per scan and organ, and over patients. A scan that could not be measured is in ``failed``.
@@ -57,12 +62,13 @@ def evaluate(
     from pipeline.evaluate import compare
 
     named = organs if isinstance(organs, Mapping) or organs is None else dict(enumerate(organs, 1))
-    found = compare(predictions, references, named, spacing=spacing, convention=convention)
+    found = compare(predictions, references, named, spacing=spacing, convention=convention, layout=layout)
     facts = found.facts()
     return Evaluation(
         table=pd.DataFrame(facts["scans"]),
         summary=pd.DataFrame(facts["summary"]),
         failed=facts["failed"],
         without_reference=facts["without_reference"],
+        read_as=facts["read_as"],
         convention=facts["convention"],
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
@@ -60,10 +62,12 @@ def read_labels(
     Returns:
         ``(X, Y, Z)`` unsigned integers on the scan's grid, with their organs.
 
+    What was assumed on the way, such as names that won over numbers, is a warning.
+
     Raises:
         InputError: A file is not readable as masks, holds a value that is no organ, or lies elsewhere than the scan.
     """
-    from pipeline.formats.masks import read_masks
+    from pipeline.formats.masks import read_masks, spoken
     from pipeline.formats.store import read_labels as read_stored
 
     if organs is None and study is None:
@@ -82,7 +86,12 @@ def read_labels(
     source = {organ: Path(file) for organ, file in path.items()} if isinstance(path, Mapping) else Path(path)
     first = next(iter(source.values())) if isinstance(source, Mapping) else source
     names = [name] if name is not None else []
-    return read_masks(source, scan or _grid_of(first), named, options, overlapping=overlapping, names=names)
+    notes: dict[str, Any] = {}
+    grid = scan or _grid_of(first)
+    labels = read_masks(source, grid, named, options, overlapping=overlapping, names=names, notes=notes)
+    for _, sentence in spoken(notes):
+        warnings.warn(sentence, stacklevel=2)
+    return labels
 
 
 def _grid_of(path: Path) -> Scan:

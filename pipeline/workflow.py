@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import sys
+import tempfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from pipeline.core.disk import estimate, say_size
 from pipeline.core.errors import EXIT_BAD_INPUT, InputError
-from pipeline.core.files import digest_of, sha256_of, sweep_parts
+from pipeline.core.files import digest_of, sha256_of, sweep_parts, write_text
 from pipeline.core.form import mark_results
 from pipeline.core.locks import hold_for_good
-from pipeline.core.manifest import load_manifest, manifest_path
+from pipeline.core.manifest import Manifest, load_manifest, manifest_path
 from pipeline.core.paths import StudyPaths
 from pipeline.core.private import keep_to_owner, protect
-from pipeline.core.shards import write_shards
+from pipeline.core.shards import check_data, shard_lists, write_shards
 from pipeline.core.study import Study, data_root, load_study
+from pipeline.early import check_settings, check_study
 
 #: What each stage reads of the config: a changed value runs that stage again, and no other.
 SETTINGS: dict[str, tuple[str, ...]] = {
@@ -39,10 +42,12 @@ class WorkflowStudy:
     Attributes:
         name: Name of the study.
         study: Its config.
+        lists: Shard → its list of rows, of a dry run that would write it.
     """
 
     name: str
     study: Study
+    lists: dict[int, str] = field(default_factory=dict)
 
     @property
     def is_demo(self) -> bool:
@@ -53,6 +58,10 @@ class WorkflowStudy:
     def shards(self) -> list[int]:
         """Its shards."""
         return list(range(self.study.ingest.shards))
+
+    def rows_of(self, shard: int | str) -> str:
+        """The list of rows that a shard ingests."""
+        return self.lists.get(int(shard), f"results/{self.name}/shards/{shard}.csv")
 
     @property
     def models(self) -> list[str]:
@@ -94,12 +103,16 @@ class WorkflowStudy:
         return [str(table).format(study=self.name, part=part) for part in parts for table in tables]
 
 
-def open_studies(names: str, main: bool) -> dict[str, WorkflowStudy]:
+def open_studies(
+    settings: dict[str, object], main: bool, *, dry: bool = False, files: Iterable[Path] = ()
+) -> dict[str, WorkflowStudy]:
     """Read the studies, check them whole, and cut their manifests into shards, before any work is done.
 
     Args:
-        names: Names of studies, separated by commas.
+        settings: Snakemake's configuration: ``study`` holds names of studies, separated by commas.
         main: Whether this is the workflow itself rather than one of its jobs, which check nothing again.
+        dry: Whether it is a dry run, which writes nothing into the working folder.
+        files: Files of ``--configfile``, for messages.
 
     Returns:
         The studies by name. On bad input, what is wrong is printed and the process ends with exit code 2.
@@ -107,16 +120,21 @@ def open_studies(names: str, main: bool) -> dict[str, WorkflowStudy]:
     studies = {}
     keep_to_owner()
     try:
-        for name in [part.strip() for part in str(names).split(",") if part.strip()]:
+        for name in check_settings(settings, files).split(","):
             study = load_study(name)
             studies[name] = WorkflowStudy(name, study)
+            manifest = _checked(name, study) if main else None
+            if dry:
+                studies[name].lists.update(_lists_to_be(name, study, manifest) if manifest else {})
+                continue
             for folder in (StudyPaths(name).results.parent, StudyPaths(name).results):
                 protect(folder, study.group, print)
             mark_results(StudyPaths(name))
             if main:
                 _hold(name)
                 sweep_parts(StudyPaths(name).results)
-                _prepare(name, study)
+            if manifest is not None:
+                _prepare(name, study, manifest)
     except InputError as error:
         print(f"organseg: {error}", file=sys.stderr)
         sys.exit(EXIT_BAD_INPUT)
@@ -141,21 +159,38 @@ def _hold(name: str) -> None:
         )
 
 
-def _prepare(name: str, study: Study) -> None:
-    """Check the manifest, cut it into shards and say what disk the work needs."""
-    path = manifest_path(name)
-    if study.demo is not None and not path.exists():
-        return
-    data = data_root(study)
-    if not data.is_dir():
-        raise InputError(
-            "the folder of the study's data does not exist",
-            where=str(data),
-            remedy="Set ORGANSEG_DATA, or data_root in the study's config, to where it lies.",
-        )
-    manifest = load_manifest(path, study)
-    paths = StudyPaths(name)
+def _checked(name: str, study: Study) -> Manifest | None:
+    """Check all that can be known before any work; ``None`` where a demo's scans are not made yet."""
+    check_study(study)
+    if study.demo is not None and not manifest_path(name).exists():
+        return None
+    manifest = load_manifest(manifest_path(name), study)
+    for note in manifest.notes:
+        print(note)
+    check_data(StudyPaths(name), study, manifest)
+    return manifest
+
+
+def _prepare(name: str, study: Study, manifest: Manifest) -> None:
+    """Cut the manifest into shards and say what disk the work needs."""
+    data, paths = data_root(study), StudyPaths(name)
     changed = write_shards(paths, study, manifest, data)
     if changed and not study.demo:
         need = estimate(study, manifest, data)
         print(f"{name}: {len(manifest.rows)} scans, about {say_size(need)} of disk under {Path('results') / name}")
+
+
+def _lists_to_be(name: str, study: Study, manifest: Manifest) -> dict[int, str]:
+    """Lists of shards that a run would write, in a folder of their own that goes when the process ends."""
+    found = {}
+    for path, text in shard_lists(StudyPaths(name), study, manifest, data_root(study)).items():
+        if not (path.is_file() and path.read_text(encoding="utf-8") == text):
+            aside = Path(_aside().name) / name / path.name
+            write_text(aside, text)
+            found[int(path.stem)] = str(aside)
+    return found
+
+
+@lru_cache(maxsize=1)
+def _aside() -> tempfile.TemporaryDirectory[str]:
+    return tempfile.TemporaryDirectory(prefix="organseg-dry-run-")

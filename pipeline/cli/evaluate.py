@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pipeline.evaluate import Comparison
+    from pipeline.formats.mask_folder import Layout
 
 Columns = list[tuple[str, str]]
 
@@ -20,6 +21,7 @@ def evaluate_files(
     spacing: str | None = None,
     convention: str = "organseg",
     dialect: str | None = None,
+    layout: str | None = None,
     csv: Path | None = None,
     as_json: bool = False,
 ) -> int:
@@ -32,6 +34,7 @@ def evaluate_files(
         spacing: mm along each axis, ``0.5,0.5`` or ``1,1,3``.
         convention: Rule for empty masks.
         dialect: Dialect of files of run lengths that do not name their own.
+        layout: How the paths in folders are to be read: ``scan``, ``scan/organ`` or ``organ/scan``.
         csv: File for the rows.
         as_json: Print JSON rather than a table.
 
@@ -57,6 +60,7 @@ def evaluate_files(
         spacing=parse_spacing(spacing),
         convention=rule,
         dialect=dialect,
+        layout=_layout(layout),
     )
     if csv is not None:
         write_table(csv, compared.rows, compared.columns())
@@ -88,9 +92,22 @@ def parse_spacing(text: str | None) -> tuple[float, ...] | None:
     return spacing
 
 
+def _layout(name: str | None) -> Layout | None:
+    from pipeline.core.errors import InputError
+    from pipeline.formats.mask_folder import LAYOUTS
+
+    for layout in LAYOUTS:
+        if layout == name:
+            return layout
+    if name is None:
+        return None
+    raise InputError(f"there is no layout {name!r}", where="--layout", remedy=f"Take one of {', '.join(LAYOUTS)}.")
+
+
 def _as_text(compared: Comparison, rule: str) -> list[str]:
     scans = list(dict.fromkeys(row["scan_id"] for row in compared.rows))
-    lines = _single(compared) if len(scans) == 1 else _many(compared, scans)
+    lines = [*compared.told, ""] if compared.told else []
+    lines += _single(compared) if len(scans) == 1 else _many(compared, scans)
     lines += ["", rule]
     if compared.unmatched:
         shown = ", ".join(compared.unmatched[:5]) + (", …" if len(compared.unmatched) > 5 else "")
@@ -134,6 +151,8 @@ def _many(compared: Comparison, scans: list[str]) -> list[str]:
         figures = [f for f in _figures(compared, unit) if f[0] not in {"precision", "recall", "assd"}]
         cells = {(row["organ"], row["metric"]): row for row in compared.summary if row["unit"] in {"", unit}}
         organs = list(dict.fromkeys(row["organ"] for row in compared.summary))
+        if any(row["metric"] == "false_alarm" and row["n_scans"] for row in compared.summary):
+            figures[1:1] = [("dice_present", "Dice where present"), ("false_alarm", "false alarms")]
         table = [["organ", *(title for _, title in figures), "absent", "made up", "missed"]]
         for organ in organs:
             counts = cells[organ, "dice"]

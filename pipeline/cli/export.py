@@ -39,24 +39,24 @@ def export_files(
         InputError: A file cannot be read, or what was read back differs from what was written.
     """
     from pipeline.core.files import write_table
-    from pipeline.core.study import Study
+    from pipeline.core.study import parse_study
     from pipeline.export.checks import COLUMNS
     from pipeline.export.forms import FORMS, Job, check_forms, export_scan, export_tables
     from pipeline.export.shared import FILES
-    from pipeline.formats.masks import read_masks
 
     check_forms(formats, [*FORMS, *FILES])
     named, source = _organs(mask, organs)
     image = _read(scan, modality)
-    study = Study.model_validate(
+    study = parse_study(
         {
             "modality": image.modality,
             "organs": named,
             "overlapping": overlapping,
             "export": {"formats": list(formats), "rle_dialect": dialect},
-        }
+        },
+        "the options",
     )
-    labels = read_masks(source, image, study.organs, study.ingest, overlapping=overlapping, names=(scan.stem,))
+    labels = _read_labels(source, image, study, scan.stem)
     job = Job(study, "organseg", "export", out)
     rows = export_scan(job, "scan", image, labels)
     rows += export_tables(job, lambda: [("scan", image, labels)])
@@ -68,6 +68,18 @@ def export_files(
     unchecked = "".join(f", {count} were not checked" for count in [len(rows) - agree] if count)
     print(f"{out}: {', '.join(study.export.formats)}; {agree} checks agree{unchecked}")
     return 0
+
+
+def _read_labels(source: Path | Mapping[str, Path], image: Any, study: Any, name: str) -> Any:
+    """The masks on the scan's grid; what was assumed in reading them is printed."""
+    from pipeline.formats.masks import read_masks, spoken
+
+    notes: dict[str, Any] = {}
+    kinds = {"overlapping": study.overlapping, "names": (name,), "notes": notes}
+    labels = read_masks(source, image, study.organs, study.ingest, **kinds)
+    for _, sentence in spoken(notes):
+        print(sentence)
+    return labels
 
 
 def _organs(mask: Path, organs: str | None) -> tuple[dict[str, Any], Path | Mapping[str, Path]]:

@@ -15,7 +15,10 @@ if TYPE_CHECKING:
 
 app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
-File = Annotated[Path, typer.Argument(help="CSV, Parquet or COCO JSON, gzipped or not.", show_default=False)]
+File = Annotated[
+    Path,
+    typer.Argument(help="CSV, Parquet, COCO or Label Studio JSON, CVAT XML; gzipped or not.", show_default=False),
+]
 DialectName = Annotated[
     str | None, typer.Option("--dialect", help="Name in `organseg rle dialects`.", show_default="the file's own")
 ]
@@ -151,27 +154,29 @@ def detect(
 @app.command()
 def dialects() -> None:
     """List the dialects."""
-    from pipeline.formats.rle.dialects import DIALECTS
+    from pipeline.formats.rle.dialects import DIALECTS, READ_ONLY, TOOLS
 
-    head = ("name", "order", "from", "kind", "empty", "layout", "size", "real files")
+    known = [*DIALECTS.values(), *READ_ONLY.values()]
+    head = ("name", "order", "from", "kind", "empty", "layout", "size", "written", "real files")
     rows = [
         (
             d.name,
-            d.order,
-            "-" if d.kind.startswith("counts") else str(d.base),
-            d.kind,
+            "-" if d.layout in TOOLS else d.order,
+            "-" if d.layout in TOOLS or d.counts else str(d.base),
+            "-" if d.layout in TOOLS else d.kind,
             " or ".join(repr(text) for text in d.empty) or "-",
             d.layout,
             "-" if d.size is None else f"{d.size[0]}x{d.size[1]}",
+            "no" if d.name in READ_ONLY else "yes",
             "checked" if d.seen else "NOT SEEN",
         )
-        for d in DIALECTS.values()
+        for d in known
     ]
     widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head))]
     for row in (head, *rows):
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     print()
-    for d in DIALECTS.values():
+    for d in known:
         print(f"{d.name}: {d.note}")
 
 

@@ -87,13 +87,21 @@ def ingest(
     _alone(scans, out, modality)
     from pipeline import ingest as stage
     from pipeline.core.manifest import load_manifest, manifest_path
-    from pipeline.core.shards import write_shards
-    from pipeline.core.study import data_root
+    from pipeline.core.shards import check_data, data_folder, write_shards
 
+    if shard is None and not gather:
+        from pipeline.core.study import load_study
+        from pipeline.early import check_study
+
+        check_study(load_study(study))
     with opened(study, "ingest", "gather" if gather else shard) as (config, paths):
         if shard is None and not gather:
-            write_shards(paths, config, load_manifest(manifest_path(study), config), data_root(config))
+            manifest = load_manifest(manifest_path(study), config)
+            for note in manifest.notes:
+                say(note)
+            write_shards(paths, config, manifest, check_data(paths, config, manifest))
         if not gather:
+            data_folder(config)
             for number in range(config.ingest.shards) if shard is None else [shard]:
                 stage.run_shard(config, paths, number, say=say)
         if shard is None:
@@ -214,6 +222,9 @@ def evaluate(
         str, typer.Option(help="Rule for empty masks: organseg, nnunet, monai, smp, metrics-reloaded.")
     ] = "organseg",
     dialect: Annotated[str | None, typer.Option(help="Dialect of RLE CSV files that do not name theirs.")] = None,
+    layout: Annotated[
+        str | None, typer.Option(help="What paths in folders say, if not to be told: scan, scan/organ or organ/scan.")
+    ] = None,
     csv: Annotated[Path | None, typer.Option(help="File for the table of scans and organs.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print figures as JSON.")] = False,
 ) -> None:
@@ -234,6 +245,7 @@ def evaluate(
                 spacing=spacing,
                 convention=convention,
                 dialect=dialect,
+                layout=layout,
                 csv=csv,
                 as_json=as_json,
             )

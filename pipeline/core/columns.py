@@ -18,7 +18,17 @@ SCAN_COLUMNS = (
 ORGAN_FAMILIES = ("volume", "components")
 
 
-def scan_columns(organs: Iterable[str]) -> tuple[str, ...]:
-    """All columns that ingestion fills in for a study with these organs, in the order of the table."""
+#: How far readers agree on an organ, where several drew it: mean Dice of their pairs. ``readers_dice_heart``.
+READERS_FAMILY = "readers_dice"
+
+
+def scan_columns(organs: Iterable[str], *, readers: bool = False) -> tuple[str, ...]:
+    """All columns that ingestion fills in for a study with these organs, in the order of the table.
+
+    Args:
+        organs: The study's organs.
+        readers: Whether several readers drew them.
+    """
     organs = list(organs)
-    return (*SCAN_COLUMNS, *(f"{family}_{organ}" for family in ORGAN_FAMILIES for organ in organs))
+    families = (*ORGAN_FAMILIES, *([READERS_FAMILY] if readers else []))
+    return (*SCAN_COLUMNS, *(f"{family}_{organ}" for family in families for organ in organs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
 import hashlib
 import io
@@ -11,8 +12,9 @@ import os
 import platform
 import secrets
 import stat
+import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -191,35 +193,69 @@ def write_table(path: str | Path, rows: Iterable[Mapping[str, Any]], columns: Se
     write_text(path, format_table(rows, columns))
 
 
-def read_table(path: str | Path) -> list[Cells]:
+def read_table(path: str | Path, note: Callable[[str], None] | None = None) -> list[Cells]:
     """Read a CSV file with a header, every cell as text (empty cells as empty text).
 
-    A byte order mark and blanks around column names are dropped; both occur in files saved by spreadsheets.
+    Spreadsheets write many: cells are parted by the commonest of comma, semicolon and tab in the header; a byte order
+    mark and blanks around column names are dropped; what is not UTF-8 is read as Windows-1252. Text is brought to one
+    form of accents (NFC), as names are that this program compares.
+
+    Args:
+        path: The file.
+        note: Takes a sentence where something was assumed.
 
     Raises:
-        InputError: The file is absent, is not UTF-8, has no header or a row with more cells than the header.
+        InputError: The file is absent, is no text, has no header, two columns of one name, or a row with more or fewer
+            cells than the header.
     """
     path = check_regular(path)
+    text, assumed = _decoded(path.read_bytes(), path)
+    if assumed and note is not None:
+        note(f"{path}: {assumed}")
+    lines = io.StringIO(unicodedata.normalize("NFC", text), newline="")
+    delimiter = delimiter_of(lines.readline())
+    lines.seek(0)
     try:
-        with open(path, encoding="utf-8-sig", newline="") as handle:
-            reader = csv.DictReader(handle)
-            if reader.fieldnames is None:
-                raise InputError("the table is empty", where=str(path), remedy="Give it a header row.")
-            reader.fieldnames = [name.strip() for name in reader.fieldnames]
-            rows = []
-            for row in reader:
-                if None in row:
-                    raise InputError(
-                        "the row has more cells than the header",
-                        where=f"{path}, line {reader.line_num}",
-                        remedy="Quote cells that hold a comma.",
-                    )
-                rows.append({name: value or "" for name, value in row.items()})
-            return rows
-    except UnicodeDecodeError as error:
-        raise InputError(f"is not UTF-8 text ({error.reason})", where=str(path), remedy="Save it as UTF-8.") from None
+        records = csv.reader(lines, delimiter=delimiter, strict=False)
+        header = [name.strip() for name in next(records, [])]
+        if not any(header):
+            raise InputError("the table is empty", where=str(path), remedy="Give it a header row.")
+        doubled = [name for name in header if name and header.count(name) > 1]
+        if doubled:
+            raise InputError(f"has two columns named {doubled[0]!r}", where=str(path), remedy="Rename or remove one.")
+        rows = []
+        for cells in records:
+            if len(cells) > len(header) and any(cells[len(header) :]):
+                raise InputError(
+                    "the row has more cells than the header",
+                    where=f"{path}, line {records.line_num}",
+                    remedy=f"Quote cells that hold {_NAMED[delimiter]}.",
+                )
+            if cells:
+                rows.append(dict(zip(header, [*cells, *[""] * len(header)], strict=False)))
+        return rows
     except csv.Error as error:
         raise InputError(f"is not a readable table ({error})", where=str(path)) from None
+
+
+_NAMED = {",": "a comma", ";": "a semicolon", "\t": "a tab"}
+
+
+def delimiter_of(header: str) -> str:
+    """The commonest of comma, semicolon and tab in a table's header."""
+    return max(_NAMED, key=header.count)
+
+
+def _decoded(content: bytes, path: Path) -> tuple[str, str]:
+    """A table's text, and what was assumed to read it."""
+    wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+    known = [("utf-16", "")] if wide else [("utf-8-sig", "")]
+    if not wide and b"\0" not in content:
+        known.append(("cp1252", "is not UTF-8, and was read as Windows-1252"))
+    for encoding, assumed in known:
+        with suppress(UnicodeDecodeError):
+            return content.decode(encoding), assumed
+    raise InputError("is not UTF-8 text", where=str(path), remedy="Save it as UTF-8.")
 
 
 def number(cell: str | float | None) -> float:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
+from pipeline.core.names import same_text
 from pipeline.core.scan import Array, Grid
 
 IGNORE = "(ignore)"
@@ -153,5 +154,5 @@ def parse_organs(text: str | None, *, values_only: bool = False) -> dict[int, st
             raise InputError(
                 f"{part!r} names no organ", where="--organs", remedy="Write 1=liver,2=spleen: each value and name once."
             )
-        organs[int(number)] = name
+        organs[int(number)] = same_text(name)
     return organs

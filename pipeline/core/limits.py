@@ -24,7 +24,12 @@ LEAST_GIB = 4.0
 #: Scans shrink to a half or a tenth, label volumes to a hundredth; bombs to a thousandth.
 UNQUESTIONED, MOST_PACKED = 1 << 30, 300
 #: Bytes that a header may take: of text, and of any kind, extensions included.
-LONGEST_TEXT_HEADER, LONGEST_HEADER = 1 << 16, 1 << 30
+LONGEST_TEXT_HEADER, LONGEST_HEADER = 1 << 20, 1 << 30
+#: No scan is longer than this (mm, whole bodies take 2000), nor fills this (mm³, a cubic metre and more) with voxels
+#: larger than ``COARSE`` (mm³), nor has voxels of ``COARSEST`` (mm³): those are micrometres taken for millimetres.
+LONGEST_SCAN, LARGEST_SCAN, COARSE, COARSEST = 3000.0, float(1 << 30), 500.0, 8000.0
+#: Voxels that a scan may have once it is resampled, and how many times of its own where those are many.
+MOST_RESAMPLED, MANY_RESAMPLED, MOST_GROWTH = 1 << 31, 1 << 24, 1000
 #: The largest factor by which deflate can shrink data (RFC 1951: 258 bytes in 2 bits).
 DEFLATE_LIMIT = 1032
 
@@ -60,6 +65,49 @@ def check_size(
     if stored is not None and promised > max(UNQUESTIONED, MOST_PACKED * stored):
         raise InputError(f"{what} promises {promised / 2**30:,.2f} GiB in a file of {stored:,} bytes")
     return promised
+
+
+def check_extent(shape: Sequence[int], spacing: Sequence[float]) -> None:
+    """Check that a scan is no larger than patients and scanners are.
+
+    Args:
+        shape: Voxels along each axis; one along the last is a picture, whose thickness is not looked at.
+        spacing: mm along each axis.
+
+    Raises:
+        InputError: It is.
+    """
+    axes = range(2 if shape[2] == 1 else 3)
+    extent = [shape[axis] * spacing[axis] for axis in axes]
+    voxel = math.prod(spacing[axis] for axis in axes) if len(axes) == 3 else 0.0
+    if max(extent) <= LONGEST_SCAN and voxel <= COARSEST and (voxel <= COARSE or math.prod(extent) <= LARGEST_SCAN):
+        return
+    sizes, sides = (" × ".join(f"{value:.4g}" for value in values) for values in ([spacing[a] for a in axes], extent))
+    raise InputError(
+        f"voxels of {sizes} mm make a scan of {sides} mm, larger than any patient: they are micrometres, or wrong",
+        remedy="Correct the voxel sizes in the file.",
+    )
+
+
+def check_resampled(shape: Sequence[int], spacing: Sequence[float], new: Sequence[float]) -> None:
+    """Check that a scan can be resampled to a model's spacing with reason.
+
+    Args:
+        shape: Voxels of the scan along each axis.
+        spacing: Its spacing.
+        new: Voxels along each axis after resampling.
+
+    Raises:
+        InputError: There would be too many, or far more than the scan has.
+    """
+    before, after = math.prod(shape), math.prod(int(n) for n in new)
+    if after > MOST_RESAMPLED or (after > MANY_RESAMPLED and after > MOST_GROWTH * before):
+        named = " × ".join(f"{value:.4g}" for value in spacing)
+        raise InputError(
+            f"at the model's spacing the scan would have {after:,} voxels instead of {before:,}; it says that its "
+            f"voxels are {named} mm, and the scan has too many voxels or a wrong spacing",
+            remedy="Check the scan's spacing.",
+        )
 
 
 def machine_gib() -> float:

@@ -6,8 +6,11 @@ write outside the folder that was named, so a word becomes a path only here.
 
 from __future__ import annotations
 
+import difflib
+import os
 import re
 import unicodedata
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Annotated
 
@@ -53,7 +56,9 @@ def below(folder: Path, *words: str) -> Path:
 def within(folder: Path, text: str, *, called: str = "its folder") -> Path:
     """The path of a relative path such as ``images/case7.nii.gz`` inside a folder; ``.`` is the folder itself.
 
-    Links that a person has put into the folder are followed: they are theirs.
+    Links that a person has put into the folder are followed: they are theirs. A letter with an accent may be written
+    in two ways, as one sign or as two (NFC, NFD), and systems differ in which they keep: where a name is not there as
+    it was given, one that reads the same is taken.
 
     Raises:
         InputError: The text is absolute, or leaves the folder, or holds what no path holds.
@@ -66,7 +71,56 @@ def within(folder: Path, text: str, *, called: str = "its folder") -> Path:
         raise InputError(
             f"the path {text!r} is absolute or leaves {called}", remedy=f"Give paths relative to {called}."
         )
-    return folder.joinpath(*parts)
+    path = folder.joinpath(*parts)
+    return path if text.isascii() or path.exists() else _reading_alike(folder, parts)
+
+
+def same_text(word: str) -> str:
+    """A word in the one form of accents (NFC) in which words are compared."""
+    return unicodedata.normalize("NFC", word)
+
+
+def _reading_alike(folder: Path, parts: Sequence[str]) -> Path:
+    """The path whose parts read like the given ones; as given from the first part on that has no such name."""
+    for index, part in enumerate(parts):
+        try:
+            there = [name for name in os.listdir(folder) if same_text(name) == same_text(part)]
+        except OSError:
+            there = []
+        if not there:
+            return folder.joinpath(*parts[index:])
+        folder = folder / (part if part in there else there[0])
+    return folder
+
+
+def plain(word: str) -> str:
+    """A word as names are compared: letters and digits of any language, whatever their case and way of writing."""
+    return "".join(letter for letter in unicodedata.normalize("NFKC", word).casefold() if letter.isalnum())
+
+
+def joined_aliases(names: Mapping[str, str], aliases: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:
+    """Organ → all its aliases: its own, and the names that a study says stand for it.
+
+    Args:
+        names: Word in mask files → organ.
+        aliases: Organ → its own aliases.
+
+    Raises:
+        ValueError: A name stands for no organ, or a word for two.
+    """
+    joined = {organ: list(words) for organ, words in aliases.items()}
+    for word, organ in names.items():
+        if organ not in joined:
+            near = difflib.get_close_matches(organ, joined, 1)
+            hint = f"; did you mean {near[0]!r}?" if near else f"; organs: {', '.join(joined)}"
+            raise ValueError(f"names: {word!r} stands for {organ!r}, which is not an organ of the study{hint}")
+        joined[organ] += [] if word in joined[organ] else [word]
+    meant = {plain(organ): organ for organ in joined}
+    for organ, words in joined.items():
+        for word in words:
+            if meant.setdefault(plain(word), organ) != organ:
+                raise ValueError(f"organs: {word!r} stands for {meant[plain(word)]!r} and for {organ!r}")
+    return joined
 
 
 def checked_name(word: str, what: str = "a name") -> str:
@@ -90,7 +144,7 @@ def _name(word: str) -> str:
 def _organ(word: str) -> str:
     if not is_part(word) or len(word.encode()) > LONGEST_ORGAN:
         raise ValueError(f"{word!r} cannot be a name: it is empty, too long, or has '/', '\\', ':' or a first '.'")
-    return word
+    return same_text(word)
 
 
 def _place(text: str) -> str:
@@ -107,3 +161,5 @@ Place = Annotated[str, AfterValidator(_place)]
 Name = Annotated[str, AfterValidator(_name)]
 #: In pydantic models: an organ, in any language.
 OrganName = Annotated[str, AfterValidator(_organ)]
+#: In pydantic models: a word that is compared with words out of files.
+Word = Annotated[str, AfterValidator(same_text)]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
 from pathlib import Path
 
 from pipeline.core.errors import InputError
@@ -11,7 +10,7 @@ from pipeline.core.files import digest_of, format_table, read_table, write_if_ch
 from pipeline.core.manifest import Manifest, Row
 from pipeline.core.names import within
 from pipeline.core.paths import StudyPaths
-from pipeline.core.study import Study
+from pipeline.core.study import Study, data_root
 
 COLUMNS = ("scan_id", "row", "state")
 
@@ -21,16 +20,13 @@ def shard_of(scan_id: str, count: int) -> int:
     return int.from_bytes(hashlib.sha256(scan_id.encode()).digest()[:8], "big") % count
 
 
-def write_shards(paths: StudyPaths, study: Study, manifest: Manifest, data: Path) -> list[int]:
-    """Write each shard's list of rows, where it differs from the one that is there.
+def shard_lists(paths: StudyPaths, study: Study, manifest: Manifest, data: Path) -> dict[Path, str]:
+    """Each shard's list of rows, by the file that it belongs into.
 
     A list names its scans and holds the state of each: a hash of the manifest's row, of the sizes and modification
     times of its files, and of the settings that ingestion reads. So a scan that changed on disk, or a changed setting,
     changes the list, and with it what the workflow runs again; a changed learning rate does not. The files' names stay
     in the manifest: results may be handed on.
-
-    Returns:
-        The shards whose lists were written.
     """
     count = study.ingest.shards
     settings = _ingest_settings(study)
@@ -38,11 +34,56 @@ def write_shards(paths: StudyPaths, study: Study, manifest: Manifest, data: Path
     for row in manifest.rows:
         cells = {"scan_id": row.scan_id, "row": _row_digest(row), "state": _state(row, data, settings)}
         members[shard_of(row.scan_id, count)].append(cells)
-    changed = []
-    for shard, rows in members.items():
-        if write_if_changed(paths.shard_manifest(shard), format_table(rows, COLUMNS)):
-            changed.append(shard)
-    return changed
+    return {paths.shard_manifest(shard): format_table(rows, COLUMNS) for shard, rows in members.items()}
+
+
+def write_shards(paths: StudyPaths, study: Study, manifest: Manifest, data: Path) -> list[int]:
+    """Write each list of :func:`shard_lists` that differs from the one that is there; give the shards of those."""
+    lists = shard_lists(paths, study, manifest, data)
+    return [int(path.stem) for path, text in lists.items() if write_if_changed(path, text)]
+
+
+def data_folder(study: Study, root: Path | None = None) -> Path:
+    """The folder that the manifest's paths start from, where it is there and holds anything.
+
+    Raises:
+        InputError: It is not there, or empty as a share is that was not mounted.
+    """
+    data = data_root(study, root)
+    if not data.is_dir() or not any(data.iterdir()):
+        fault = "is empty" if data.is_dir() else "does not exist"
+        raise InputError(f"the folder of the study's data {fault}", where=str(data.absolute()), remedy=_SET)
+    return data
+
+
+_SET = "Set ORGANSEG_DATA, or data_root in the study's config, to where it lies."
+
+
+def check_data(paths: StudyPaths, study: Study, manifest: Manifest) -> Path:
+    """Check that a study's data are where they are looked for.
+
+    A forgotten ``ORGANSEG_DATA``, or a share that is not there, would else reject every scan and empty what came of a
+    study that is finished.
+
+    Returns:
+        The folder that the manifest's paths start from.
+
+    Raises:
+        InputError: The folder does not exist, or all or most of the files of scans that were ingested before are not in
+            it.
+    """
+    data = data_folder(study, paths.root)
+    before = {row["scan_id"] for row in read_table(paths.scans_csv)} if paths.scans_csv.is_file() else set()
+    files = [name for row in manifest.rows if row.scan_id in before for name in row.files()]
+    absent = [name for name in files if not within(data, name).exists()]
+    if len(absent) * 2 > len(files):
+        raise InputError(
+            f"{len(absent)} of {len(files)} files of scans that were ingested before are not in this folder, such as "
+            f"{absent[0]}; nothing was changed",
+            where=str(data.absolute()),
+            remedy=_SET,
+        )
+    return data
 
 
 def rows_digest(paths: StudyPaths) -> str | None:
@@ -76,13 +117,13 @@ def read_shard(path: Path, manifest: Manifest) -> list[Row]:
 
 
 def _ingest_settings(study: Study) -> str:
-    organs = {name: [organ.value, organ.color, organ.aliases] for name, organ in study.organs.items()}
+    organs = {name: [organ.value, organ.values, organ.color, organ.aliases] for name, organ in study.organs.items()}
     return digest_of([study.modality, study.overlapping, organs, study.ingest.model_dump(mode="json")])
 
 
 def _row_digest(row: Row) -> str:
     # Where a row stands in the manifest changes nothing of what comes of it.
-    return digest_of({**asdict(row), "line": 0, "not_annotated": sorted(row.not_annotated)})
+    return digest_of({**row.fields(), "line": 0})
 
 
 def _state(row: Row, data: Path, settings: str) -> str:

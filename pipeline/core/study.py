@@ -10,9 +10,11 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.core.errors import InputError
+from pipeline.core.explain import explain
 from pipeline.core.files import digest_of, read_yaml
 from pipeline.core.form import check_results
-from pipeline.core.names import Name, OrganName, checked_name
+from pipeline.core.names import Name, OrganName, Word, checked_name, joined_aliases
+from pipeline.core.organs import OKABE_ITO, check_shared_values, organ_values, painting_order
 from pipeline.core.paths import StudyPaths, shipped
 from pipeline.core.scan import Modality
 
@@ -31,9 +33,11 @@ class Organ(Section):
 
     value: int | None = Field(default=None, ge=1)
     """Its value in index images and label volumes; by default 1, 2, 3 … in the order of the organs."""
+    values: list[int] = []
+    """Several values that make it up, such as ``[1, 2, 4]``. Organs that share values are ``overlapping``."""
     color: str | None = Field(default=None, pattern=r"^#[0-9a-fA-F]{6}$")
     """Its colour in RGB palette masks and in pictures, as ``#rrggbb``."""
-    mirror: str | None = None
+    mirror: Word | None = None
     """The organ of the other side that it becomes in a mirror, such as ``right_lung`` for ``left_lung``."""
     lesions: bool = False
     """Count its components as lesions: found, missed and spurious ones are reported."""
@@ -41,8 +45,16 @@ class Organ(Section):
     """SNOMED CT code for DICOM SEG, such as ``39607008``; common organs have one built in."""
     tolerance: float | None = Field(default=None, gt=0)
     """Tolerance of its normalised surface Dice, in mm (pixels where the spacing is unknown)."""
-    aliases: list[str] = []
+    aliases: list[Word] = []
     """Other names that it has in mask files, such as class names in an RLE CSV."""
+
+    @model_validator(mode="after")
+    def _real(self) -> Self:
+        if any(value < 1 for value in self.values) or len(set(self.values)) < len(self.values):
+            raise ValueError(f"values: whole numbers above 0, each once, not {self.values}")
+        if self.value is not None and self.values:
+            raise ValueError("give value or values, one of the two")
+        return self
 
 
 class Ingest(Section):
@@ -56,6 +68,18 @@ class Ingest(Section):
     """Grey window of radiographs: none, that of the file (``voi``), or ``[centre, width]``."""
     crop_borders: bool = False
     """Cut off burned-in collimation borders of radiographs."""
+    empty_mask_cell: Literal["absent", "not_annotated"] | None = None
+    """What an empty cell of a column ``mask_<organ>`` means: the organ is ``absent`` in the scan, or nobody looked for
+    it (``not_annotated``). Needed where some rows have a mask of an organ and others have not."""
+    readers: str | None = None
+    """Which mask counts where columns ``mask_<organ>@<reader>`` hold those of several readers: that of one, by name;
+    ``majority``: voxels that more than half of a scan's readers marked; ``all``: those that every one marked."""
+    stack: str | None = None
+    """Files of a folder that are the numbered slices of one volume, such as ``*[0-9].tif``; needs ``stack_spacing``."""
+    stack_masks: str | None = None
+    """The same for a folder of masks, a picture a slice; by default as ``stack``."""
+    stack_spacing: tuple[float, float, float] | None = None
+    """Millimetres between columns, rows and slices of a stack."""
     resample_masks: bool = False
     """Bring masks that lie on another grid onto the scan's by nearest neighbour. Otherwise such a mask is an error."""
     mask_threshold: int = Field(default=127, ge=0, le=65535)
@@ -66,16 +90,27 @@ class Ingest(Section):
     """Largest distance in RGB at which a pixel is still taken for its nearest palette colour."""
     palette_strays: float = Field(default=0.0, ge=0, le=1)
     """Share of pixels beyond that distance that is let pass as background."""
+    mask_rows: Literal["down", "up"] | None = None
+    """Which way rows run in flat masks (NIfTI, NRRD, MetaImage) where neither scan nor mask says: the first one lies on
+    the scan's first row (``down``), or on its last (``up``), as dcm2niix writes radiographs."""
     rle_dialect: str | None = None
     """Dialect of RLE CSV masks that do not name their own."""
-    background: list[int] = [0]
-    """Values of index images and label volumes that mean background."""
+    background: list[int | str] = [0]
+    """Values of index images and label volumes, and names of segments, that mean background."""
     ignore: list[int] = []
     """Values of index images and label volumes to be neither trained nor measured on."""
     seconds: float = Field(default=60, gt=0)
     """Time one scan may take to decode before it is rejected."""
     memory_gib: float = Field(default=4, gt=0)
     """Memory that decoding one scan may take before it is rejected."""
+
+    @model_validator(mode="after")
+    def _stack_whole(self) -> Self:
+        if (self.stack is None) != (self.stack_spacing is None) or (self.stack_masks and not self.stack):
+            raise ValueError("stack: give stack and stack_spacing together; stack_masks needs both")
+        if self.stack_spacing and min(self.stack_spacing) <= 0:
+            raise ValueError("stack_spacing: three numbers above 0")
+        return self
 
 
 class Split(Section):
@@ -130,9 +165,9 @@ class Evaluate(Section):
     """Tolerances of normalised surface Dice, in mm (pixels where the spacing is unknown); the first is the headline."""
     bootstrap: int = Field(default=2000, ge=100)
     """Draws of the bootstrap over patients."""
-    subgroups: list[str] = []
+    subgroups: list[Word] = []
     """Columns of the manifest to report apart."""
-    site: str | None = None
+    site: Word | None = None
     """Column of the manifest that names the site a scan comes from."""
     cardiothoracic_ratio: bool = False
     """Measure heart over thorax width; needs organs ``heart``, ``left_lung`` and ``right_lung``."""
@@ -153,9 +188,24 @@ class Export(Section):
     """Which files the champion's predictions become."""
 
     formats: list[
-        Literal["nifti", "rle", "dicom_seg", "overlays", "spotlight", "surfaces", "coco", "nnunet", "probabilities"]
+        Literal[
+            "nifti",
+            "rle",
+            "dicom_seg",
+            "overlays",
+            "spotlight",
+            "surfaces",
+            "coco",
+            "nnunet",
+            "bids",
+            "source_labels",
+            "probabilities",
+        ]
     ] = ["nifti", "rle", "dicom_seg", "overlays"]
     """Forms to write. ``probabilities`` are float32 volumes of each organ, which take much disk."""
+    source_order: list[str] = []
+    """Order in which organs are painted into ``source_labels``, label volumes with the source's values: later ones win,
+    as in ``[whole, core, enhancing]``. Where several values of an organ would do, write ``whole=2``."""
     rle_dialect: str = "organseg"
     """Dialect of the RLE CSV files, of the masks' too."""
     identity: Literal["hashed"] = "hashed"
@@ -199,6 +249,8 @@ class Study(Section):
     """Seed of training."""
     demo: Demo | None = None
     """Make the scans first; only the built-in demo studies have this."""
+    names: dict[str, str] = {}
+    """What segments are called in mask files → the organ, such as ``{Oberschenkel: femur}``; as organs' ``aliases``."""
     ingest: Ingest = Ingest()
     split: Split = Split()
     budget: Budget = Budget(steps=1000)
@@ -233,6 +285,10 @@ class Study(Section):
     def _consistent(self) -> Self:
         if not self.organs:
             raise ValueError("organs: name at least one")
+        joined = joined_aliases(self.names, {name: organ.aliases for name, organ in self.organs.items()})
+        for name, aliases in joined.items():
+            self.organs[name] = self.organs[name].model_copy(update={"aliases": aliases})
+        self._take_shared_values()
         for name in self.models:
             if name in {"champion", "mean_shape"}:
                 raise ValueError(f"models: {name!r} cannot be a model's name: it is that of something else")
@@ -241,19 +297,33 @@ class Study(Section):
                 raise ValueError(f"organs: {name} mirrors {organ.mirror!r}, which is not an organ of the study")
             if organ.mirror is not None and self.organs[organ.mirror].mirror not in {None, name}:
                 raise ValueError(f"organs: {name} and {organ.mirror} do not mirror each other")
-        values = list(self.values().values())
-        if len(set(values)) < len(values):
-            raise ValueError("organs: two organs have the same value")
+        values = {value for own in self.source_values().values() for value in own}
         taken = set(self.ingest.background) | set(self.ingest.ignore)
-        if taken & set(values):
-            raise ValueError(f"organs: the values {sorted(taken & set(values))} are background or ignored in ingest")
+        if taken & values:
+            raise ValueError(f"organs: the values {sorted(taken & values)} are background or ignored in ingest")
+        if self.export.source_order or "source_labels" in self.export.formats:
+            painting_order(self.organs, self.export.source_order)
         if self.evaluate.cardiothoracic_ratio and not {"heart", "left_lung", "right_lung"} <= set(self.organs):
             raise ValueError("evaluate: cardiothoracic_ratio needs organs heart, left_lung and right_lung")
         return self
 
+    def _take_shared_values(self) -> None:
+        """Organs that share values of a label volume overlap."""
+        if not check_shared_values(self.organs) or self.overlapping:
+            return
+        if "overlapping" in self.model_fields_set:
+            raise ValueError("overlapping: organs that share values overlap; set it to true, or leave it out")
+        self.__dict__["overlapping"] = True
+
+    def source_values(self) -> dict[str, tuple[int, ...]]:
+        """Organ → the values that make it up in index images and label volumes."""
+        return organ_values(self.organs)
+
     def values(self) -> dict[str, int]:
-        """Organ → its value in index images and label volumes."""
-        return {name: organ.value or index for index, (name, organ) in enumerate(self.organs.items(), 1)}
+        """Organ → the one value that stands for it in files that organseg writes; each has another."""
+        own = self.source_values()
+        first = {name: values[0] for name, values in own.items()}
+        return first if len(set(first.values())) == len(first) else {name: n for n, name in enumerate(own, 1)}
 
     def organ_names(self) -> tuple[str, ...]:
         """The organs in order."""
@@ -277,10 +347,6 @@ class Study(Section):
     def digest(self) -> str:
         """Hash of the whole config."""
         return digest_of(self.model_dump(mode="json"))
-
-
-#: Okabe & Ito, "Color Universal Design" (2008), in an order that stands out on grey images.
-OKABE_ITO = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#0072b2", "#d55e00")
 
 
 def study_path(name: str, root: Path | None = None) -> Path:
@@ -326,40 +392,6 @@ def parse_study(value: Any, where: str) -> Study:
         return Study.model_validate(value)
     except ValidationError as error:
         raise InputError(explain(error, Study), where=where, remedy="`organseg schema` lists every key.") from None
-
-
-def explain(error: ValidationError, model: type[BaseModel]) -> str:
-    """Say in one line what is wrong with a value, with the nearest right key for an unknown one."""
-    parts = []
-    for item in error.errors(include_url=False):
-        place = ".".join(str(part) for part in item["loc"])
-        if item["type"] == "extra_forbidden":
-            known = _keys_at(model, item["loc"][:-1])
-            near = difflib.get_close_matches(str(item["loc"][-1]), known, 1, cutoff=0.5)
-            hint = f"did you mean {near[0]!r}?" if near else f"known keys: {', '.join(known)}"
-            parts.append(f"{place} is not a key here; {hint}")
-        elif item["type"] == "missing":
-            parts.append(f"{place} is missing")
-        else:
-            message = item["msg"].removeprefix("Value error, ")
-            given = "" if item["type"] == "value_error" else f", not {item['input']!r}"
-            parts.append(f"{place}: {message}{given}" if place else message)
-    return "; ".join(parts)
-
-
-def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:
-    """The keys that a nested section knows, following a validation error's location."""
-    current: Any = model
-    for part in location:
-        if isinstance(current, type) and issubclass(current, BaseModel) and part in current.model_fields:
-            current = _section_in(current.model_fields[str(part)].annotation)
-    return list(current.model_fields) if isinstance(current, type) and issubclass(current, BaseModel) else []
-
-
-def _section_in(annotation: Any) -> Any:
-    """The section inside ``X``, ``X | None`` or ``dict[str, X]``."""
-    candidates = [annotation, *getattr(annotation, "__args__", ())]
-    return next((c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)), annotation)
 
 
 def data_root(study: Study, root: Path | None = None) -> Path:

@@ -35,6 +35,8 @@ from pipeline.metrics.statistics import few_patients_note
 #: What each figure is, for whoever prints it.
 DEFINITIONS = {
     "dice": "2 TP / (2 TP + FP + FN)",
+    "dice_present": "Dice on the scans whose reference has the organ",
+    "false_alarm": "share of the scans whose reference lacks the organ in which one was predicted",
     "iou": "TP / (TP + FP + FN)",
     "precision": "TP / (TP + FP)",
     "recall": "TP / (TP + FN)",

@@ -13,7 +13,7 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.study import Study
 from pipeline.core.units import LengthUnit, size_unit
 from pipeline.metrics.clinical import HEART, cardiothoracic_ratio
-from pipeline.metrics.empty import NO_PREDICTION
+from pipeline.metrics.empty import NO_PREDICTION, PRESENCE, by_presence
 from pipeline.metrics.organs import MetricSettings, OrganMetrics, compare_labels
 
 BASELINE = "mean shape"
@@ -33,7 +33,7 @@ def nsd_name(tolerance: float) -> str:
 
 def figure_columns(tolerances: Sequence[float]) -> tuple[str, ...]:
     """Columns of overlap and surface figures."""
-    return (*FIGURES, *(nsd_name(tolerance) for tolerance in tolerances))
+    return (*FIGURES, *(nsd_name(tolerance) for tolerance in tolerances), *PRESENCE)
 
 
 def table_columns(tolerances: Sequence[float], *, lesions: bool, ratio: bool, extra: Iterable[str] = ()) -> list[str]:
@@ -148,6 +148,7 @@ def organ_cells(measured: OrganMetrics) -> Cells:
         **{name: written(getattr(measured, name)) for name in FIGURES if name != "nsd"},
         "nsd": "" if headline is None else written(measured.nsd[headline]),
         **tolerances,
+        **{name: written(value) for name, value in by_presence(measured.case, measured.dice).items()},
         **{name: written(getattr(measured, name)) for name in SIZES},
         "unit": measured.unit,
         "volume_unit": measured.volume_unit,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,91 +11,61 @@ import numpy as np
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import IGNORE
-from pipeline.core.scan import FRONTAL_AFFINE, Array, Grid, Scan, permute, to_canonical
-from pipeline.core.study import Ingest, Organ
+from pipeline.core.scan import FRONTAL_AFFINE, Grid, permute, to_canonical
 from pipeline.core.units import LengthUnit
-from pipeline.formats.store import read_labels
-from pipeline.formats.table import read_scans, sniff
+from pipeline.evaluate.mask_files import UNNAMED, looker, names_of, read_file
+from pipeline.evaluate.scan_masks import ScanMasks
+from pipeline.formats.mask_folder import Layout, Reading, in_words, is_image_name, list_files, readings, stem
+from pipeline.formats.table import sniff
 from pipeline.imaging.surfaces import Mask
 
 if TYPE_CHECKING:
     from pipeline.formats.rle.cells import Cell
+    from pipeline.formats.rle.lookup import RleTable
 
-#: Organ of a mask that names none.
-UNNAMED = "mask"
-#: More different values than this in a picture are grey borders, not organs.
-_MOST_VALUES = 64
-_SUFFIX = re.compile(r"(\.nii|\.seg)?\.(nii\.gz|gz|nii|nrrd|mha|mhd|png|jpe?g|tiff?|dcm|img|hdr)$", re.IGNORECASE)
-_PICTURES = {"png", "jpeg", "tiff"}
+__all__ = ["UNNAMED", "Files", "RunLengths", "ScanMasks", "Source", "open_sources"]
 
 
-@dataclass(frozen=True)
-class ScanMasks:
-    """What one side of a comparison holds of one scan.
-
-    Attributes:
-        organs: Organ → ``(X, Y, Z)`` mask. Organs that the file only numbers go by their number as text.
-        grid: Shape and place, in canonical orientation.
-        unit: LengthUnit of the grid's spacing.
-        exclusive: Whether no voxel can belong to two organs.
-        ignore: Voxels that the file marks to be left out.
-    """
-
-    organs: dict[str, Mask]
-    grid: Grid
-    unit: LengthUnit
-    exclusive: bool
-    ignore: Mask | None = None
-
-    @property
-    def placed(self) -> bool:
-        """Whether the file says where the voxels lie."""
-        return self.unit == "mm"
-
-
-def open_source(path: Path, dialect: str | None = None) -> Source:
-    """One side of a comparison.
+def open_sources(path: Path, dialect: str | None = None, layout: Layout | None = None) -> list[Source]:
+    """One side of a comparison; several where the names of a folder can be read in several ways.
 
     Args:
         path: File or folder.
         dialect: Dialect of a file of run lengths that does not name its own.
+        layout: How the paths in a folder are to be read.
 
     Raises:
         InputError: Nothing is there, or it holds no masks.
     """
     if not path.exists():
         raise InputError("the file does not exist", where=str(path))
-    if path.is_dir():
-        return _folder(path)
-    if sniff(path) == "text" or path.suffix.lower() == ".parquet":
-        return RunLengths(path, dialect)
-    return Files(path, {stem(path): {"": path}})
-
-
-def stem(path: Path) -> str:
-    """File name without the suffixes of its format."""
-    return _SUFFIX.sub("", path.name) or path.name
-
-
-def _folder(path: Path) -> Files:
-    """Files by name; ``<scan>__<organ>`` and folders of organs are gathered into scans."""
-    files: dict[str, dict[str, Path]] = {}
-    found = sorted(p for p in path.rglob("*") if p.is_file() and _SUFFIX.search(p.name) and not p.name.startswith("."))
-    nested = bool(found) and all(p.parent.parent == path for p in found) and len({p.parent for p in found}) > 1
-    shared = nested and len({stem(p) for p in found}) < len(found)
-    for file in found:
-        name, _, organ = stem(file).partition("__")
-        organ = file.parent.name if shared else organ
-        if organ in files.setdefault(name, {}):
-            raise InputError(
-                f"two files are named {name!r}", where=str(path), remedy="Give one folder of masks, one file a scan."
-            )
-        files[name][organ] = file
-    if not files:
+    if not path.is_dir():
+        if _is_table(path):
+            return run_lengths(path, dialect)
+        return [Files(path, Reading({stem(path): {"": path}}, "scan", ""))]
+    listed = list_files(path)
+    files = [file for file in listed if is_image_name(file) or ("." not in file.name[-8:] and sniff(file) == "dicom")]
+    if files:
+        return [Files(path, reading) for reading in readings(path, files, looker(), layout)]
+    tables = [file for file in listed if file.suffix.lower() in {".csv", ".json", ".parquet"} and _is_table(file)]
+    tables = [file for file in tables if file.name != "dataset.json"]
+    if len(tables) == 1:
+        return run_lengths(tables[0], dialect)
+    if tables:
         raise InputError(
-            "holds no masks", where=str(path), remedy="NIfTI, NRRD, PNG, JPEG, TIFF and DICOM SEG are read."
+            f"holds {len(tables)} tables: {in_words(file.name for file in tables)}",
+            where=str(path),
+            remedy="Name the one that holds the masks.",
         )
-    return Files(path, files)
+    raise InputError(
+        "holds no masks",
+        where=str(path),
+        remedy="NIfTI, NRRD, PNG, JPEG, TIFF, DICOM SEG and files of run lengths are read.",
+    )
+
+
+def _is_table(path: Path) -> bool:
+    return path.suffix.lower() == ".parquet" or sniff(path) == "text"
 
 
 @dataclass(frozen=True)
@@ -105,15 +74,40 @@ class Files:
 
     Attributes:
         path: What the user named.
-        files: Scan → organ → file; an organ without a name means all organs of the file.
+        reading: Which scan and organ each file is of.
     """
 
     path: Path
-    files: Mapping[str, Mapping[str, Path]]
+    reading: Reading
+
+    @property
+    def files(self) -> Mapping[str, Mapping[str, Path]]:
+        """Scan → organ → file; an organ without a name means all organs of the file."""
+        return self.reading.files
 
     def names(self) -> list[str]:
         """Scans in order."""
         return list(self.files)
+
+    def organs(self) -> list[str]:
+        """Organs that the paths name."""
+        return self.reading.organs
+
+    def file_names(self) -> dict[str, str]:
+        """Scan → the name of its file, where it has one."""
+        single = self.reading.layout == "scan"
+        return {name: stem(next(iter(own.values()))) for name, own in self.files.items()} if single else {}
+
+    def told(self) -> str:
+        """What was taken for scans and organs, in a sentence; nothing of a single file."""
+        if not self.reading.told:
+            return ""
+        organs = self.reading.organs
+        said = [f"{len(self.files)} scan{'s' if len(self.files) != 1 else ''} ({in_words(self.files)})"]
+        said.append(f"organs by the paths ({in_words(organs, 12)})" if organs else "organs by what the files hold")
+        if self.reading.passed_over:
+            said.append(f"{len(self.reading.passed_over)} files that are no masks passed over")
+        return f"{self.path}: {self.reading.told}; {', '.join(said)}"
 
     def needs_other(self, name: str) -> bool:
         """Whether it is read on the grid of the other side: a DICOM segmentation holds the slices with organs alone."""
@@ -128,7 +122,7 @@ class Files:
         parts: dict[str, ScanMasks] = {}
         for organ, file in self.files[name].items():
             try:
-                parts[organ] = _read_file(file, {} if organ else organs, like)
+                parts[organ] = read_file(file, names_of({} if organ else organs), like)
             except InputError as error:
                 raise InputError(error.what, where=error.where or str(file), remedy=error.remedy) from None
         if "" in parts and len(parts) == 1:
@@ -138,118 +132,92 @@ class Files:
         for organ, part in parts.items():
             if part.grid.shape != first.grid.shape:
                 raise InputError(f"the masks of {name!r} differ in shape", where=str(self.path))
+            if organ and len(part.organs) > 1:
+                raise InputError(
+                    f"holds {len(part.organs)} labels ({in_words(part.organs)}) and its path names one organ, {organ}",
+                    where=str(self.files[name][organ]),
+                    remedy="Read each file as a scan of several organs with --layout scan.",
+                )
             if organ:
                 masks[organ] = np.logical_or.reduce([*part.organs.values(), np.zeros(part.grid.shape, bool)])
             else:
                 masks |= part.organs
-        return ScanMasks(masks, first.grid, first.unit, False)
+        return replace(first, organs=masks, exclusive=False, ignore=None)
 
+    def segmentations(self, name: str) -> list[Path]:
+        """The DICOM segmentations of a scan."""
+        return [file for file in self.files[name].values() if sniff(file) == "dicom"]
 
-def _read_file(path: Path, organs: Mapping[int, str], like: ScanMasks | None) -> ScanMasks:
-    kind = sniff(path)
-    if kind in _PICTURES:
-        return _picture(path, organs)
-    if kind == "dicom":
-        return _segmentation(path, organs, like)
-    if kind == "nifti" and (own := _own(path)) is not None:
-        return own
-    readable = [found for found in read_scans(path, None, Ingest()) if found.read is not None]
-    if len(readable) != 1 or readable[0].read is None:
-        raise InputError(f"is {kind}, not one mask", where=str(path))
-    scan = readable[0].read().canonical()
-    if scan.voxels.shape[0] > 1:
-        channels = {organs.get(i, str(i)): channel > 0.5 for i, channel in enumerate(scan.voxels, 1)}
-        return ScanMasks(channels, scan.grid, scan.unit, False)
-    return ScanMasks(_by_values(scan.voxels[0], organs, path), scan.grid, scan.unit, True)
-
-
-def _own(path: Path) -> ScanMasks | None:
-    """A label map that this program stored: it names its organs itself."""
-    import nibabel as nib
-
-    try:
-        labels = read_labels(path)
-    except InputError:
+    def stacked(self, name: str) -> ScanMasks | None:
+        """``None``: files say how large they are."""
         return None
-    unit: LengthUnit = "mm" if nib.Nifti1Image.from_filename(path).header.get_xyzt_units()[0] == "mm" else "px"
-    masks = {organ: labels.mask(organ) for organ in labels.organs if organ in labels.annotated}
-    ignore = labels.ignored()
-    return ScanMasks(masks, labels.grid, unit, not labels.overlapping, ignore if ignore.any() else None)
 
 
-def _picture(path: Path, organs: Mapping[int, str]) -> ScanMasks:
-    from pipeline.formats.pictures.masks import one_organ
-    from pipeline.formats.pictures.reader import grey, read_pixels
+def run_lengths(path: Path, dialect: str | None = None) -> list[Source]:
+    """A file of run lengths by its ids; where all ids are slices of scans, as those scans first."""
+    from pipeline.formats.rle.lookup import SLICE, RleTable
 
-    pixels = read_pixels(path, Ingest(), palette_as_index=True)
-    plain, how = grey(pixels)
-    grid = Grid((pixels.shape[1], pixels.shape[0], 1), FRONTAL_AFFINE.copy())
-    if how.startswith("luma"):
-        return ScanMasks(_by_colour(pixels[..., :3], path), grid, "px", True)
-    data = np.ascontiguousarray(plain[..., 0].T[..., None])
-    values = np.unique(data)
-    if len(values) > _MOST_VALUES or (len(organs) <= 1 and len(values) > 2 and 250 <= values[-1] <= 255):
-        return ScanMasks({next(iter(organs.values()), UNNAMED): one_organ(data, Ingest())}, grid, "px", True)
-    return ScanMasks(_by_values(data, organs, path), grid, "px", True)
-
-
-def _by_values(data: Array, organs: Mapping[int, str], path: Path) -> dict[str, Mask]:
-    from pipeline.formats.pictures.masks import whole_numbers
-
-    whole = whole_numbers(data)
-    if organs:
-        return {name: whole == value for value, name in organs.items()}
-    inside = [int(value) for value in np.unique(whole) if value != 0]
-    if len(inside) > 4 * _MOST_VALUES:
-        raise InputError(f"holds {len(inside)} different values: it is an image, not a mask", where=str(path))
-    return {UNNAMED if inside == [255] else str(value): whole == value for value in inside}
-
-
-def _by_colour(pixels: Array, path: Path) -> dict[str, Mask]:
-    flat, inverse = np.unique(pixels.reshape(-1, 3), axis=0, return_inverse=True)
-    if len(flat) > _MOST_VALUES:
-        raise InputError(
-            f"holds {len(flat)} different colours: it is a picture, not a mask",
-            where=str(path),
-            remedy="Save colour masks without smoothing, as PNG.",
-        )
-    where = inverse.reshape(pixels.shape[:2]).T[..., None]
-    names = ["#" + "".join(f"{int(part):02x}" for part in colour) for colour in flat]
-    return {name: where == index for index, name in enumerate(names) if name != "#000000"}
-
-
-def _segmentation(path: Path, organs: Mapping[int, str], like: ScanMasks | None) -> ScanMasks:
-    from pipeline.formats.dicom.seg_reader import read_seg
-
-    if like is None:
-        raise InputError(
-            "a DICOM segmentation does not hold the whole grid",
-            where=str(path),
-            remedy="Compare it with a label volume, or export both as NIfTI.",
-        )
-    scan = Scan(np.zeros((1, *like.grid.shape), np.uint8), like.grid.affine, "mri")
-    given: dict[str, Organ] = {name: Organ(value=value) for value, name in organs.items()}
-    # Organs that the other side only numbers are segments of that number; others are matched by name.
-    named = given or {name: Organ(value=int(name)) if name.isdecimal() else Organ() for name in like.organs}
-    masks = read_seg(path, scan, named, Ingest())
-    return ScanMasks({name: masks.get(name, np.zeros(scan.shape, bool)) for name in named}, scan.grid, like.unit, False)
+    table = RleTable(path, dialect)
+    stacks: dict[str, int] = {}
+    for name in table.ids():
+        numbered = SLICE.fullmatch(name)
+        if numbered is None:
+            return [RunLengths(path, table)]
+        stacks[numbered["scan"]] = max(int(numbered["number"]), stacks.get(numbered["scan"], 0))
+    return [RunLengths(path, table, stacks), RunLengths(path, table)] if stacks else [RunLengths(path, table)]
 
 
 class RunLengths:
-    """Masks in a file of run lengths, by the ids in it."""
+    """Masks in a file of run lengths, by the ids in it.
 
-    def __init__(self, path: Path, dialect: str | None = None) -> None:
-        from pipeline.formats.rle.lookup import RleTable
+    Args:
+        path: The file.
+        table: Its masks.
+        stacks: Scan → its highest slice, where the ids are slices.
+    """
 
+    def __init__(self, path: Path, table: RleTable, stacks: Mapping[str, int] | None = None) -> None:
         self.path = path
-        self._table = RleTable(path, dialect)
+        self._table = table
+        self._stacks = stacks or {}
 
     def names(self) -> list[str]:
         """Scans in order."""
-        return self._table.ids()
+        return list(self._stacks) or self._table.ids()
+
+    def stacked(self, name: str) -> ScanMasks | None:
+        """An empty scan of as many slices as the ids tell; ``None`` where the ids are no slices."""
+        if name not in self._stacks:
+            return None
+        from pipeline.formats.rle.volume import from_pictures
+
+        cells = self._table.cells(name)
+        height, width = cells[0].size(self.path)
+        x, y, z = from_pictures(np.broadcast_to(False, (self._stacks[name], height, width)), cells[0].axis).shape
+        return ScanMasks({}, Grid((x, y, z), FRONTAL_AFFINE.copy()), "px", False, whole=False)
+
+    def organs(self) -> list[str]:
+        """None: organs stand in the cells."""
+        return []
+
+    def file_names(self) -> dict[str, str]:
+        """None: the ids are no files."""
+        return {}
+
+    def told(self) -> str:
+        """What was taken for scans, in a sentence."""
+        return (
+            f"{self.path}: {len(self.names())} scans by their ids ({in_words(self.names())}), organs as it names them"
+        )
+
+    def segmentations(self, name: str) -> list[Path]:
+        """None: the file holds run lengths."""
+        return []
 
     def needs_other(self, name: str) -> bool:
         """Whether the file does not say how large the picture is."""
+        if name in self._stacks:
+            return True
         return any(cell.height is None and cell.dialect.size is None for cell in self._table.cells(name))
 
     def read(self, name: str, organs: Mapping[int, str], like: ScanMasks | None) -> ScanMasks:
@@ -260,14 +228,15 @@ class RunLengths:
         """
         cells = self._table.cells(name)
         names = list(dict.fromkeys(cell.organ for cell in cells if cell.organ != IGNORE))
-        grid, unit = (like.grid, like.unit) if like is not None else self._grid(cells[0])
+        # Runs count on the grid of the scan's file.
+        grid, unit = ((like.stored or like.grid), like.unit) if like is not None else self._grid(cells[0])
         masks = {organ: np.zeros(grid.shape, bool) for organ in names} | self._table.masks(name, names, grid.shape)
         ignore = masks.pop(IGNORE, None)
         # Pictures stay as they are shown; the axes of a volume are those of its affine.
-        axes, flips = to_canonical(grid) if like is None and grid.shape[2] > 1 else ((0, 1, 2), (False, False, False))
+        axes, flips = to_canonical(grid) if grid.shape[2] > 1 else ((0, 1, 2), (False, False, False))
         placed = {organ: permute(mask, axes, flips) for organ, mask in masks.items()}
-        turned = None if ignore is None else permute(ignore, axes, flips)
-        return ScanMasks(placed, grid.permuted(axes, flips), unit, False, turned)
+        left_out = None if ignore is None else permute(ignore, axes, flips)
+        return ScanMasks(placed, grid.permuted(axes, flips), unit, False, left_out, stored=grid)
 
     def _grid(self, cell: Cell) -> tuple[Grid, LengthUnit]:
         """Shape from the size of the slices; place from the affine that our own dialect holds."""

@@ -15,6 +15,7 @@ from pipeline.core.say import Say, quiet
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
 from pipeline.export import probabilities
+from pipeline.export.bids import FORM, bids_names
 from pipeline.export.checks import COLUMNS, Check, failed_row
 from pipeline.export.forms import Job, export_scan, export_tables
 from pipeline.export.nnunet import write_nnunet
@@ -42,10 +43,14 @@ def run(study: Study, paths: StudyPaths, *, say: Say = quiet) -> None:
         shutil.rmtree(out)
     out.mkdir(parents=True)
     champion = read_champion(paths.champion_yaml)
-    job = Job(study, champion.name, paths.study, out)
+    scans = read_table(paths.scans_csv)
+    names_in_bids = (
+        bids_names({row["scan_id"]: row["patient_id"] for row in scans}) if FORM in study.export.formats else {}
+    )
+    job = Job(study, champion.name, paths.study, out, names_in_bids)
     found = paths.predictions("test", "champion")
     predicted = read_table(found / "predictions.csv")
-    places = {row["scan_id"]: row["shard"] for row in read_table(paths.scans_csv)}
+    places = {row["scan_id"]: row["shard"] for row in scans}
     names: list[str] = []
     unread: list[Check] = []
     rows: list[Check] = []

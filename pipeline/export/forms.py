@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -38,12 +38,14 @@ class Job:
         model: Name of the model that found the organs.
         name: Name of the study.
         out: Where to write.
+        bids: Scan → what its files begin with in a BIDS tree; by its own name where it is not in it.
     """
 
     study: Study
     model: str
     name: str
     out: Path
+    bids: Mapping[str, str] = field(default_factory=dict)
 
 
 def export_scan(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Check]:
@@ -147,12 +149,27 @@ def _spotlight(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Che
     return rows + checks.unread(scan_id, "spotlight", set(labels.organs) - set(source), GREY)
 
 
+def _bids(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Check]:
+    from pipeline.export.bids import bids_names, write_bids
+
+    name = job.bids.get(scan_id) or bids_names({scan_id: scan_id})[scan_id]
+    return write_bids(job.study, job.model, job.out, scan_id, name, scan, labels)
+
+
+def _source_labels(job: Job, scan_id: str, scan: Scan, labels: LabelMap) -> list[Check]:
+    from pipeline.export.regions import write_source_labels
+
+    return write_source_labels(job.study, job.out, scan_id, scan, labels)
+
+
 FORMS: dict[str, Callable[[Job, str, Scan, LabelMap], list[Check]]] = {
     "nifti": _nifti,
     "dicom_seg": _dicom_seg,
     "surfaces": _surfaces,
     "overlays": _overlays,
     "spotlight": _spotlight,
+    "bids": _bids,
+    "source_labels": _source_labels,
 }
 
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,8 @@ ROUNDING = 1e-4  # by which a mean of probabilities may leave 0 … 1
 PLACE = 0.02  # voxels that a corner of a file may be off: its header rounds to 32 bits
 
 
-def read_nifti_organs(files: Mapping[str, tuple[Path, int]]) -> dict[str, Measured]:
-    """Organs of NIfTI files, from the bytes of header and data: organ → (file, value)."""
+def read_nifti_organs(files: Mapping[str, tuple[Path, int | Sequence[int]]]) -> dict[str, Measured]:
+    """Organs of NIfTI files, from the bytes of header and data: organ → (file, value or values)."""
     found: dict[str, Measured] = {}
     for path in dict.fromkeys(path for path, _ in files.values()):
         values = {organ: value for organ, (own, value) in files.items() if own == path}
@@ -38,7 +39,7 @@ def read_nifti_organs(files: Mapping[str, tuple[Path, int]]) -> dict[str, Measur
             sums = {organ: _Sums(image.shape) for organ in values}
             for place, data in image.blocks():
                 for organ, value in values.items():
-                    sums[organ].add(place, data == value)
+                    sums[organ].add(place, np.isin(data, value))
             found |= {organ: one.measured(image.affine) for organ, one in sums.items()}
     return {organ: found[organ] for organ in files}
 
@@ -152,6 +153,16 @@ def read_nnunet_organs(folder: Path, scan_id: str) -> dict[str, Measured]:
             for organ, values in organs.items():
                 sums[organ].add(first, np.isin(data, values))
         return {organ: one.measured(image.affine) for organ, one in sums.items()}
+
+
+def read_bids_organs(root: Path, files: Sequence[Path]) -> dict[str, Measured]:
+    """Organs of one scan of a BIDS derivative, by the names that its table of labels gives to values and to masks."""
+    lines = (root / "desc-organseg_dseg.tsv").read_text(encoding="utf-8").splitlines()
+    table = [dict(zip(lines[0].split("\t"), line.split("\t"), strict=True)) for line in lines[1:]]
+    if len(files) == 1 and files[0].name.endswith("_dseg.nii.gz"):
+        return read_nifti_organs({line["name"]: (files[0], int(line["index"])) for line in table})
+    by_label = {re.search(r"_label-([A-Za-z0-9]+)_", file.name)[1]: file for file in files}  # type: ignore[index]
+    return read_nifti_organs({line["name"]: (by_label[line["abbreviation"]], 1) for line in table})
 
 
 def read_seg_organs(path: Path, labels: LabelMap) -> dict[str, Measured]:

@@ -6,14 +6,14 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from itertools import count
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
-from pipeline.core.files import whole_file
+from pipeline.core.files import read_json, sha256_of, whole_file, write_json
 from pipeline.core.labels import LabelMap
 from pipeline.core.names import below
 from pipeline.core.scan import Scan
@@ -22,7 +22,7 @@ from pipeline.formats.nifti.writer import write_nifti
 from pipeline.formats.pictures.borders import uncropped
 
 FOLDER, IMAGES, MASKS = "correction", "images", "masks"
-#: When the folder was last written by us: what is newer, a person has changed.
+#: When the folder was last written by us, and each mask's sha256 as it was: what differs, a person has changed.
 STAMP = ".written"
 
 
@@ -42,10 +42,33 @@ def clear(folder: Path) -> Path | None:
     return kept
 
 
-def finish(folder: Path) -> None:
-    """Note that all in the folder is as it was found."""
+def finish(folder: Path, masks_in: str = MASKS) -> None:
+    """Note that all in the folder is as it was found, and what its masks are like."""
     if folder.is_dir():
-        (folder / STAMP).touch()
+        masks = sorted(path for path in (folder / masks_in).rglob("*") if path.is_file())
+        write_json(folder / STAMP, {path.relative_to(folder).as_posix(): sha256_of(path) for path in masks})
+
+
+def untouched(masks: Iterable[Path]) -> set[Path]:
+    """Those of the masks that are as a model wrote them.
+
+    What a model wrote has a stamp in its folder or in one of the two above that; masks elsewhere are a person's.
+    """
+    stamps = {mask: _stamp_of(mask.parent) for mask in masks}
+    return {mask for mask, stamp in stamps.items() if stamp is not None and _is_as_written(mask, stamp)}
+
+
+def _stamp_of(folder: Path) -> Path | None:
+    around = (folder, *folder.parents[:2])
+    return next((place / STAMP for place in around if (place / STAMP).is_file()), None)
+
+
+def _is_as_written(mask: Path, stamp: Path) -> bool:
+    if not stamp.stat().st_size:  # as folders of before have it
+        return mask.stat().st_mtime_ns <= stamp.stat().st_mtime_ns
+    written: dict[str, str] = read_json(stamp)
+    name = mask.relative_to(stamp.parent).as_posix()
+    return name in written and mask.is_file() and written[name] == sha256_of(mask)
 
 
 def put_aside(folder: Path, name: str, scan: Scan, labels: LabelMap, values: Mapping[str, int]) -> None:

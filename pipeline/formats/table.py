@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import re
 import zlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -18,18 +18,33 @@ from pipeline.core.scan import Modality, Scan
 from pipeline.core.study import Ingest
 from pipeline.formats.found import UNOPENED, Found
 
-_PICTURES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"II*\0": "tiff", b"MM\0*": "tiff"}
+_PICTURES = {b"\x89PNG\r\n\x1a\n": "png", b"\xff\xd8\xff": "jpeg", b"II*\0": "tiff", b"MM\0*": "tiff", b"GIF8": "gif"}
+#: Sizes of the header that follows a BMP's first 14 bytes.
+_BMP_HEADERS = {12, 40, 52, 56, 64, 108, 124}
 _OTHER = {
     b"%PDF": "a PDF document",
     b"PK\x03\x04": "a ZIP archive",
-    b"GIF8": "a GIF picture",
-    b"BM": "a BMP picture",
     b"\x89HDF": "an HDF5 file",
     b"7z\xbc\xaf": "a 7z archive",
     b"RIFF": "a RIFF file",
 }
 #: Endings of image files' names.
-IMAGE_ENDINGS = (".nii.gz", ".nii", ".nrrd", ".mha", ".mhd", ".png", ".jpg", ".jpeg", ".tif", ".tiff", ".dcm", ".dicom")
+IMAGE_ENDINGS = (
+    ".nii.gz",
+    ".nii",
+    ".nrrd",
+    ".mha",
+    ".mhd",
+    ".png",
+    ".jpg",
+    ".jpeg",
+    ".tif",
+    ".tiff",
+    ".gif",
+    ".bmp",
+    ".dcm",
+    ".dicom",
+)
 #: What a file that should be an image is when it was cut short or not written.
 _BROKEN = {"empty", "a gzip file that holds no NIfTI", "a file of unknown kind"}
 #: A MetaImage header is lines of ``Key = value``.
@@ -44,8 +59,8 @@ def sniff(path: Path) -> str:
     """What a file is, by its first bytes.
 
     Returns:
-        ``dicom``, ``nifti``, ``itk``, ``png``, ``jpeg``, ``tiff``, ``text``, ``parquet``, ``empty``, or what else it
-        is, in words.
+        ``dicom``, ``nifti``, ``itk``, ``png``, ``jpeg``, ``tiff``, ``gif``, ``bmp``, ``text``, ``parquet``, ``empty``,
+        or what else it is, in words.
 
     Raises:
         InputError: It cannot be opened.
@@ -76,6 +91,8 @@ def _kind(head: bytes) -> str:
             return name
     if head[:4] in (b"II+\0", b"MM\0+"):
         return "tiff"
+    if head[:2] == b"BM" and int.from_bytes(head[14:18], "little") in _BMP_HEADERS:
+        return "bmp"
     if head.startswith(b"NRRD"):
         return "itk"
     if _is_nifti(head):
@@ -180,8 +197,16 @@ def find_scans(files: Sequence[Path], modality: Modality | None, options: Ingest
     return found
 
 
-def read_scan_file(paths: Sequence[Path], modality: Modality | None, options: Ingest) -> Scan:
+def read_scan_file(
+    paths: Sequence[Path], modality: Modality | None, options: Ingest, *, beside: Collection[Path] = ()
+) -> Scan:
     """Read exactly one scan from one path, or from several as its channels.
+
+    Args:
+        paths: Files, or folders of slices.
+        modality: What the scan is; ``None`` to go by its header.
+        options: How to read.
+        beside: Files in these folders that are no part of the scan: its masks.
 
     Returns:
         The scan in canonical orientation, ``(C, X, Y, Z)``; ``stored`` keeps the grid of the file.
@@ -189,7 +214,7 @@ def read_scan_file(paths: Sequence[Path], modality: Modality | None, options: In
     Raises:
         InputError: A path holds no scan or several, or the channels lie on different grids.
     """
-    parts = [_the_one(path, modality, options).canonical() for path in paths]
+    parts = [_the_one(path, modality, options, beside).canonical() for path in paths]
     first = parts[0]
     for number, part in enumerate(parts[1:], 2):
         if not part.grid.same_place(first.grid, 0.1):
@@ -204,8 +229,12 @@ def read_scan_file(paths: Sequence[Path], modality: Modality | None, options: In
     return replace(first, voxels=voxels, channels=names if len(names) == voxels.shape[0] else (), notes=notes)
 
 
-def _the_one(path: Path, modality: Modality | None, options: Ingest) -> Scan:
-    found = read_scans(path, modality, options)
+def _the_one(path: Path, modality: Modality | None, options: Ingest, beside: Collection[Path]) -> Scan:
+    if options.stack is not None and path.is_dir():
+        from pipeline.formats.pictures.stack import read_stack
+
+        return read_stack(path, modality or "mri", options)
+    found = find_scans([file for file in list_files(path) if file not in beside], modality, options)
     readable = [item for item in found if item.read is not None]
     if len(readable) != 1:
         if not readable:
@@ -264,4 +293,6 @@ _READERS: dict[str, tuple[str, Callable[[Path, Modality | None, Ingest], Scan]]]
     "png": ("PNG picture", _picture),
     "jpeg": ("JPEG picture", _picture),
     "tiff": ("TIFF picture", _picture),
+    "gif": ("GIF picture", _picture),
+    "bmp": ("BMP picture", _picture),
 }

@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
+from pipeline.core.limits import check_resampled
 from pipeline.core.plan import Plan
 from pipeline.core.scan import Array, Grid, Scan
 from pipeline.imaging.normalisation import full_scale_of, normalise
 from pipeline.imaging.resampling import resample, resampled_grid
-
-#: Voxels that a scan may have on the plan's grid, before a wrong spacing is the better explanation.
-MOST_VOXELS = 2**31
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ def prepared_shape(grid: Grid, plan: Plan) -> tuple[int, int, int]:
     Pictures are fitted into ``plan.size`` with their aspect kept; volumes take ``plan.spacing``.
 
     Raises:
-        InputError: The scan would have more than 2³¹ voxels.
+        InputError: The scan would have too many voxels (:func:`~pipeline.core.limits.check_resampled`).
     """
     x, y, z = grid.shape
     shape = (x, y, z)
@@ -53,12 +51,7 @@ def prepared_shape(grid: Grid, plan: Plan) -> tuple[int, int, int]:
     elif z > 1 and plan.spacing is not None:
         extent = np.array(grid.shape) * np.array(grid.spacing)
         rounded = np.maximum(np.rint(extent / np.array(plan.spacing)), 1)
-        if rounded.prod() > MOST_VOXELS:
-            raise InputError(
-                "the scan has too many voxels at the plan's spacing",
-                where=f"extent {extent[0]:.0f}×{extent[1]:.0f}×{extent[2]:.0f} mm",
-                remedy="Check the scan's spacing.",
-            )
+        check_resampled(shape, grid.spacing, rounded)
         shape = (int(rounded[0]), int(rounded[1]), int(rounded[2]))
     return shape
 

@@ -1,15 +1,17 @@
-"""Whether voxels can be of use at all: asked of every scan, whether it is ingested or predicted."""
+"""Whether a scan can be of use at all: asked of every one, whether it is ingested or predicted."""
 
 from __future__ import annotations
 
 import numpy as np
 
 from pipeline.core.arrays import row_chunks
+from pipeline.core.errors import InputError
+from pipeline.core.limits import check_extent
 from pipeline.core.scan import Scan
 
 
 def fault_of(scan: Scan) -> tuple[str, str] | None:
-    """What makes a scan's voxels useless: NaN or infinity, or one value everywhere.
+    """What makes a scan useless: a size that no patient has, NaN or infinity, or one value everywhere.
 
     Args:
         scan: ``(C, X, Y, Z)``, of any size.
@@ -17,6 +19,11 @@ def fault_of(scan: Scan) -> tuple[str, str] | None:
     Returns:
         A short name and a sentence without a final full stop; ``None`` where nothing is wrong.
     """
+    if scan.spacing_source != "unknown":
+        try:
+            check_extent(scan.shape, scan.spacing)
+        except InputError as error:
+            return "extent", error.what
     for number, channel in enumerate(scan.voxels, 1):
         which = f"channel {number} " if scan.voxels.shape[0] > 1 else "the image "
         lowest, highest, odd = np.inf, -np.inf, 0

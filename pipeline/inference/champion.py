@@ -217,6 +217,32 @@ def read_champion(path: Path) -> Champion:
         ) from None
 
 
+def check_fits(study: Study, champion: Champion) -> None:
+    """Check that a champion which was trained elsewhere can be applied to a study's scans.
+
+    Raises:
+        InputError: It finds other organs, is for another kind of scan, or its scans were read in another way.
+    """
+    if list(study.organs) != champion.organs or study.overlapping != champion.overlapping:
+        lacking = [organ for organ in study.organs if organ not in champion.organs]
+        lacks = f"; it lacks {', '.join(lacking)}" if lacking else ""
+        raise InputError(
+            f"the model finds {', '.join(champion.organs)}; the study's organs are {', '.join(study.organs)}{lacks}",
+            where="model",
+            remedy="Give the study the model's organs, in its order, and its overlapping.",
+        )
+    if study.modality != champion.modality:
+        raise InputError(f"the model is for {champion.modality}, the study is of {study.modality}", where="model")
+    for name in ("window", "crop_borders"):
+        own, theirs = getattr(study.ingest, name), getattr(champion.ingest, name)
+        if own != theirs:
+            raise InputError(
+                f"the model was trained on scans read with {name}: {theirs}, and the study's are read with {own}",
+                where=f"ingest.{name}",
+                remedy=f"Give the study the model's ingest.{name}.",
+            )
+
+
 def member_plan(folder: Path) -> Plan:
     """The plan of a trained network, read without loading the network.
 

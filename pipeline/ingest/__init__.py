@@ -19,6 +19,7 @@ from pipeline.core.shards import read_shard
 from pipeline.core.study import Study, data_root
 from pipeline.formats.worker import KilledError, Worker
 from pipeline.ingest.cohort import cohort_findings
+from pipeline.ingest.organs import Looked, organ_lines
 from pipeline.ingest.reasons import rejection
 
 REJECTED = ("scan_id", "patient_id", "line", "code", "reason")
@@ -32,7 +33,7 @@ def columns(study: Study, extra: tuple[str, ...] = ()) -> list[str]:
     Raises:
         InputError: A column of the manifest has the name of one that ingestion fills in.
     """
-    own = scan_columns(study.organs)
+    own = scan_columns(study.organs, readers=study.ingest.readers is not None)
     taken = sorted(set(own) & set(extra))
     if taken:
         raise InputError(
@@ -91,11 +92,10 @@ def _clear(folder: Path, kept: set[str]) -> None:
 
 
 def _one(worker: Worker, row: Row, study: str, data: str, scan: Path, mask: Path) -> Mapping[str, Any]:
-    fields = {**asdict(row), "images": list(row.images), "not_annotated": sorted(row.not_annotated)}
     try:
         answer: Mapping[str, Any] = worker.call(
             f"{_ONE}:ingest_row",
-            {"row": fields, "study": study, "data": data, "scan_file": str(scan), "mask_file": str(mask)},
+            {"row": row.fields(), "study": study, "data": data, "scan_file": str(scan), "mask_file": str(mask)},
         )
         return answer
     except KilledError as error:
@@ -136,6 +136,8 @@ def gather(study: Study, paths: StudyPaths, say: Say = quiet) -> None:
     write_table(paths.scans_csv, scans, columns(study, manifest.extra_columns))
     warned = sum(bool(row["findings"]) for row in scans)
     say(f"{len(scans)} scans ingested, {warned} of them with findings; {len(rejected)} rejected")
+    for line in organ_lines(study, [Looked.of(row) for row in scans if str(row["labelled"]) == "1"]):
+        say(line)
 
 
 def _odd_channels(scans: list[dict[str, Any]]) -> dict[str, str]:

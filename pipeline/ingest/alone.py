@@ -132,8 +132,8 @@ class _Reader:
             return error.what
         return None
 
-    def convert(self, index: int, target: Path) -> dict[str, Any]:
-        """Read one of the scans found and write it; its cells, or code and reason."""
+    def convert(self, index: int, target: Path, source: str) -> dict[str, Any]:
+        """Read one of the scans found and write it; its cells, or code and reason, which does not name the source."""
         try:
             if self._looked != self.worker.starts:
                 self.look(self.files)
@@ -142,9 +142,9 @@ class _Reader:
             )
             return answer
         except KilledError as error:
-            return {"code": "killed", "reason": error.what}
+            return {"code": "killed", "reason": scrub(error.what, [source])}
         except InputError as error:
-            return {"code": "image", "reason": error.what}
+            return {"code": "image", "reason": scrub(error.what, [source])}
 
 
 def _in_path(readers: Sequence[_Reader], path: Path, out: Path, names: Iterator[str]) -> Iterator[Ingested]:
@@ -163,10 +163,9 @@ def _in_path(readers: Sequence[_Reader], path: Path, out: Path, names: Iterator[
     for item, scan_id, answer in zip(found, scan_ids, answers, strict=True):
         cells: dict[str, Any] = {"scan_id": scan_id, "kind": item["kind"], "files": item["files"]}
         answer = answer or {"code": item["code"], "reason": item["reason"]}
-        if "code" in answer:
-            answer["reason"] = scrub(answer["reason"], [item["source"]])
         yield Ingested(item["source"], item["kind"], cells | answer, "code" in answer and bool(scan_id))
     for file, reason in killed.items():
+        reason = scrub(reason, [file])
         cells = {"scan_id": next(names), "kind": "a file", "files": 1, "code": "killed", "reason": reason}
         yield Ingested(file, "a file", cells, True)
 
@@ -203,7 +202,7 @@ def _convert_all(readers: Sequence[_Reader], targets: Sequence[Path | None]) -> 
     def work(job: tuple[int, Path]) -> dict[str, Any]:
         reader = idle.get()
         try:
-            return reader.convert(*job)
+            return reader.convert(*job, readers[0].found[job[0]]["source"])
         finally:
             idle.put(reader)
 
@@ -215,10 +214,17 @@ def _convert_all(readers: Sequence[_Reader], targets: Sequence[Path | None]) -> 
 
 
 def find(files: list[str], modality: Modality | None, options: str) -> list[dict[str, Any]]:
-    """In the worker: what is in files, as JSON; kept for :func:`convert`."""
+    """In the worker: what is in files, as JSON without names in its reasons; kept for :func:`convert`."""
     _found[:] = find_scans([Path(file) for file in files], modality, Ingest.model_validate_json(options))
     return [
-        {"source": str(f.source), "kind": f.kind, "files": f.files, "reason": f.reason, "code": f.code} for f in _found
+        {
+            "source": str(f.source),
+            "kind": f.kind,
+            "files": f.files,
+            "reason": scrub(f.reason, [str(f.source)]),
+            "code": f.code,
+        }
+        for f in _found
     ]
 
 
@@ -235,7 +241,10 @@ def convert(index: int, target: str) -> dict[str, Any]:
     item = _found[index]
     if item.read is None:
         raise InputError("is passed over")
-    scan = item.read().canonical(view=True)  # the writer copies the voxels, and once is enough
+    try:
+        scan = item.read().canonical(view=True)  # the writer copies the voxels, and once is enough
+    except InputError as error:
+        return {"code": "image", "reason": scrub(error.what, [str(item.source)])}
     try:
         check_voxels(scan, Study(modality=scan.modality, organs={"organ": {}}))  # type: ignore[dict-item]
     except RejectedError as error:

@@ -8,14 +8,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pipeline.core.errors import InputError, TryAgainError
-from pipeline.core.files import Cells, read_table, sha256_of, whole_file, write_table
+from pipeline.core.files import Cells, format_table, read_table, sha256_of, whole_file
 from pipeline.core.locks import hold_if_free
 from pipeline.core.manifest import load_manifest, manifest_path
 from pipeline.core.names import SCAN_ID, checked_name, within
 from pipeline.core.paths import StudyPaths
+from pipeline.core.shards import check_data
 from pipeline.core.study import Study, data_root, load_study
-from pipeline.formats.correction import IMAGES, MASKS
-from pipeline.ingest.drafts import IMAGE_ENDINGS, stem
+from pipeline.formats.correction import IMAGES, MASKS, untouched
+from pipeline.formats.table import IMAGE_ENDINGS
+from pipeline.ingest.drafts import stem
 
 
 @dataclass
@@ -26,72 +28,197 @@ class Corrected:
         mask: One file with all organs, or
         organs: organ → file.
         images: The scan itself, a file a channel; empty where only masks came.
+        changed: Masks that the study has not yet.
     """
 
     mask: Path | None = None
     organs: dict[str, Path] = field(default_factory=dict)
     images: list[Path] = field(default_factory=list)
+    changed: list[Path] = field(default_factory=list)
 
     def files(self) -> list[Path]:
         """All masks."""
         return [*([self.mask] if self.mask else []), *self.organs.values()]
 
 
-def add_masks(name: str, folder: Path, version: str | None) -> list[str]:
-    """Copy corrected masks beside a study's data and name them in its manifest.
+@dataclass
+class Counts:
+    """How many scans and masks became what.
+
+    Attributes:
+        replaced: Scans of the study that have other masks now.
+        new: Ids of scans that the study has now.
+        untouched: Masks that are as a model wrote them, and were left out.
+        there: Masks that the study has already.
+        unlooked: Scans of which some organs were left out, and count as not annotated.
+    """
+
+    replaced: int = 0
+    new: list[str] = field(default_factory=list)
+    untouched: int = 0
+    there: int = 0
+    unlooked: int = 0
+
+
+def add_masks(name: str, folder: Path, version: str | None, *, force: bool = False) -> list[str]:
+    """Copy masks that a person changed beside a study's data and name them in its manifest.
 
     Args:
         name: The study.
         folder: Masks, each named by its scan id: a file with all organs, or a folder with a file an organ. Or a
-            ``correction`` folder of ``organseg predict``, whose scans that the study does not know are added too.
+            ``correction`` folder of ``organseg predict``, whose scans that the study does not know are added too, and
+            of which only masks are taken that were changed since the model wrote them.
         version: Name of the folder that they are copied to; by default that of the study.
+        force: Write over corrected masks of the same version.
 
     Returns:
         What was done, a line each.
 
     Raises:
-        InputError: There are no masks, or a scan or organ is not the study's. Nothing is changed then.
+        InputError: There are no masks, none was changed, a scan or organ is not the study's, a corrected mask would be
+            written over, or the study's data are not where they are looked for. Nothing is changed then.
         TryAgainError: The study is being worked on.
     """
-    with hold_if_free(StudyPaths(name).lock("workflow")) as free:
+    study, paths = load_study(name), StudyPaths(name)
+    manifest = load_manifest(manifest_path(name), study)
+    check_data(paths, study, manifest)
+    with hold_if_free(paths.lock("workflow")) as free:
         if not free:
             raise TryAgainError(
                 f"the study {name} is being worked on, and says what it was trained on by its manifest",
                 remedy="Wait for it to end, then run the same command again.",
             )
-        return _add_masks(name, folder, version)
+        return _add_masks(name, study, folder, version, force)
 
 
-def _add_masks(name: str, folder: Path, version: str | None) -> list[str]:
-    study, path = load_study(name), manifest_path(name)
-    load_manifest(path, study)
+def _add_masks(name: str, study: Study, folder: Path, version: str | None, force: bool) -> list[str]:
+    path = manifest_path(name)
     rows = read_table(path)
     known = {row["scan_id"]: row for row in rows}
-    found = find_corrected(folder)
     root, place = data_root(study), f"corrected/{checked_name(version or name, 'the name of a version')}"
-    new = [scan for scan in found if scan not in known]
+    found, counts = find_corrected(folder), Counts()
     _check(found, known, study, folder, root)
+    left = _without_untouched(found, folder, StudyPaths(name), counts)
+    _check_kept(found, root, place, force, counts)
     for scan, one in found.items():
         row = known.get(scan)
         if row is None:
             row = {"scan_id": scan, "patient_id": scan, "image": _copied(one.images, root, f"{place}/images")}
             rows.append(row)
+            counts.new.append(scan)
             if "image_sha256" in rows[0] and len(one.images) == 1:
                 row["image_sha256"] = sha256_of(one.images[0])
+        before = dict(row)
         _name_masks(row, one, root, place)
+        if missing := [organ for organ in left.get(scan, []) if not row.get(f"mask_{organ}")]:
+            looked = [organ.strip() for organ in row.get("not_annotated", "").split(";") if organ.strip()]
+            row["not_annotated"] = ";".join(dict.fromkeys([*looked, *missing]))
+            counts.unlooked += 1
         if row.get("mask") and "mask_sha256" in rows[0]:
             row["mask_sha256"] = sha256_of(within(root, row["mask"]))
+        counts.replaced += scan in known and (bool(one.changed) or row != before)
+    _write_manifest(path, rows, study)
+    return _said(path, study, counts)
+
+
+def _write_manifest(path: Path, rows: list[Cells], study: Study) -> None:
+    """Write the manifest where it can be read; with a column an organ of the study as soon as one organ has one.
+
+    A row without any mask waits for a model as before. Where the study has one organ, whose column alone would not say
+    so, it is noted.
+    """
     columns = list(dict.fromkeys(column for row in rows for column in row))
-    write_table(path, [{column: row.get(column, "") for column in columns} for row in rows], columns)
-    load_manifest(path, study)
-    return _said(path, len(found) - len(new), new)
+    before = set(read_table(path)[0])
+    ours = [f"mask_{organ}" for organ in study.organs]
+    if new := set(columns) & set(ours) - before:
+        columns += [column for column in ours if column not in columns]
+        if len(ours) == 1:
+            columns = list(dict.fromkeys([*columns, "not_annotated"]))
+            for row in rows:
+                if not row.get("mask") and not any(row.get(column) for column in new):
+                    row["not_annotated"] = next(iter(study.organs))
+    with whole_file(path) as part:
+        part.write_text(format_table(rows, columns), encoding="utf-8", newline="\n")
+        try:
+            load_manifest(part, study)
+        except InputError as error:
+            raise InputError(error.what, where=str(path), remedy=error.remedy) from None
 
 
-def _said(path: Path, replaced: int, new: Sequence[str]) -> list[str]:
-    lines = [f"{path}: masks of {replaced} scans replaced; the next run trains on them"] if replaced else []
-    if new:
-        lines.append(f"{path}: {len(new)} new scans with masks, such as {new[0]}; the next run has them")
+def _without_untouched(
+    found: dict[str, Corrected], folder: Path, paths: StudyPaths, counts: Counts
+) -> dict[str, list[str]]:
+    """Leave out what a model wrote and nobody changed.
+
+    Returns:
+        Scan → organs whose masks were left out, of scans that others were changed of.
+
+    Raises:
+        InputError: Nothing is left.
+    """
+    same = untouched([file for one in found.values() for file in one.files()])
+    same |= {file for scan, one in found.items() for file in one.files() if _is_exported(file, scan, paths)}
+    counts.untouched = len(same)
+    left: dict[str, list[str]] = {}
+    for scan, one in list(found.items()):
+        left[scan] = [organ for organ, file in one.organs.items() if file in same]
+        one.organs = {organ: file for organ, file in one.organs.items() if file not in same}
+        one.mask = None if one.mask in same else one.mask
+        if not one.files():
+            del found[scan]
+    if not found:
+        raise InputError(
+            f"all {len(same)} masks are as the model wrote them",
+            where=str(folder),
+            remedy="Correct them first; what nobody changed is no reference.",
+        )
+    return left
+
+
+def _is_exported(file: Path, scan: str, paths: StudyPaths) -> bool:
+    """Whether a mask is the one that the study's own champion made of this scan."""
+    folder = paths.exports / "nifti"
+    places = (folder / file.name, folder / scan / file.name)
+    return any(place.is_file() and sha256_of(place) == sha256_of(file) for place in places)
+
+
+def _check_kept(found: dict[str, Corrected], root: Path, place: str, force: bool, counts: Counts) -> None:
+    """Refuse to write over masks that were corrected before."""
+    over = []
+    for scan, one in found.items():
+        for file in one.files():
+            target = root / place / (f"{scan}/{file.name}" if one.organs else file.name)
+            if not target.is_file():
+                one.changed.append(file)
+            elif sha256_of(target) == sha256_of(file):
+                counts.there += 1
+            else:
+                one.changed.append(file)
+                over.append(target)
+    if over and not force:
+        raise InputError(
+            f"{len(over)} masks were corrected before, and would be written over",
+            where=str(over[0]),
+            remedy="Give --version a new name to keep both, or --force to write over them.",
+        )
+
+
+def _said(path: Path, study: Study, counts: Counts) -> list[str]:
+    if study.model:
+        then = f"the study applies {study.model} and trains nothing: the next run measures the model against them"
+    else:
+        then = "the next run trains on them"
+    lines = [f"{path}: masks of {counts.replaced} scans replaced; {then}"] if counts.replaced else []
+    if counts.new:
+        has = then.replace("them", "theirs") if study.model else "the next run has them"
+        lines.append(f"{path}: {len(counts.new)} new scans with masks, such as {counts.new[0]}; {has}")
         lines.append("  Each counts as a patient of its own; where that is not so, mend patient_id.")
+    if counts.untouched:
+        lines.append(f"{counts.untouched} masks are as the model wrote them, and were left out")
+    if counts.unlooked:
+        lines.append(f"  Their organs count as not annotated in {counts.unlooked} scans of which others were changed.")
+    if counts.there:
+        lines.append(f"{counts.there} masks are in the study already")
     return lines
 
 
@@ -178,7 +305,7 @@ def _check(found: dict[str, Corrected], known: dict[str, Cells], study: Study, f
                 where=str(folder),
                 remedy="Give a mask of each organ; an empty one where the organ is absent.",
             )
-        before = [root / name.strip() for name in row["image"].split(";")]
+        before = [within(root, name.strip()) for name in row["image"].split(";")]
         ours = bool(one.images) and "corrected/" in row["image"] and all(file.is_file() for file in before)
         if ours and list(map(sha256_of, before)) != list(map(sha256_of, one.images)):
             raise InputError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,6 +15,8 @@ from pipeline.core.labels import LabelMap
 from pipeline.core.scan import Scan
 from pipeline.core.study import Study
 from pipeline.core.units import voxel_amount
+from pipeline.formats.masks import spoken
+from pipeline.formats.noticed import noticed
 from pipeline.imaging.validity import fault_of
 
 #: Voxels at the largest or smallest value are saturated if there are more of them than this share; what is below
@@ -128,22 +131,8 @@ def scan_findings(scan: Scan, measured: dict[str, Any]) -> list[Finding]:
 
     if notes.get("burned_in_annotation"):
         warn("burned_in", "the header says that text is burned into the pixels, which may name the patient")
-    if "modality_differs" in notes:
-        warn("modality", f"the header says {notes['modality_differs']}, the study {scan.modality}")
-    if notes.get("duplicates"):
-        warn("duplicate_slices", f"{notes['duplicates']} slices came twice and were dropped")
-    if notes.get("forms_differ"):
-        warn("forms_differ", "qform and sform disagree, and the sform was used")
-    if notes.get("orientation") == "assumed":
-        warn("orientation", "the header gives no orientation, and RAS+ was assumed")
-    if notes.get("spacing") == "assumed" or notes.get("step_assumed"):
-        warn("spacing", "the header lacks a voxel size, and 1 mm was assumed")
-    if "unusable" in (notes.get("sform"), notes.get("qform")):
-        warn("form_unusable", "one of the header's two geometries cannot be used")
-    if notes.get("sheared"):
-        warn("sheared", "the slices are stacked askew, as with a tilted gantry, and the affine keeps that")
-    if str(notes.get("colour", "")).startswith("luma"):
-        warn("colour", "the radiograph is in colour, and its luma was used")
+    for code, sentence in noticed(notes, scan.modality):
+        warn(code, sentence)
     if "cropped" in notes:
         warn("cropped", "blank borders were cut off: left, top, right, bottom {} px".format(notes["cropped"]))
     if measured["greys"] <= _FEW_GREYS:
@@ -151,6 +140,11 @@ def scan_findings(scan: Scan, measured: dict[str, Any]) -> list[Finding]:
     if measured["saturated"] > _SATURATED:
         warn("saturated", f"{measured['saturated']:.0%} of the voxels lie at the ends of the range")
     return found
+
+
+def mask_findings(notes: Mapping[str, Any]) -> list[Finding]:
+    """What reading the masks assumed or did, from the notes of :func:`~pipeline.formats.masks.read_masks`."""
+    return [Finding(code, sentence) for code, sentence in spoken(notes)]
 
 
 def measure_masks(labels: LabelMap, scan: Scan) -> tuple[dict[str, Any], list[Finding], dict[str, Any]]:
@@ -184,6 +178,8 @@ def measure_masks(labels: LabelMap, scan: Scan) -> tuple[dict[str, Any], list[Fi
             )
         if _at_border(box, mask.shape, flat=scan.is_flat):
             border.append(organ)
+        if (odd := _maybe_inverted(mask, count, box, flat=scan.is_flat)) is not None:
+            findings.append(Finding("inverted", f"{organ} {odd}: the mask may be inverted"))
         shapes[organ] = _shape(mask[box], box, scan)
     if not present:
         findings.append(Finding("no_organ", "the mask is empty"))
@@ -206,6 +202,17 @@ def component_sizes(mask: NDArray[np.bool_]) -> list[int]:
 
     numbered, count = label(mask, np.ones((3, 3, 3)))
     return sorted((int(n) for n in np.bincount(numbered.ravel(), minlength=count + 1)[1:]), reverse=True)
+
+
+def _maybe_inverted(mask: NDArray[np.bool_], count: int, box: tuple[slice, slice, slice], *, flat: bool) -> str | None:
+    """What speaks for a mask that shows all but its organ; ``None`` where nothing does."""
+    whole = "picture" if flat else "volume"
+    if count == mask.size:
+        return f"fills the {whole}"
+    axes = range(2 if flat else 3)
+    if all(box[axis].start == 0 and box[axis].stop == mask.shape[axis] for axis in axes):
+        return f"touches all {'four ' if flat else ''}borders of the {whole}"
+    return f"takes {count / mask.size:.0%} of the {whole}, more than half" if 2 * count > mask.size else None
 
 
 def _at_border(box: tuple[slice, slice, slice], shape: tuple[int, ...], *, flat: bool) -> bool:

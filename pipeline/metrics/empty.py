@@ -63,6 +63,8 @@ _VALUES: dict[Convention, dict[EmptyCase, tuple[float, ...]]] = {
     },
 }
 
+#: Figures of :func:`by_presence`.
+PRESENCE = (DICE_PRESENT, FALSE_ALARM) = ("dice_present", "false_alarm")
 #: Our rule where there is little room.
 SHORT_RULE = (
     "Empty masks: an organ absent from both masks is left out; one that is missed or made up counts as Dice and "
@@ -106,6 +108,15 @@ def check_convention(name: str) -> Convention:
     raise InputError(
         f"there is no convention {name!r} for empty masks", remedy=f"Choose one of {', '.join(CONVENTIONS)}."
     )
+
+
+def by_presence(case: EmptyCase, dice: float) -> dict[str, float]:
+    """Dice where the reference has the organ, and whether one was made up where it has none; NaN where not asked.
+
+    Means of the two are Dice on the scans that have an organ, and the share of false alarms on those that have not.
+    """
+    has = case in {"both", "empty_prediction"}
+    return {DICE_PRESENT: dice if has else _NAN, FALSE_ALARM: _NAN if has else float(case == "empty_reference")}
 
 
 def at_empty(convention: Convention, case: EmptyCase) -> dict[str, float]:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pipeline.core.errors import InputError
@@ -168,12 +171,26 @@ def check(spec: Mapping[str, Any], *, spatial_dims: int) -> NetworkEntry:
             where="network",
             remedy="Let the model see slices (dims: 2), or take another network.",
         )
+    if name.startswith("monai:"):
+        _check_monai(name.partition(":")[2])
     if not entry.free_options:
         for option in set(spec) - {"name", *entry.defaults}:
             raise InputError(
                 f"{name} has no option {option!r}", where="network", remedy=_nearest(option, entry.defaults, "options")
             )
     return entry
+
+
+def _check_monai(member: str) -> None:
+    """Refuse a class that the installed MONAI does not have; by the text of its module, as importing takes seconds."""
+    spec = importlib.util.find_spec("monai")
+    places = list(spec.submodule_search_locations or ()) if spec is not None else []
+    text = "".join(Path(place, "networks", "nets", "__init__.py").read_text(encoding="utf-8") for place in places)
+    known = set(re.findall(r"\b[A-Z]\w+", text))
+    if known and member not in known:
+        raise InputError(
+            f"MONAI has no network {member!r}", where="network name", remedy=_nearest(member, sorted(known), "networks")
+        )
 
 
 def build(spec: Mapping[str, Any], *, spatial_dims: int, in_channels: int, out_channels: int) -> nn.Module:

@@ -14,6 +14,7 @@ from pipeline.core.scan import Scan
 from pipeline.core.units import size_unit, voxel_amount
 from pipeline.formats.correction import FOLDER, finish, put_aside
 from pipeline.formats.decoders import next_scan
+from pipeline.formats.noticed import noticed
 from pipeline.inference.flow import Outcome, predict_scans
 from pipeline.inference.predictor import Prediction
 from pipeline.predict.inputs import Input
@@ -52,6 +53,9 @@ def predict_files(
     def deliver(one: Input, scan: Scan, prediction: Prediction) -> Organs:
         write(one.name, scan, prediction)
         rows = organ_rows(scan, prediction.labels, model.verdicts(scan, prediction))
+        # Of the whole scan, so it is said once.
+        said = [sentence for _, sentence in noticed(scan.notes, scan.modality)]
+        rows[0]["findings"] = "; ".join([*said, *filter(None, [rows[0]["findings"]])])
         if any(row["verdict"] in DOUBTFUL for row in rows):
             put_aside(out / FOLDER, one.name, scan, prediction.labels, values)
         return rows
@@ -70,6 +74,7 @@ def write_tables(out: Path, model: Model, outcomes: Sequence[Outcome[Input, Orga
     if doubtful:
         write_table(out / FOLDER / "todo.csv", doubtful, COLUMNS)
     finish(out / FOLDER)
+    finish(out, "nifti")
     champion = model.champion
     write_json(out / "model.json", {"name": champion.name, "study": champion.study, "organs": champion.organs})
 

@@ -18,8 +18,9 @@ from pipeline.formats.store import read_labels, read_scan
 from pipeline.inference.agreement import Agreement
 from pipeline.inference.postprocessing import OrganSteps, clean_labels
 from pipeline.inference.predictor import expected_dice
+from pipeline.metrics.overlap import overlap
 from pipeline.quality.dice_fit import fit_dice
-from pipeline.quality.evidence import Evidence, agreement
+from pipeline.quality.evidence import Evidence, Outcome, mean_over_organs
 from pipeline.quality.judge import (
     LOOK,
     OUT_OF_FOLD,
@@ -83,7 +84,8 @@ class Known:
         looked_for: Organs that the reader looked for.
         found: Organ → figures of the prediction's mask; ``None`` for scans that nobody predicted out of fold.
         certainty: Organ → certainty of the prediction.
-        dice: Organ → Dice of the prediction.
+        dice: Organ → Dice of the prediction; 1 where neither it nor the reader has the organ, which is good.
+        outcomes: How each organ came out, from which the champion's Dice is taken.
         agreement: Between whom → organ → Dice, as far as it is known out of fold: ``passes`` and ``models``.
     """
 
@@ -97,6 +99,7 @@ class Known:
     certainty: dict[str, float] | None = None
     dice: dict[str, float] | None = None
     agreement: Agreement = field(default_factory=dict)
+    outcomes: list[Outcome] = field(default_factory=list)
 
 
 def calibrate(
@@ -133,7 +136,7 @@ def calibrate(
         "covered": round(float(np.mean(covered)), 4) if covered else None,
         "rests_on": _rests_on(known, study, models),
     }
-    scores = [(one.scan_id, float(np.mean(list(one.dice.values())))) for one in known if one.dice]
+    scores = [(one.scan_id, dice) for one in known for dice in mean_over_organs(one.outcomes).values()]
     return reference.model_copy(update={"mirror_pairs": pairs, "alarm": alarm, "figures": figures}), scores
 
 
@@ -220,10 +223,13 @@ def _gather(
             cleaned = clean_labels(raw, steps, scan.unit)
             one.found = organ_figures(cleaned, scan.unit, pairs)
             counted = ~truth.ignored()
-            one.dice = {
-                organ: agreement(cleaned.mask(organ) & counted, truth.mask(organ) & counted)
-                for organ in truth.annotated
-            }
+            one.outcomes = [
+                Outcome(own.scan_id, own.patient_id, organ, counts.case, counts.dice)
+                for organ in truth.organs
+                if organ in truth.annotated
+                for counts in [overlap(cleaned.mask(organ) & counted, truth.mask(organ) & counted)]
+            ]
+            one.dice = {outcome.organ: outcome.right for outcome in one.outcomes}
         known.append(one)
     _compare_with_others(known)
     return known

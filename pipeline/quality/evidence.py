@@ -18,11 +18,40 @@ from pipeline.formats.store import read_labels
 from pipeline.imaging.preprocessing import pack_bits
 from pipeline.inference.agreement import AGREEMENT, least_dice, mean_dice
 from pipeline.inference.postprocessing import OrganSteps, clean_organ, voxel_size
-from pipeline.metrics.overlap import dice
+from pipeline.metrics.empty import EmptyCase, by_presence
+from pipeline.metrics.overlap import overlap
 from pipeline.metrics.statistics import patient_means
 
-#: Organ → patient → mean Dice over the patient's scans.
+#: Organ → patient → mean of :attr:`Outcome.right` over the patient's scans.
 Scores = dict[str, dict[str, float]]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one organ of one scan came out.
+
+    Attributes:
+        scan_id: The scan.
+        patient_id: Whose it is.
+        organ: The organ.
+        case: Which mask is empty, if any.
+        dice: NaN where both are.
+    """
+
+    scan_id: str
+    patient_id: str
+    organ: str
+    case: EmptyCase
+    dice: float
+
+    @property
+    def right(self) -> float:
+        """Dice; of an organ that the reader does not have, 1 where nothing was found, and 0 otherwise.
+
+        It is no Dice and is never shown as one: it weighs clean-up steps, whose work it is to remove what should not be
+        there.
+        """
+        return 1.0 if self.case == "both_empty" else self.dice
 
 
 @dataclass(frozen=True)
@@ -146,14 +175,14 @@ class Evidence:
         for scan in self.scans:
             yield scan, self.reference(scan)
 
-    def scores(self, models: Sequence[str]) -> Scores:
-        """Dice of models together."""
+    def outcomes(self, models: Sequence[str]) -> list[Outcome]:
+        """How every organ of every scan came out by models together."""
         return self.tally(lambda scan: {"": (self.chosen(scan, models, {}), {})})[""]
 
     def step_scores(
         self, models: Sequence[str], steps: Mapping[str, OrganSteps], options: Mapping[str, Mapping[str, OrganSteps]]
     ) -> dict[str, Scores]:
-        """Dice with each organ's present steps (option ``""``) and with each option's steps in their place.
+        """How right organs are with their present steps (option ``""``) and with each option's steps in their place.
 
         Args:
             models: Who predicts.
@@ -173,13 +202,19 @@ class Evidence:
                 answers[name] = known[key], todo
             return answers
 
-        return self.tally(tried)
+        scores: dict[str, Scores] = {}
+        for name, outcomes in self.tally(tried).items():
+            pairs: dict[str, list[tuple[str, float]]] = {}
+            for one in outcomes:
+                pairs.setdefault(one.organ, []).append((one.patient_id, one.right))
+            scores[name] = {organ: patient_means(own) for organ, own in pairs.items()}
+        return scores
 
     def tally(
         self, predict: Callable[[OofScan], Mapping[str, tuple[LabelMap, Mapping[str, OrganSteps]]]]
-    ) -> dict[str, Scores]:
-        """Dice per organ and patient of every option that ``predict`` gives for a scan."""
-        values: dict[str, dict[str, list[tuple[str, float]]]] = {}
+    ) -> dict[str, list[Outcome]]:
+        """How organs came out under every option that ``predict`` gives for a scan."""
+        outcomes: dict[str, list[Outcome]] = {}
         for scan, reference in self.each():
             counted = ~reference.ignored()
             for name, (labels, steps) in predict(scan).items():
@@ -189,20 +224,22 @@ class Evidence:
                     todo = steps.get(organ, OrganSteps())
                     size = voxel_size(labels.grid, scan.unit)
                     found = clean_organ(labels, organ, todo, size) & counted
-                    score = agreement(found, reference.mask(organ) & counted)
-                    values.setdefault(name, {}).setdefault(organ, []).append((scan.patient_id, score))
-        return {
-            name: {organ: patient_means(pairs) for organ, pairs in organs.items()} for name, organs in values.items()
-        }
+                    counts = overlap(found, reference.mask(organ) & counted)
+                    outcome = Outcome(scan.scan_id, scan.patient_id, organ, counts.case, counts.dice)
+                    outcomes.setdefault(name, []).append(outcome)
+        return outcomes
 
 
-def agreement(found: Array, reference: Array) -> float:
-    """Dice; 1 where both masks are empty, because removing what should not be there is what clean-up is for."""
-    value = dice(found, reference)
-    return 1.0 if np.isnan(value) else value
+def mean_over_organs(outcomes: Sequence[Outcome], figure: str = "dice") -> dict[str, float]:
+    """Patient → mean over the organs of each scan, then over the patient's scans, as ``evaluate`` takes it.
 
-
-def mean_over_organs(scores: Scores) -> dict[str, float]:
-    """Patient → mean over the organs that the patient has a figure for."""
-    patients = sorted({patient for organ in scores.values() for patient in organ})
-    return {p: float(np.mean([organ[p] for organ in scores.values() if p in organ])) for p in patients}
+    Args:
+        outcomes: Of any organs and scans.
+        figure: ``dice``, ``dice_present`` or ``false_alarm``; what is undefined is left out.
+    """
+    scans: dict[tuple[str, str], list[float]] = {}
+    for one in outcomes:
+        value = one.dice if figure == "dice" else by_presence(one.case, one.dice)[figure]
+        if np.isfinite(value):
+            scans.setdefault((one.patient_id, one.scan_id), []).append(value)
+    return patient_means((patient, float(np.mean(values))) for (patient, _), values in scans.items())

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
+from pipeline.core.columns import READERS_FAMILY
 from pipeline.core.files import Cells, number
+from pipeline.metrics.empty import DICE_PRESENT, FALSE_ALARM
+from pipeline.metrics.statistics import describe, patient_means
 from pipeline.report import charts
 from pipeline.report.data import CHAMPION, MEAN, Figures, Gathered
-from pipeline.report.text import DASH, figure_text, interval_text, words
+from pipeline.report.text import DASH, figure_text, interval_text, percent, words
 
 _METRICS = {"dice": "Dice", "nsd": "surface Dice", "hd95": "HD95"}
 
@@ -28,6 +32,7 @@ def test(gathered: Gathered) -> dict[str, Any]:
         "tolerances": _tolerances(gathered, figures),
         "volumes": _volumes(gathered, figures),
         "ratios": _ratios(gathered, figures),
+        "readers": readers(gathered, figures),
         "pairs": pairs(figures),
         "subgroups": _subgroups(figures),
     }
@@ -64,18 +69,43 @@ def _model_row(figures: Figures, model: str, organ: str, unit: str, *, several: 
     if dice is None or (several and of("nsd") is None):
         return []
     shares = ((key, relative.get(key)) for key in ("mean", "low", "high")) if relative else ()
-    percent = {key: None if value is None else value * 100 for key, value in shares}
+    relatives = {key: None if value is None else value * 100 for key, value in shares}
     return [
         f"{words(organ)}, {unit}" if several else words(organ),
         interval_text(dice),
         f"{figure_text(dice['median'])} ({figure_text(dice['q1'])}–{figure_text(dice['q3'])})",
+        interval_text(of(DICE_PRESENT)),
+        percent((of(FALSE_ALARM) or {}).get("mean")),
         interval_text(of("nsd")),
         interval_text(of("hd95"), 1),
         interval_text(of("assd"), 2),
-        DASH if organ == MEAN else interval_text(percent, 1) + " %",
+        DASH if organ == MEAN else interval_text(relatives, 1) + " %",
         str(dice["n_patients"]),
         str(dice["n_scans"]),
     ]
+
+
+def readers(gathered: Gathered, figures: Figures) -> list[list[str]]:
+    """How far readers agree on an organ, beside how far the champion agrees with the mask that counts, same scans.
+
+    Pairs that are both empty are undefined and left out, of readers as of the model.
+    """
+    rows = []
+    draws = gathered.study.evaluate.bootstrap
+    for organ in gathered.organs:
+        pairs = [
+            (row["patient_id"], among, dice)
+            for row in figures.rows
+            if (row["model"], row["organ"]) == (CHAMPION, organ)
+            if math.isfinite(among := number(gathered.by_scan[row["scan_id"]].get(f"{READERS_FAMILY}_{organ}")))
+            if math.isfinite(dice := number(row["dice"]))
+        ]
+        if pairs:
+            sides = [(patient, among) for patient, among, _ in pairs], [(patient, dice) for patient, _, dice in pairs]
+            found = (asdict(describe(patient_means(side), draws)) for side in sides)
+            shown = [interval_text({key: v if math.isfinite(v) else None for key, v in one.items()}) for one in found]
+            rows.append([words(organ), *shown, str(len({pair[0] for pair in pairs})), str(len(pairs))])
+    return rows
 
 
 def spread(gathered: Gathered, figures: Figures, *models: str) -> dict[str, Any] | None:

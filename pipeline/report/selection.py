@@ -7,7 +7,7 @@ from typing import Any
 from pipeline.inference.agreement import BETWEEN
 from pipeline.report.data import Gathered
 from pipeline.report.results import model_tables, pairs, spread
-from pipeline.report.text import interval_text, words
+from pipeline.report.text import figure_text, interval_text, percent, words
 
 
 def shown(gathered: Gathered) -> dict[str, Any] | None:
@@ -33,7 +33,9 @@ def shown(gathered: Gathered) -> dict[str, Any] | None:
 
 def _candidate(one: dict[str, Any]) -> list[str]:
     gain = interval_text(one.get("against_best") or None, 4, "difference")
-    return [" + ".join(one["models"]), interval_text(one, 4, "dice"), gain, "yes" if one.get("chosen") else ""]
+    present, alarms = figure_text(one.get("dice_present"), 4), percent(one.get("false_alarm"))
+    named, chosen = " + ".join(one["models"]), "yes" if one.get("chosen") else ""
+    return [named, interval_text(one, 4, "dice"), present, alarms, gain, chosen]
 
 
 def _step(one: dict[str, Any]) -> list[str]:

@@ -33,6 +33,11 @@ def interval_text(row: Mapping[str, Any] | None, digits: int = 3, mean: str = "m
     return f"{middle} ({figure_text(row['low'], digits)}{dash}{figure_text(row['high'], digits)})"
 
 
+def percent(share: float | None) -> str:
+    """A share as ``3 %``; a dash where there is none."""
+    return DASH if share is None or not math.isfinite(share) else f"{100 * share:.0f} %"
+
+
 def words(name: str) -> str:
     """A name as it is read: ``left lung`` for ``left_lung``, ``mean of organs`` for the mean."""
     return "mean of organs" if name == "mean" else name.replace("_", " ")

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.core.errors import InputError
 from pipeline.core.files import read_json, write_json, write_table
 from pipeline.core.names import within
 from pipeline.core.paths import StudyPaths
@@ -28,6 +27,7 @@ from pipeline.inference.champion import (
     Champion,
     Member,
     Reading,
+    check_fits,
     member_plan,
     read_champion,
 )
@@ -152,22 +152,7 @@ def _adopt(study: Study, paths: StudyPaths, model: str) -> Champion:
 
         source = download_model(model)
     champion = read_champion(source)
-    if list(study.organs) != champion.organs or study.overlapping != champion.overlapping:
-        raise InputError(
-            f"the model finds {', '.join(champion.organs)}; the study's organs are {', '.join(study.organs)}",
-            where="model",
-            remedy="Give the study the model's organs, in its order, and its overlapping.",
-        )
-    if study.modality != champion.modality:
-        raise InputError(f"the model is for {champion.modality}, the study is of {study.modality}", where="model")
-    for name in ("window", "crop_borders"):
-        own, theirs = getattr(study.ingest, name), getattr(champion.ingest, name)
-        if own != theirs:
-            raise InputError(
-                f"the model was trained on scans read with {name}: {theirs}, and the study's are read with {own}",
-                where=f"ingest.{name}",
-                remedy=f"Give the study the model's ingest.{name}.",
-            )
+    check_fits(study, champion)
     _start_folder(paths.champion)
     shutil.copytree(source, paths.champion, dirs_exist_ok=True)
     return champion

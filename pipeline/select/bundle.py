@@ -11,6 +11,7 @@ from typing import Any
 from pipeline.core.files import write_json
 from pipeline.core.plan import Plan
 from pipeline.inference.champion import Champion
+from pipeline.metrics.empty import PRESENCE
 from pipeline.select.card import INTENDED_USE
 
 MODALITY_WORDS = {"xray": "X-ray", "mri": "MR", "ct": "CT", "photo": "photograph"}
@@ -57,7 +58,10 @@ def _metadata(champion: Champion, plans: Sequence[Plan]) -> dict[str, Any]:
         "description": f"{champion.name}, chosen out of fold in the study {champion.study}. Not a medical device.",
         "intended_use": INTENDED_USE,
         "eval_metrics": {
-            " + ".join(row["models"]): {"mean_dice": row["dice"], "low": row["low"], "high": row["high"]}
+            " + ".join(row["models"]): {
+                "mean_dice": row["dice"],
+                **{key: row[key] for key in ("low", "high", *PRESENCE) if key in row},
+            }
             for row in champion.evidence.get("candidates", [])
             if row["chosen"]
         },

@@ -10,6 +10,7 @@ from pipeline.core.files import Cells, number, read_table
 from pipeline.core.manifest import manifest_path
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
+from pipeline.metrics.empty import PRESENCE
 from pipeline.tracking.names import ALL, metric_names, registered_name, safe_part
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ LABELS = {
     "hd95": "HD95",
     "assd": "mean surface distance",
     "volume_difference": "volume difference",
+    "dice_present": "Dice where present",
+    "false_alarm": "false alarms",
 }
 PARTS = {"test": "test", "oof": "out of fold"}
 
@@ -86,9 +89,15 @@ def final_metrics(summaries: Mapping[str, Sequence[Cells]], organs: Sequence[str
         for part, rows in summaries.items()
         for row in rows
         if row["metric"] in LABELS and row["organ"] in names
+        if row["metric"] not in PRESENCE or row["organ"] in _lacked(rows)
         for end in ("", "low", "high")
         if math.isfinite(value := number(row.get(end or "mean")))
     }
+
+
+def _lacked(rows: Sequence[Cells]) -> set[str]:
+    """Organs that some scan lacks: of the others, Dice where present is Dice again, and false alarms are undefined."""
+    return {row["organ"] for row in rows if row["metric"] == "false_alarm" and math.isfinite(number(row.get("mean")))}
 
 
 def with_interval(row: Cells | None, digits: int = 3) -> str:
@@ -113,12 +122,20 @@ def headline_table(parts: Mapping[str, Sequence[Cells]], organs: Iterable[str]) 
     first = next(iter(parts))
     units = {row["unit"] for row in parts[first] if row["metric"] == "hd95" and row["mean"]}
     unit = units.pop() if len(units) == 1 else None
+    lacked = {title for title, rows in parts.items() if _lacked(rows)}
     head = ["organ", *(f"Dice, {title}" for title in parts), *([f"HD95 {unit}, {first}"] if unit else [])]
+    head += [f"{LABELS[figure]}, {title}" for title in parts if title in lacked for figure in PRESENCE]
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     for organ in (MEAN, *organs):
         cells = [with_interval(_row(rows, organ, "dice")) for rows in parts.values()]
         if unit:
             cells.append(with_interval(_row(parts[first], organ, "hd95"), 1))
+        cells += [
+            with_interval(_row(rows, organ, figure), 3)
+            for title, rows in parts.items()
+            if title in lacked
+            for figure in PRESENCE
+        ]
         name = "**mean of organs**" if organ == MEAN else organ
         lines.append("| " + " | ".join([name, *cells]) + " |")
     means = {title: _row(rows, MEAN, "dice") for title, rows in parts.items()}

@@ -72,9 +72,31 @@ def test_tables_from_spreadsheets(tmp_path: Path) -> None:
     assert files.read_table(path) == [{"scan_id": "a", "patient_id": "ü"}]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "cp1252"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_every_dialect_of_a_table_gives_the_same_cells(tmp_path: Path, encoding: str, delimiter: str, end: str) -> None:
+    rows = [["scan_id", "organ"], ["a", "S\u00e4ge"], ["b", '"x, y; z"'], ["c", ""]]
+    text = end.join(delimiter.join(row) for row in rows) + end
+    (tmp_path / "t.csv").write_bytes(text.encode(encoding))
+    notes: list[str] = []
+    found = files.read_table(tmp_path / "t.csv", notes.append)
+    assert found == [
+        {"scan_id": "a", "organ": "S\u00e4ge"},
+        {"scan_id": "b", "organ": "x, y; z"},
+        {"scan_id": "c", "organ": ""},
+    ]
+    assert [note.endswith("was read as Windows-1252") for note in notes] == [True] * (encoding == "cp1252")
+
+
+def test_accents_in_two_signs_are_read_as_one(tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text("a\nSa\u0308ge\n", encoding="utf-8")
+    assert files.read_table(tmp_path / "t.csv") == [{"a": "S\u00e4ge"}]
+
+
 @pytest.mark.parametrize(
     ("content", "message"),
-    [(b"a,b\n1,2,3\n", "more cells"), (b"\xff\xfe\x00", "UTF-8"), (b"", "empty")],
+    [(b"a,b\n1,2,3\n", "more cells"), (b"a,a\n1,2\n", "two columns"), (b"\xff\xfe\x00", "UTF-8"), (b"", "empty")],
 )
 def test_bad_tables_say_what_is_wrong(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "t.csv").write_bytes(content)

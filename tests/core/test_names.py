@@ -5,8 +5,10 @@ from __future__ import annotations
 import ast
 import os
 import sys
+import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import example, given
@@ -116,7 +118,6 @@ GIVEN = {
     "predict/model.py: Path(model)",
     "ingest/one.py: Path(name)",
     "ingest/reasons.py: Path(name)",
-    "ingest/drafts.py: Path(pair['image'])",
     # The names of studies are checked where these are called.
     "core/manifest.py: (root or Path()) / 'data_manifests' / f'{name}.csv'",
     "core/study.py: (root or Path()) / 'configs' / f'{name}.yaml'",
@@ -135,3 +136,13 @@ def test_the_check_finds_such_a_place(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(sys.modules[__name__], "PACKAGE", tmp_path)
     (tmp_path / "a.py").write_text("x = folder / f'{organ}.png'\ny = open(row['image'])\nz = total / count\n")
     assert len(list(_around(tmp_path / "a.py"))) == 2
+
+
+@pytest.mark.parametrize(("there", "typed"), [("NFC", "NFD"), ("NFD", "NFC"), ("NFD", "NFD")])
+def test_a_path_is_found_in_either_form_of_its_accents(tmp_path: Path, there: Any, typed: Any) -> None:
+    folder = tmp_path / unicodedata.normalize(there, "M\u00fcller")
+    folder.mkdir()
+    (folder / unicodedata.normalize(there, "Sch\u00e4del.nii")).touch()
+    text = unicodedata.normalize(typed, "M\u00fcller/Sch\u00e4del.nii")
+    assert within(tmp_path, text).is_file()
+    assert not within(tmp_path, unicodedata.normalize(typed, "M\u00fcller/\u00e4.nii")).exists()

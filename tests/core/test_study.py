@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -210,3 +211,33 @@ def test_manifests_of_ours_point_at_nothing_outside() -> None:
     for path in (ROOT / "data_manifests").glob("*.csv"):
         for row in read_table(path):
             assert not row["image"].startswith(("/", ".."))
+
+
+def test_organs_that_share_values_overlap() -> None:
+    regions = {"whole": {"values": [1, 2, 4]}, "core": {"values": [1, 4]}}
+    study = parse_study({"modality": "mri", "organs": regions}, "s.yaml")
+    assert study.overlapping
+    assert parse_study(study.model_dump(mode="json"), "s.yaml") == study
+    assert study.source_values() == {"whole": (1, 2, 4), "core": (1, 4)}
+    assert len(set(study.values().values())) == 2
+
+
+@pytest.mark.parametrize(
+    ("organs", "said"),
+    [
+        ({"a": {"value": 1, "values": [1]}}, "value or values"),
+        ({"a": {"values": [0, 1]}}, "above 0"),
+        ({"a": {"values": [1, 2]}, "b": {"value": 2}}, "the same value: a and b"),
+        ({"a": {"values": [1, 2]}, "b": {}}, "the same value: a and b"),
+        ({"a": {"values": [1, 2]}, "b": {"values": [2, 1]}}, "would be one organ"),
+    ],
+)
+def test_values_shared_by_accident_are_refused(organs: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError, match=said):
+        parse_study({"modality": "mri", "organs": organs}, "s.yaml")
+
+
+def test_regions_that_the_study_calls_exclusive_are_refused() -> None:
+    regions = {"whole": {"values": [1, 2]}, "core": {"values": [1]}}
+    with pytest.raises(InputError, match="overlapping"):
+        parse_study({"modality": "mri", "organs": regions, "overlapping": False}, "s.yaml")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 import sys
@@ -186,6 +187,72 @@ def test_a_scan_without_prediction_is_counted_where_organs_are_named(tmp_path: P
         save(tmp_path / "other" / "x.nii.gz", volume())
         save(tmp_path / "other" / "y.nii.gz", volume())
         compare(tmp_path / "other", tmp_path / "ref")
+
+
+def test_a_folder_that_changed_is_read_anew(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save(tmp_path / name / "liver.nii.gz", (volume() == 1).astype(np.uint8))
+        save(tmp_path / name / "spleen.nii.gz", (volume() == 2).astype(np.uint8))
+    assert {row["organ"] for row in compare(tmp_path / "a", tmp_path / "b").rows} == {"liver", "spleen"}
+    for name in ("a", "b"):
+        save(tmp_path / name / "liver.nii.gz", volume())
+    found = compare(tmp_path / "a", tmp_path / "b")
+    assert {row["scan_id"] for row in found.rows} == {"liver", "spleen"}
+
+
+def test_one_label_here_and_another_there_are_one_organ_only_if_there_is_no_other(tmp_path: Path) -> None:
+    for name in ("x", "y"):
+        save(tmp_path / "ref" / f"{name}.nii.gz", (volume() == 1).astype(np.uint8))
+        save(tmp_path / "pred" / f"{name}.nii.gz", (volume() == 1).astype(np.uint8) * 2)
+    assert {(row["organ"], row["dice"]) for row in compare(tmp_path / "pred", tmp_path / "ref").rows} == {("mask", "1")}
+    save(tmp_path / "ref" / "z.nii.gz", volume())
+    save(tmp_path / "pred" / "z.nii.gz", volume())
+    rows = compare(tmp_path / "pred", tmp_path / "ref").rows
+    assert [row["dice"] for row in rows] == ["0", "0", "0", "0", "1", "1"]
+
+
+def test_scans_that_fail_have_the_unit_of_the_others(tmp_path: Path) -> None:
+    mask = np.zeros((12, 10), np.uint8)
+    mask[2:5, 2:5] = 255
+    for name in ("a", "b"):
+        picture(tmp_path / "ref" / f"{name}.png", mask)
+    picture(tmp_path / "pred" / "a.png", mask)
+    picture(tmp_path / "pred" / "c.png", mask)
+    rows = compare(tmp_path / "pred", tmp_path / "ref", {1: "lung"}).rows
+    assert {(row["unit"], row["volume_unit"]) for row in rows} == {("px", "px²")}
+
+
+def test_false_alarms_stand_beside_dice(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    nothing = np.zeros(SHAPE, np.uint8)
+    for name, reference, prediction in (("a", volume(), volume()), ("b", nothing, volume()), ("c", nothing, nothing)):
+        save(tmp_path / "ref" / f"{name}.nii.gz", reference)
+        save(tmp_path / "pred" / f"{name}.nii.gz", prediction)
+    evaluate_files(tmp_path / "pred", tmp_path / "ref", organs="liver,spleen", as_json=True)
+    summary = json.loads(capsys.readouterr().out)["summary"]
+    means = {row["metric"]: (row["mean"], row["n_scans"]) for row in summary if row["organ"] == "liver"}
+    assert (means["dice"], means["dice_present"], means["false_alarm"]) == ((0.5, 2), (1.0, 1), (0.5, 2))
+    evaluate_files(tmp_path / "pred", tmp_path / "ref", organs="liver,spleen")
+    assert "Dice where present" in capsys.readouterr().out
+
+
+def test_names_that_no_mask_has_are_refused(tmp_path: Path) -> None:
+    for side, name in itertools.product(("pred", "ref"), ("a", "b")):
+        save(tmp_path / side / name / "Left-Lung.nii.gz", (volume() == 1).astype(np.uint8))
+        save(tmp_path / side / name / "heart.nii.gz", (volume() == 2).astype(np.uint8))
+    with pytest.raises(InputError, match="and none liver"):
+        compare(tmp_path / "pred", tmp_path / "ref", {1: "liver"})
+    rows = compare(tmp_path / "pred", tmp_path / "ref", {1: "left_lung"}).rows
+    assert {(row["organ"], row["dice"]) for row in rows} == {("left_lung", "1")}
+
+
+def test_numbers_go_by_the_table_beside_the_other_side(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        save(tmp_path / "set" / "labelsTr" / f"{name}.nii.gz", volume())
+        save(tmp_path / "pred" / f"{name}.nii.gz", volume())
+    (tmp_path / "set" / "dataset.json").write_text(json.dumps({"labels": {"background": 0, "spleen": 1, "liver": 2}}))
+    found = compare(tmp_path / "pred", tmp_path / "set" / "labelsTr")
+    assert {(row["organ"], row["dice"]) for row in found.rows} == {("spleen", "1"), ("liver", "1")}
+    assert any("only numbers" in line for line in found.told)
 
 
 def test_folders_of_organs_and_files_of_organs(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ from pipeline.evaluate.rows import BASELINE
 from pipeline.formats.store import write_labels
 from pipeline.metrics.organs import MetricSettings, compare_labels
 from pipeline.metrics.statistics import compare_paired, holm, patient_means
+from pipeline.quality.evidence import Evidence
+from pipeline.select.choice import choose_models
 
 Drawn = Any  # the drawn study of conftest.py
 Make = Callable[..., Drawn]
@@ -102,6 +104,37 @@ def test_absent_organs_are_left_out_and_counted(make: Make) -> None:
     assert row["n_scans"] + row["undefined"] == 16
     assert all(r["dice"] == "" for r in absent)
     assert "left out of the averages" in facts["rule"]
+
+
+def test_select_shows_the_figures_of_evaluate(make: Make) -> None:
+    drawn = make(seed=3, select={"ensembles": False})
+    truth = drawn.truth(3) | {"lesion": drawn.truth(3)["liver"] & False}
+    truth["lesion"][5:8, 6:9, 3:5] = True
+    # Scan 3 has no lesion, and one model makes it up.
+    write_labels(drawn.paths.predictions("oof", "good") / "s01b.nii.gz", drawn.labels(drawn.shifted(truth, 1)))
+    facts = run(drawn, "oof")
+    for model in ("good", "poor"):
+        names = [
+            {"scan_id": path.name[:-7], "status": "ok"} for path in drawn.paths.predictions("oof", model).glob("*")
+        ]
+        write_table(drawn.paths.predictions("oof", model) / "predictions.csv", names, ("scan_id", "status"))
+    _, rows = choose_models(drawn.study, Evidence(drawn.study, drawn.paths), lambda line: None)
+    for row in rows:
+        for figure in ("dice", "dice_present", "false_alarm"):
+            measured = one(facts["summary"], model=row["models"][0], organ="mean", metric=figure)
+            assert row[figure] == pytest.approx(measured["mean"], abs=1e-5)
+            if figure == "dice":
+                assert (row["low"], row["high"]) == pytest.approx((measured["low"], measured["high"]), abs=1e-5)
+    assert [row["false_alarm"] > 0 for row in rows] == [True, False]
+    lesion = one(facts["summary"], model="good", organ="lesion", metric="false_alarm")
+    without = [r for r in per_scan(drawn, "oof") if (r["model"], r["organ"]) == ("good", "lesion") and r["false_alarm"]]
+    assert lesion["mean"] == pytest.approx(
+        np.mean(list(patient_means((r["patient_id"], float(r["false_alarm"])) for r in without).values()))
+    )
+    assert {(r["case"], r["false_alarm"], r["dice_present"]) for r in without} == {
+        ("both_empty", "0", ""),
+        ("empty_reference", "1", ""),
+    }
 
 
 def test_other_conventions_average_the_same_scans_by_their_rules(make: Make) -> None:

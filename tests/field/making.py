@@ -59,3 +59,46 @@ def write_study(folder: Path, rows: list[dict[str, str]], **config: Any) -> None
     columns = list(dict.fromkeys(column for row in rows for column in row))
     lines = [",".join(columns), *(",".join(row.get(column, "") for column in columns) for row in rows)]
     (folder / "data_manifests" / "s.csv").write_text("\n".join(lines) + "\n")
+
+
+def write_series(
+    folder: Path,
+    array: np.ndarray,
+    step: float,
+    *,
+    decimals: int = 4,
+    slope: float | None = None,
+    without_slope: tuple[int, ...] = (),
+) -> Path:
+    """Write an array ``(X, Y, Z)`` as a DICOM series, a file a slice, ``step`` mm apart, numbered from 1.
+
+    Args:
+        folder: Where to.
+        array: Stored values.
+        step: mm from slice to slice.
+        decimals: Of the positions, as they are written.
+        slope: Each slice's RescaleSlope, if it has one.
+        without_slope: Numbers of the slices that have none.
+    """
+    import pydicom
+    from pydicom.uid import MRImageStorage, generate_uid
+
+    folder.mkdir(parents=True, exist_ok=True)
+    study, series = (generate_uid(entropy_srcs=[folder.name, word]) for word in ("study", "series"))
+    for number, plane in enumerate(np.moveaxis(array, 2, 0), 1):
+        item = pydicom.Dataset()
+        item.SOPClassUID, item.SOPInstanceUID = MRImageStorage, generate_uid(entropy_srcs=[folder.name, str(number)])
+        item.StudyInstanceUID, item.SeriesInstanceUID, item.Modality = study, series, "MR"
+        item.PatientID, item.InstanceNumber = "p", number
+        item.ImagePositionPatient = [f"{value:.{decimals}f}" for value in (-20, -18, -10 + (number - 1) * step)]
+        item.ImageOrientationPatient, item.PixelSpacing, item.SliceThickness = [1, 0, 0, 0, 1, 0], [1, 1], str(step)
+        item.Rows, item.Columns = plane.shape[::-1]
+        item.SamplesPerPixel, item.PhotometricInterpretation = 1, "MONOCHROME2"
+        item.BitsAllocated, item.BitsStored, item.HighBit, item.PixelRepresentation = 16, 16, 15, 1
+        if slope is not None and number not in without_slope:
+            item.RescaleSlope = str(slope)
+        item.PixelData = np.ascontiguousarray(plane.T.astype("<i2")).tobytes()
+        item.file_meta = pydicom.dataset.FileMetaDataset()
+        item.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
+        item.save_as(folder / f"IM{number:03d}.dcm", enforce_file_format=True)
+    return folder

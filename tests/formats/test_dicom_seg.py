@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+from pydicom.dataset import Dataset
 
 from pipeline.core.errors import InputError
-from pipeline.core.study import Organ
+from pipeline.core.study import Organ, Study
 from pipeline.formats.masks import read_masks
 from pipeline.formats.table import read_scan_file
 
@@ -113,26 +114,178 @@ def test_another_grid_and_another_scan_are_refused(tmp_path, making, options, wr
         read_masks(path, read_scan_file([tmp_path / "short"], "mri", options), organs, options)
 
 
-def test_contours_are_refused_by_name_with_what_to_do(tmp_path, making, options):
-    from pydicom.uid import RTStructureSetStorage
-
-    data = making.series(making.asymmetric(), PLAIN)[0]
-    contours = making.dicom_file(RTStructureSetStorage, np.zeros((2, 2), np.uint16))
-    contours.Modality, contours.StructureSetLabel = "RTSTRUCT", "organs"
-    for name in ("PixelData", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"):
-        del contours[name]
-    contours.save_as(tmp_path / "rs.dcm", enforce_file_format=True)
-    making.save(tmp_path / "s", [data])
-    scan = read_scan_file([tmp_path / "s"], "mri", options)
-    for source in (tmp_path / "rs.dcm", {"heart": tmp_path / "rs.dcm"}):
-        with pytest.raises(InputError, match=r"RT structure set.*Save it as DICOM SEG"):
-            read_masks(source, scan, {"heart": Organ()}, options)
-    with pytest.raises(InputError, match=r"holds no image .RT Structure Set"):
-        read_scan_file([tmp_path / "rs.dcm"], "mri", options)
-
-
 def test_a_scan_is_no_segmentation(tmp_path, making, options):
     making.save(tmp_path / "s", making.series(making.asymmetric(), PLAIN))
     scan = read_scan_file([tmp_path / "s"], "mri", options)
     with pytest.raises(InputError, match="not a segmentation"):
         read_masks(tmp_path / "s" / "0000.dcm", scan, {"heart": Organ()}, options)
+
+
+def test_a_labelmap_holds_its_segments_as_values(tmp_path, making, options, written):
+    volume = making.asymmetric((16, 12, 8))
+    index = np.select([volume > 3000, volume > 1500], [2, 1]).astype(np.uint8)
+    slices = making.series(volume, PLAIN)
+    making.save(tmp_path / "s", slices)
+    scan = read_scan_file([tmp_path / "s"], "mri", options)
+    path = written(slices, np.stack([index == 1, index == 2]).astype(np.uint8), "LABELMAP", ["Heart", "left LUNG"])
+    notes = {}
+    labels = read_masks(path, scan, {"left_lung": Organ(), "heart": Organ()}, options, notes=notes)
+    np.testing.assert_array_equal(labels.mask("heart"), index == 1)
+    np.testing.assert_array_equal(labels.mask("left_lung"), index == 2)
+    assert (
+        notes["names_won"] == "heart is 1 in the file and 2 in the study; left_lung is 2 in the file and 1 in the study"
+    )
+
+
+def test_the_padding_of_a_labelmap_is_no_segment(tmp_path, making, options, written):
+    import pydicom
+
+    volume = making.asymmetric((16, 12, 8))
+    slices = making.series(volume, PLAIN)
+    making.save(tmp_path / "s", slices)
+    scan = read_scan_file([tmp_path / "s"], "mri", options)
+    path = written(slices, (volume[None] > 2000).astype(np.uint8), "LABELMAP", ["Heart"])
+    data = pydicom.dcmread(path)
+    stored = data.pixel_array
+    data.PixelData = np.where(stored == 0, 255, stored).astype(np.uint8).tobytes()
+    data.PixelPaddingValue = 255
+    data.save_as(path)
+    labels = read_masks(path, scan, {"heart": Organ()}, options)
+    np.testing.assert_array_equal(labels.mask("heart"), volume > 2000)
+
+
+def test_one_segment_that_only_the_shared_groups_name(tmp_path, making, options, written):
+    import pydicom
+
+    volume = making.asymmetric((16, 12, 8))
+    slices = making.series(volume, PLAIN)
+    making.save(tmp_path / "s", slices)
+    scan = read_scan_file([tmp_path / "s"], "mri", options)
+    path = written(slices, (volume[None] > 2000).astype(np.uint8), "BINARY", ["Heart"])
+    data = pydicom.dcmread(path)
+    assert "SegmentIdentificationSequence" in data.SharedFunctionalGroupsSequence[0]
+    for named in (True, False):  # where nothing names it, there is one that it can be
+        if not named:
+            del data.SharedFunctionalGroupsSequence[0].SegmentIdentificationSequence
+        data.save_as(path)
+        labels = read_masks(path, scan, {"heart": Organ()}, options)
+        np.testing.assert_array_equal(labels.mask("heart"), volume > 2000)
+
+
+def _named_seg(making, written, tmp_path, options, names, change=None):
+    import pydicom
+
+    volume = making.asymmetric((16, 12, 8))
+    slices = making.series(volume, PLAIN)
+    making.save(tmp_path / "s", slices)
+    masks = np.stack([(volume % (number + 2) == 0) for number in range(len(names))]).astype(np.uint8)
+    path = written(slices, masks, "BINARY", names)
+    if change is not None:
+        data = pydicom.dcmread(path)
+        change(data)
+        data.save_as(path)
+    return path, read_scan_file([tmp_path / "s"], "mri", options), masks.astype(bool)
+
+
+def test_an_object_alone_in_its_folder(tmp_path, making, options, written):
+    path, scan, masks = _named_seg(making, written, tmp_path, options, ["heart"])
+    (tmp_path / "seg").mkdir()
+    path.rename(tmp_path / "seg" / "1.dcm")
+    (tmp_path / "seg" / ".DS_Store").write_bytes(b"x")
+    labels = read_masks(tmp_path / "seg", scan, {"heart": Organ()}, options)
+    np.testing.assert_array_equal(labels.mask("heart"), masks[0])
+    (tmp_path / "seg" / "2.dcm").write_bytes(b"x")
+    with pytest.raises(InputError, match="is a folder of 2 files"):
+        read_masks(tmp_path / "seg", scan, {"heart": Organ()}, options)
+
+
+def test_segments_of_foreign_names_are_refused_and_mapped_by_the_config(tmp_path, making, options, written):
+    path, scan, masks = _named_seg(making, written, tmp_path, options, ["Schienbein", "Oberschenkel"])
+    organs = {"femur": Organ(), "tibia": Organ()}
+    with pytest.raises(
+        InputError, match=r"1 \(Schienbein\), 2 \(Oberschenkel\).* by number 1 would be femur"
+    ) as caught:
+        read_masks(path, scan, organs, options, overlapping=True)
+    assert "names: {WORD: organ}" in caught.value.remedy
+    mapped = Study.model_validate(
+        {"modality": "mri", "organs": ["femur", "tibia"], "names": {"Schienbein": "tibia", "oberSCHENKEL": "femur"}}
+    )
+    labels = read_masks(path, scan, mapped.organs, options, overlapping=True)
+    np.testing.assert_array_equal(labels.mask("tibia"), masks[0])
+    np.testing.assert_array_equal(labels.mask("femur"), masks[1])
+
+
+@pytest.mark.parametrize(
+    ("names", "wanted"), [(["肝臓", "脾臓"], ["脾臓", "肝臓"]), (["le\u0301sion", "foie"], ["foie", "l\u00e9sion"])]
+)
+def test_names_in_any_script_are_told_apart(tmp_path, making, options, written, names, wanted):
+    def call(data):
+        data.SpecificCharacterSet = "ISO_IR 192"
+        for item, name in zip(data.SegmentSequence, names, strict=True):
+            item.SegmentLabel = name
+
+    path, scan, masks = _named_seg(making, written, tmp_path, options, ["a", "b"], call)
+    labels = read_masks(path, scan, {name: Organ() for name in wanted}, options, overlapping=True)
+    np.testing.assert_array_equal(labels.mask(wanted[1]), masks[0])
+    np.testing.assert_array_equal(labels.mask(wanted[0]), masks[1])
+
+
+@pytest.mark.parametrize("scheme", [("10200004", "SCT"), ("T-62000", "SRT")])
+def test_codes_name_organs_whatever_the_language_of_labels(tmp_path, making, options, written, scheme):
+    def code(data):
+        item = data.SegmentSequence[1].SegmentedPropertyTypeCodeSequence[0]
+        item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning = (*scheme, "Leber")
+
+    path, scan, masks = _named_seg(making, written, tmp_path, options, ["Milz", "Leber"], code)
+    organs = {"liver": Organ(), "spleen": Organ(aliases=["milz"])}
+    labels = read_masks(path, scan, organs, options, overlapping=True)
+    np.testing.assert_array_equal(labels.mask("liver"), masks[1])
+
+
+def test_sides_of_codes_are_told_apart(tmp_path, making, options, written):
+    from pydicom.sr.codedict import codes
+
+    def code(data):
+        for item, side in zip(data.SegmentSequence, (codes.SCT.Right, codes.SCT.Left), strict=True):
+            kind = item.SegmentedPropertyTypeCodeSequence[0]
+            kind.CodeValue, kind.CodingSchemeDesignator, kind.CodeMeaning = "39607008", "SCT", "Lunge"
+            modifier = Dataset()
+            modifier.CodeValue, modifier.CodingSchemeDesignator = side.value, side.scheme_designator
+            modifier.CodeMeaning = side.meaning
+            kind.SegmentedPropertyTypeModifierCodeSequence = [modifier]
+
+    path, scan, masks = _named_seg(making, written, tmp_path, options, ["Lunge rechts", "Lunge links"], code)
+    labels = read_masks(path, scan, {"left_lung": Organ(), "right_lung": Organ()}, options, overlapping=True)
+    np.testing.assert_array_equal(labels.mask("right_lung"), masks[0])
+    np.testing.assert_array_equal(labels.mask("left_lung"), masks[1])
+
+
+def test_a_lesion_with_the_code_of_its_organ_is_not_the_organ(tmp_path, making, options, written):
+    def code(data):
+        for item in data.SegmentSequence:
+            kind = item.SegmentedPropertyTypeCodeSequence[0]
+            kind.CodeValue, kind.CodingSchemeDesignator, kind.CodeMeaning = "10200004", "SCT", "Liver"
+
+    path, scan, _ = _named_seg(making, written, tmp_path, options, ["liver", "liver tumour"], code)
+    with pytest.raises(InputError, match=r"no organ of the study: 2 \(liver tumour\)"):
+        read_masks(path, scan, {"liver": Organ()}, options, overlapping=True)
+
+
+def test_a_file_given_for_one_organ_gives_the_segment_that_is_called_so(tmp_path, making, options, written):
+    path, scan, masks = _named_seg(making, written, tmp_path, options, ["femur", "tibia", "Kniescheibe"])
+    organs = {"tibia": Organ(), "femur": Organ(), "patella": Organ()}
+    labels = read_masks({"femur": path, "tibia": path}, scan, organs, options, overlapping=True)
+    np.testing.assert_array_equal(labels.mask("femur"), masks[0])
+    np.testing.assert_array_equal(labels.mask("tibia"), masks[1])
+    with pytest.raises(InputError, match="given for patella and holds several segments, none called so"):
+        read_masks({"patella": path}, scan, organs, options)
+
+
+def test_a_file_given_for_one_organ_whose_segment_is_another_is_refused(tmp_path, making, options, written):
+    path, scan, masks = _named_seg(making, written, tmp_path, options, ["tibia"])
+    with pytest.raises(InputError, match="given for femur, and its one segment is called tibia"):
+        read_masks({"femur": path}, scan, {"femur": Organ(), "tibia": Organ()}, options)
+    notes = {}
+    labels = read_masks({"patella": path}, scan, {"patella": Organ()}, options, notes=notes)
+    np.testing.assert_array_equal(labels.mask("patella"), masks[0])
+    assert "called otherwise" in notes["numbers_taken"]

@@ -11,7 +11,6 @@ from pydicom.uid import JPEG2000Lossless, JPEGLSLossless, RLELossless
 
 from pipeline.core.errors import InputError
 from pipeline.core.scan import Scan
-from pipeline.formats.dicom.folder import series_of
 from pipeline.formats.table import read_scan_file, read_scans
 from pipeline.ingest.drafts import draft
 
@@ -125,6 +124,61 @@ def test_rounded_positions_are_even(tmp_path, making, options):
     for item in slices:
         item.ImagePositionPatient = [f"{float(v):.3f}" for v in item.ImagePositionPatient]
     assert read_scan_file([making.save(tmp_path, slices)], "mri", options).shape == (5, 5, 8)
+
+
+def _at(making, step, count, *, rounded=1, without=()):
+    """A series whose positions are ``step`` mm apart and written with some decimals."""
+    affine = PLAIN.copy()
+    affine[2, 2] = step
+    slices = making.series(making.asymmetric((5, 5, count)), affine)
+    for item in slices:
+        item.ImagePositionPatient = [f"{float(v):.{rounded}f}" for v in item.ImagePositionPatient]
+    return [item for index, item in enumerate(slices) if index not in without]
+
+
+@pytest.mark.parametrize(("step", "rounded"), [(0.625, 1), (0.25, 1), (0.3333, 2), (2.5, 0), (3.3, 0)])
+def test_positions_rounded_when_they_were_written_are_regular(tmp_path, making, options, step, rounded):
+    scan = read_scan_file([making.save(tmp_path, _at(making, step, 40, rounded=rounded))], "mri", options)
+    assert scan.shape == (5, 5, 40)
+    assert scan.spacing[2] == pytest.approx(step, abs=10**-rounded / 39)
+    assert f"written to {10**-rounded:g} mm" in scan.notes["rounded"]
+
+
+@pytest.mark.parametrize(("step", "rounded"), [(0.625, 1), (0.25, 1), (2.5, 0)])
+@pytest.mark.parametrize(("count", "missing"), [(3, 2), (4, 1), (12, 5), (40, 1)])
+def test_rounding_hides_no_missing_slice(tmp_path, making, options, step, rounded, count, missing):
+    slices = _at(making, step, count + 1, rounded=rounded, without=(missing,))
+    with pytest.raises(InputError, match="1 slice is missing" if count > 4 else "missing|unevenly spaced"):
+        read_scan_file([making.save(tmp_path, slices)], "mri", options)
+
+
+def test_a_shifted_slice_is_no_rounding(tmp_path, making, options):
+    slices = _at(making, 4.0, 12, rounded=0)
+    slices[5].ImagePositionPatient[2] += 1
+    with pytest.raises(InputError, match="unevenly spaced"):
+        read_scan_file([making.save(tmp_path, slices)], "mri", options)
+
+
+def test_a_slice_that_alone_lacks_its_rescale_is_named(tmp_path, making, options):
+    slices = making.series(making.asymmetric((5, 5, 8)), PLAIN)
+    for item in slices:
+        item.RescaleSlope, item.RescaleIntercept = "2", "0"
+    del slices[3].RescaleSlope, slices[3].RescaleIntercept
+    scan = read_scan_file([making.save(tmp_path, slices)], "mri", options)
+    assert scan.notes["no_rescale"].startswith("slice 4 (instance 4) of 8 alone has no RescaleSlope")
+
+
+def test_slopes_that_differ_or_say_nothing_are_no_finding(tmp_path, making, options):
+    slices = making.series(making.asymmetric((5, 5, 8)), PLAIN)
+    for number, item in enumerate(slices, 1):
+        item.RescaleSlope, item.RescaleIntercept = str(number), "0"
+    (tmp_path / "pet").mkdir()
+    assert "no_rescale" not in read_scan_file([making.save(tmp_path / "pet", slices)], "mri", options).notes
+    for item in slices[1:]:
+        item.RescaleSlope = "1"
+    del slices[0].RescaleSlope, slices[0].RescaleIntercept
+    (tmp_path / "one").mkdir()
+    assert "no_rescale" not in read_scan_file([making.save(tmp_path / "one", slices)], "mri", options).notes
 
 
 def test_slices_shifted_in_their_plane_are_refused(tmp_path, making, options):
@@ -331,9 +385,7 @@ def test_a_draft_tells_radiographs_from_slices(tmp_path, making):
     (tmp_path / "films" / "photo.png").write_bytes(b"x")
     both = [making.series(making.asymmetric((5, 5, 8)), PLAIN), making.series(making.asymmetric((5, 5, 8)), PLAIN)]
     making.save(tmp_path / "mixed", [*both[0], *both[1]])
-    found = draft(tmp_path, series_of)
+    found = draft(tmp_path)
     films_found = ["films/0000.dcm", "films/0001.dcm", "films/0002.dcm", "films/0003.dcm", "films/broken.dcm"]
     assert sorted(row["image"] for row in found.rows) == [*films_found, "films/photo.png", "head"]
-    assert [note for note in found.notes if "several series" in note] == [
-        "mixed holds several series: put each into a folder of its own."
-    ]
+    assert found.left_out["holds several series: put each into a folder of its own"] == ["mixed"]

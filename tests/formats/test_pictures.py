@@ -11,6 +11,7 @@ from PIL import Image
 
 from pipeline.core.errors import InputError
 from pipeline.core.scan import FRONTAL_AFFINE
+from pipeline.formats.pictures.reader import read_pixels
 from pipeline.formats.table import read_scan_file, read_scans
 
 
@@ -141,3 +142,14 @@ def test_without_a_modality_colour_tells_photographs_from_radiographs(tmp_path, 
     Image.fromarray(colour).save(tmp_path / "c.png")
     Image.fromarray(colour[..., 0]).save(tmp_path / "g.png")
     assert [item.read().modality for item in read_scans(tmp_path, None, options)] == ["photo", "xray"]
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("packed", [None, "zlib"])
+def test_white_is_zero_is_turned_over_whatever_the_depth(tmp_path, options, kind, order, packed):
+    bright = np.random.default_rng(0).integers(0, np.iinfo(kind).max, (20, 30), endpoint=True).astype(kind)
+    stored = np.iinfo(kind).max - bright
+    path = tmp_path / "x.tif"
+    tifffile.imwrite(path, stored, photometric="miniswhite", byteorder=order, compression=packed)
+    np.testing.assert_array_equal(read_pixels(path, options)[..., 0], bright)

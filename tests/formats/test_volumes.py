@@ -64,6 +64,30 @@ def test_nifti2_and_pairs(tmp_path, options, volume):
         read(tmp_path / "pair.hdr", options)
 
 
+def _with_sizes(path, volume, sform, sizes, qform_code=0, units=2):
+    image = nib.Nifti1Image(volume, sform)
+    image.set_sform(sform, 2)
+    image.header["pixdim"][1:4] = sizes
+    image.header["qform_code"], image.header["xyzt_units"] = qform_code, units
+    nib.save(image, path)
+    return path
+
+
+def test_an_sform_that_ignores_pixdim_is_noted_with_both(tmp_path, options, volume):
+    path = _with_sizes(tmp_path / "x.nii", volume, np.eye(4), (0.866, 0.866, 0.796))
+    scan = read(path, options)
+    assert scan.spacing == (1, 1, 1)
+    assert scan.notes["sizes_differ"] == "1 × 1 × 1 mm by its sform and 0.866 × 0.866 × 0.796 mm by its pixdim"
+
+
+def test_sizes_that_agree_or_are_not_given_are_not_noted(tmp_path, options, volume):
+    sheared = np.array([[0.8, 0.6, 0, 0], [-0.6, 0.8, 0, 0], [0, 0, 4, 0], [0, 0, 0, 1]])
+    assert "sizes_differ" not in read(_with_sizes(tmp_path / "a.nii", volume, sheared, (1, 1, 4)), options).notes
+    assert "sizes_differ" not in read(_with_sizes(tmp_path / "b.nii", volume, sheared, (0, 0, 0)), options).notes
+    one = volume[:, :, :1]
+    assert "sizes_differ" not in read(_with_sizes(tmp_path / "c.nii", one, sheared, (1, 1, 1)), options).notes
+
+
 def test_the_sform_wins_and_a_disagreement_is_noted(tmp_path, options, volume):
     image = nib.Nifti1Image(volume, AFFINE)
     other = np.diag([3.0, 3, 3, 1])

@@ -40,6 +40,10 @@ def seeds(making, real):
     colour = draw.integers(0, 255, (20, 30, 3)).astype(np.uint8)
     found += [("png", picture(a, "PNG")) for a in (grey, colour, grey.astype(np.uint16) * 257)]
     found += [("jpg", picture(a, "JPEG")) for a in (grey, colour)]
+    found += [(kind.lower(), picture(grey, kind)) for kind in ("GIF", "BMP")]
+    white = io.BytesIO()
+    tifffile.imwrite(white, grey.astype(np.uint16) * 257, photometric="miniswhite", byteorder=">")
+    found.append(("tif", white.getvalue()))
     found.append(("tif", picture(grey, "TIFF", compression="tiff_lzw")))
     buffer = io.BytesIO()
     tifffile.imwrite(buffer, colour)

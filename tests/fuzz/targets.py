@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -43,7 +44,7 @@ def read_image(path: Path) -> object:
 
 def read_mask(path: Path) -> object:
     """As ``ingest`` reads a mask beside a picture."""
-    scan = Scan(np.zeros((1, 30, 20, 1)), FRONTAL_AFFINE, "xray", "unknown")
+    scan = Scan(np.zeros((1, 30, 20, 1)), FRONTAL_AFFINE, "xray", "unknown", notes={"format": "raster"})
     options = Ingest(memory_gib=MEMORY_GIB, rle_dialect="kaggle")
     return read_masks(path, scan, {"a": Organ()}, options, names=("s1",)).data.shape
 
@@ -93,9 +94,45 @@ def image_seeds() -> Iterator[tuple[str, bytes]]:
 
 
 def mask_seeds() -> Iterator[tuple[str, bytes]]:
-    """Pictures, volumes and tables that hold masks."""
+    """Pictures, volumes, tables and objects that hold masks."""
     yield "csv", b"ImageId,EncodedPixels\ns1,1 3 10 5 40 6\ns2,\n"
     yield from (item for item in image_seeds() if item[0] != "dcm")
+    yield from segmentation_seeds()
+
+
+def segmentation_seeds() -> Iterator[tuple[str, bytes]]:
+    """A segmentation of two layers, a labelmap object and a structure set, on the grid of :func:`read_mask`."""
+    from pydicom.dataset import Dataset
+    from pydicom.uid import RTStructureSetStorage, SegmentationStorage
+
+    from tests.formats.conftest import Making
+
+    values = np.zeros((20, 30), np.uint8)
+    values[4:9, 5:20] = 1
+    head = (
+        "NRRD0004\ntype: uint8\ndimension: 4\nsizes: 2 30 20 1\nspace: left-posterior-superior\n"
+        "space directions: none (1,0,0) (0,1,0) (0,0,1)\nkinds: list domain domain domain\nencoding: raw\n"
+        "Segment0_Name:=a\nSegment0_Layer:=0\nSegment0_LabelValue:=1\nSegment1_Name:=background\nSegment1_Layer:=1\n\n"
+    )
+    yield "nrrd", head.encode() + np.stack([values.T, values.T]).tobytes(order="F")
+    labelmap = Making.dicom_file(SegmentationStorage, values)
+    segment, frame, item = Dataset(), Dataset(), Dataset()
+    segment.SegmentNumber, segment.SegmentLabel = 1, "a"
+    labelmap.Modality, labelmap.SegmentationType, labelmap.NumberOfFrames = "SEG", "LABELMAP", 1
+    labelmap.SegmentSequence, labelmap.PerFrameFunctionalGroupsSequence = [segment], [frame]
+    contours = Making.dicom_file(RTStructureSetStorage, values)
+    for name in ("PixelData", "Rows", "Columns", "BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"):
+        del contours[name]
+    roi, drawn = Dataset(), Dataset()
+    roi.ROINumber, roi.ROIName, drawn.ReferencedROINumber = 1, "a", 1
+    item.ContourGeometricType = "CLOSED_PLANAR"
+    item.ContourData = [4.5, 0, -4.5, 19.5, 0, -4.5, 19.5, 0, -8.5, 4.5, 0, -8.5]
+    drawn.ContourSequence = [item]
+    contours.Modality, contours.StructureSetROISequence, contours.ROIContourSequence = "RTSTRUCT", [roi], [drawn]
+    for data in (labelmap, contours):
+        buffer = io.BytesIO()
+        data.save_as(buffer, enforce_file_format=True)
+        yield "dcm", buffer.getvalue()
 
 
 def run_seeds() -> Iterator[tuple[str, bytes]]:

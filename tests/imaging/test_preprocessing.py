@@ -13,11 +13,13 @@ from scipy import ndimage
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import LabelMap
+from pipeline.core.limits import check_extent
 from pipeline.core.plan import Plan
 from pipeline.core.scan import FRONTAL_AFFINE, Grid, Scan
 from pipeline.imaging.normalisation import normalise
 from pipeline.imaging.preprocessing import decide, prepare, prepare_labels
 from pipeline.imaging.resampling import axis_weights, resample, resampled_grid
+from pipeline.imaging.validity import fault_of
 from pipeline.train.schedule import ema_decay, rate_factor, validation_steps
 
 SIDES = st.tuples(st.integers(1, 40), st.integers(1, 40), st.integers(1, 20))
@@ -194,6 +196,38 @@ def test_an_unchanged_grid_changes_nothing() -> None:
 def test_scans_of_another_kind_are_refused(scan: Scan, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(InputError, match=message):
         prepare(scan, make_plan(**changes))
+
+
+@pytest.mark.parametrize(
+    ("shape", "spacing", "fits"),
+    [
+        ((512, 512, 2000), (0.98, 0.98, 1.0), True),  # a whole body
+        ((128, 128, 60), (5.5, 5.5, 10.0), True),
+        ((32, 30, 20), (30.0, 30.0, 80.0), False),  # micrometres
+        ((500, 300, 400), (25.0, 25.0, 25.0), False),
+        ((200, 200, 200), (10.0, 10.0, 10.0), False),
+        ((2000, 2500, 1), (0.143, 0.143, 1000.0), True),
+        ((2000, 2500, 1), (143.0, 143.0, 1.0), False),
+    ],
+)
+def test_a_size_that_no_patient_has_is_a_fault(
+    shape: tuple[int, int, int], spacing: tuple[float, float, float], fits: bool
+) -> None:
+    voxels = np.broadcast_to(np.arange(shape[0]).astype(np.uint8)[None, :, None, None], (1, *shape))
+    scan = Scan(voxels, np.diag([*spacing, 1.0]), "mri")
+    if fits:
+        check_extent(shape, spacing)
+    else:
+        fault = fault_of(scan)
+        assert fault is not None
+        assert fault[0] == "extent"
+        assert "larger than any patient" in fault[1]
+
+
+def test_a_scan_that_grows_beyond_reason_is_refused() -> None:
+    scan = Scan(np.zeros((1, 30, 30, 20)), np.diag([15.0, 15.0, 20.0, 1.0]), "mri")
+    with pytest.raises(InputError, match="wrong spacing"):
+        prepare(scan, make_plan(spacing=[1.0, 1.0, 1.0]))
 
 
 def test_labels_of_another_scan_are_refused() -> None:

@@ -228,3 +228,39 @@ def test_grey_values_are_measured_as_numpy_measures_them(kind, shape):
     assert measured["saturated"] == pytest.approx(np.isin(sample, [sample.min(), sample.max()]).mean(), abs=1e-4)
     turned = Scan(np.asfortranarray(voxels)[:, ::-1][:, ::-1], FRONTAL_AFFINE, "xray", "unknown")
     assert measure_scan(turned) == measured
+
+
+@pytest.mark.parametrize(
+    ("mask", "words"),
+    [
+        (lambda m: m | True, "fills the picture"),
+        (lambda m: ~m, "touches all four borders of the picture"),
+        (
+            lambda m: np.pad(np.ones((18, 28, 1), bool), ((1, 1), (1, 1), (0, 0))),
+            "takes 84% of the picture, more than half",
+        ),
+        (lambda m: m, None),
+    ],
+)
+def test_a_mask_that_may_be_inverted_is_said(mask, words):
+    from pipeline.core.labels import LabelMap
+    from pipeline.core.scan import FRONTAL_AFFINE, Scan
+
+    organ = np.zeros((20, 30, 1), bool)
+    organ[3:9, 5:12] = True
+    scan = Scan(np.zeros((1, 20, 30, 1), np.uint8), FRONTAL_AFFINE, "xray", "unknown")
+    labels = LabelMap.from_masks({"heart": mask(organ)}, scan.affine, ["heart"], overlapping=False)
+    _, findings, _ = measure_masks(labels, scan)
+    found = [str(finding) for finding in findings if finding.code == "inverted"]
+    assert found == ([f"inverted: heart {words}: the mask may be inverted"] if words else [])
+
+
+def test_what_reading_masks_assumed_becomes_findings():
+    from pipeline.ingest.quality import mask_findings
+
+    notes = {"turned": ("LPS", "RAS"), "rows": "up", "passed_over": 0, "gaps": ["heart has no contour on 2 slices"]}
+    assert [str(finding) for finding in mask_findings(notes)] == [
+        "turned: the mask's axes run LPS and the scan's RAS, and its geometry was followed",
+        "rows: rows run up, as the geometry of mask or scan says, and the mask's were turned over",
+        "gaps: heart has no contour on 2 slices",
+    ]

@@ -1,12 +1,14 @@
 """Nothing that identifies a patient leaves ingestion: planted everywhere, found nowhere."""
 
 import gzip
+import importlib
 import io
 import zlib
 
 import nibabel as nib
 import numpy as np
 import pydicom
+import pytest
 import SimpleITK
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
@@ -14,6 +16,10 @@ from pydicom.datadict import DicomDictionary
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage
+
+from pipeline.ingest.alone import ingest_alone
+from pipeline.ingest.reasons import scrub
+from tests.field.making import grey, write_series
 
 PLANT = "ZZPLANT"
 #: A text of each kind that is legal for it and holds the plant, or digits that stand for it.
@@ -220,3 +226,31 @@ def assert_nothing_leaves(small):
         path.unlink()
     assert_clean(small.paths.results)
     assert not any(word.decode() in line for word in FORBIDDEN for line in small.said)
+
+
+@pytest.mark.parametrize(
+    ("text", "path", "right"),
+    [
+        ("1 slice is missing (after slice 3 of 8)", "missing/slice.dcm", "1 slice is missing (after slice 3 of 8)"),
+        ("the image has 2 channels and the study 1", "study/channels/has.nii", None),
+        ("the header promises 4096 × 1024 × 3 values", "4096/1024.png", None),
+        ("'missing' names no organ", "missing.csv", "'(file)' names no organ"),
+        ("missing.nii and other.nii are masks of the same name", "missing.nii", "(file) and other.nii are masks of"),
+        ("cannot read /mnt/missing/a.nii", "missing/a.nii", "cannot read /mnt/(file)/(file)"),
+        ("holds slices of ZZSmith", "ZZSmith.dcm", "holds slices of (file)"),
+        ("holds ZZSmith_mask and 4711123 in it", "ZZSmith/4711123", "holds (file)_mask and (file) in it"),
+        ("what Mu\u0308ller-Thurgau holds", "M\u00fcller-Thurgau.nii", "what (file) holds"),
+    ],
+)
+def test_what_came_from_the_input_is_hidden_and_not_our_own_words(text, path, right):
+    importlib.import_module("pipeline.formats.dicom.series")
+    importlib.import_module("pipeline.ingest.quality")
+    assert scrub(text, [path]).startswith(right or text)
+
+
+def test_a_missing_slice_is_said_in_a_folder_called_missing(tmp_path):
+    folder = tmp_path / "missing" / "slice"
+    write_series(folder, grey((12, 10, 8)), 2.0)
+    (folder / "IM004.dcm").unlink()
+    (outcome,) = ingest_alone([tmp_path / "missing"], tmp_path / "out", "mri")
+    assert outcome.cells["reason"] == "1 slice is missing (after slice 3 of 7)"

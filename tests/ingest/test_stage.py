@@ -61,6 +61,7 @@ def test_every_kind_of_bad_row_is_rejected_with_its_reason_and_the_good_go_on(sm
         Image.fromarray(pixels).save(small.data / name)
         return name
 
+    small.config["ingest"]["empty_mask_cell"] = "not_annotated"
     small.add("absent", "nowhere.png")
     small.add("sum", image("sum.png", picture), image_sha256="0" * 64)
     small.add("constant", image("constant.png", np.full((9, 9), 7, np.uint8)))

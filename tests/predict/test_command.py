@@ -238,3 +238,22 @@ def test_voxels_that_ingest_refuses_are_refused(chosen_volumes: Made, inputs: Pa
     assert predict_files([path], str(paths.champion), tmp_path / "out") == 3
     (row,) = read_table(tmp_path / "out" / "predictions.csv")
     assert ("everywhere" if what == "constant" else "NaN or infinite") in row["findings"]
+
+
+def test_what_a_header_leaves_open_is_said_and_what_it_cannot_mean_refused(
+    chosen_volumes: Made, inputs: Path, tmp_path: Path
+) -> None:
+    _, paths = chosen_volumes
+    image = nib.load(inputs / "case four.nii.gz")
+    voxels = np.asarray(image.dataobj)
+    unit = nib.Nifti1Image(voxels, np.eye(4))
+    unit.set_sform(np.eye(4), 1)
+    unit.header["pixdim"][1:4], unit.header["qform_code"] = (0.866, 0.866, 0.796), 0
+    nib.save(unit, tmp_path / "unit.nii.gz")
+    nib.save(nib.Nifti1Image(voxels, np.diag([30.0, 30.0, 80.0, 1.0])), tmp_path / "huge.nii.gz")
+    code = predict_files([tmp_path / "unit.nii.gz", tmp_path / "huge.nii.gz"], str(paths.champion), tmp_path / "out")
+    assert code == 3
+    found = {row["scan_id"]: row for row in reversed(read_table(tmp_path / "out" / "predictions.csv"))}
+    assert "1 × 1 × 1 mm by its sform and 0.866 × 0.866 × 0.796 mm" in found["unit"]["findings"]
+    assert found["huge"]["status"] == "failed"
+    assert "larger than any patient" in found["huge"]["findings"]

@@ -7,13 +7,14 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pytest
 from PIL import Image
 
 from pipeline import ingest
 from pipeline.core.errors import InputError
-from pipeline.core.files import read_table, write_table, write_yaml
+from pipeline.core.files import read_table, read_yaml, write_table, write_yaml
 from pipeline.core.labels import LabelMap
 from pipeline.core.manifest import load_manifest, manifest_path
 from pipeline.core.paths import StudyPaths
@@ -92,7 +93,7 @@ def test_masks_come_back(place: Path, study: str) -> None:
         for organ in ORGANS:
             np.testing.assert_array_equal(found.mask(organ), labels.mask(organ))
     again = add_masks(study, place / "correction", None)
-    assert "2 scans replaced" in again[0]
+    assert again == [f"{2 if study == 'knee' else 4} masks are in the study already"]
 
 
 def test_some_organs_stay_as_they_were(place: Path) -> None:
@@ -211,3 +212,121 @@ def test_corrections_that_were_begun_outlast_the_next_run(tmp_path: Path) -> Non
     assert kept == tmp_path / "correction-1"
     assert (kept / mask.relative_to(folder)).is_file()
     assert not folder.exists()
+
+
+def _corrected(place: Path, study: str, *scans: int) -> Path:
+    """A ``correction`` folder as ``predict`` leaves it."""
+    for number in scans:
+        aside(
+            place / "correction",
+            "a" if number == 1 else f"n{number}",
+            *(radiograph if study == "chest" else phantom)(number),
+        )
+    finish(place / "correction")
+    return place / "correction"
+
+
+def _change(path: Path) -> None:
+    image = nib.nifti1.load(path)
+    data = np.asarray(image.dataobj).copy()
+    data[:4, :4] = 0
+    data[0, 0] = data.max()
+    write_nifti(path, data, image.affine, "mm")
+
+
+def test_only_what_a_person_changed_is_taken(place: Path) -> None:
+    folder = _corrected(place, "knee", 1, 2, 3)
+    before = manifest_path("knee").read_bytes()
+    with pytest.raises(InputError, match="all 3 masks are as the model wrote them"):
+        add_masks("knee", folder, None)
+    assert manifest_path("knee").read_bytes() == before
+    assert not Path("data/corrected").exists()
+    _change(folder / "masks" / "n2.nii.gz")
+    for file in (folder / "masks").iterdir():
+        os.utime(file)  # copying makes files newer, and changes nothing
+    said = add_masks("knee", folder, None)
+    assert "1 new scans with masks, such as n2" in said[0]
+    assert said[-1] == "2 masks are as the model wrote them, and were left out"
+    assert [row["scan_id"] for row in read_table(manifest_path("knee"))] == ["a", "n2"]
+
+
+def test_an_organ_that_nobody_changed_is_not_annotated(place: Path) -> None:
+    folder = _corrected(place, "chest", 2)
+    _change(folder / "masks" / "n2" / "left.nii.gz")
+    said = add_masks("chest", folder, None)
+    row = read_table(manifest_path("chest"))[1]
+    assert (row["mask_left"], row.get("mask_right", "")) == ("corrected/chest/n2/left.nii.gz", "")
+    assert row["not_annotated"] == "right"
+    assert any("count as not annotated in 1 scans" in line for line in said)
+
+
+def test_scans_without_masks_wait_as_before_in_a_study_of_one_organ(place: Path) -> None:
+    write_yaml(Path("configs/one.yaml"), {"modality": "mri", "organs": ["left"], "overlapping": True})
+    rows = [{"scan_id": name, "patient_id": name, "image": "a.nii.gz"} for name in ("a", "b")]
+    rows[1]["patient_id"] = "a"
+    write_table(manifest_path("one"), rows, list(rows[0]))
+    scan, masks = phantom(1)
+    write_nifti(
+        Path("done/a/left.nii.gz"), scan.to_stored(masks["left"].astype(np.uint8)), stored_grid(scan).affine, "mm"
+    )
+    add_masks("one", Path("done"), None)
+    first, second = load_manifest(manifest_path("one"), load_study("one")).rows
+    assert (first.labelled, second.labelled) == (True, False)
+
+
+def test_the_champions_own_export_is_no_correction(place: Path) -> None:
+    folder = _corrected(place, "knee", 1)
+    exported = StudyPaths("knee").exports / "nifti"
+    exported.mkdir(parents=True)
+    (exported / "a.nii.gz").write_bytes((folder / "masks" / "a.nii.gz").read_bytes())
+    with pytest.raises(InputError, match="as the model wrote them"):
+        add_masks("knee", exported, None)
+
+
+def test_a_corrected_mask_is_not_written_over_unasked(place: Path) -> None:
+    folder = _corrected(place, "knee", 1)
+    _change(folder / "masks" / "a.nii.gz")
+    add_masks("knee", folder, None)
+    first = Path("data/corrected/knee/a.nii.gz").read_bytes()
+    _corrected(place, "knee", 1)
+    image = nib.nifti1.load(folder / "masks" / "a.nii.gz")
+    write_nifti(folder / "masks" / "a.nii.gz", np.roll(np.asarray(image.dataobj), 1, axis=0), image.affine, "mm")
+    with pytest.raises(InputError, match="1 masks were corrected before"):
+        add_masks("knee", folder, None)
+    assert Path("data/corrected/knee/a.nii.gz").read_bytes() == first
+    assert "1 scans replaced" in add_masks("knee", folder, "second")[0]
+    assert "1 scans replaced" in add_masks("knee", folder, None, force=True)[0]
+    assert Path("data/corrected/knee/a.nii.gz").read_bytes() != first
+
+
+def test_a_manifest_that_names_a_models_own_output_is_told(place: Path) -> None:
+    folder = _corrected(place, "knee", 1)
+    folder.rename("data/correction")
+    rows = [{**row, "mask": "correction/masks/a.nii.gz"} for row in read_table(manifest_path("knee"))]
+    write_table(manifest_path("knee"), rows, list(rows[0]))
+    with pytest.raises(StopIteration):
+        ingested("knee", "a")
+    (row,) = read_table(StudyPaths("knee").rejected_csv)
+    assert "is as a model wrote it, and no reference" in row["reason"]
+    _change(Path("data/correction/masks/a.nii.gz"))
+    assert ingested("knee", "a").mask("left").any()
+
+
+def test_a_study_that_trains_nothing_says_what_will_happen(place: Path) -> None:
+    config = read_yaml(Path("configs/knee.yaml"))
+    write_yaml(Path("configs/knee.yaml"), {**config, "model": "models:/knee@champion"})
+    folder = _corrected(place, "knee", 1)
+    _change(folder / "masks" / "a.nii.gz")
+    said = add_masks("knee", folder, None)
+    assert "trains nothing: the next run measures the model against them" in said[0]
+
+
+def test_no_data_folder_is_made_by_accident(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = _corrected(place, "knee", 1)
+    Path("data").rename("elsewhere")
+    with pytest.raises(InputError, match="does not exist"):
+        add_masks("knee", folder, None)
+    with pytest.raises(InputError, match="Did you mean 'knee'"):
+        add_masks("kne", folder, None)
+    assert not Path("data").exists()
+    assert not Path("results/kne").exists()

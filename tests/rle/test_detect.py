@@ -98,14 +98,14 @@ def test_pictures_decide_where_masks_cannot(tmp_path: Path, dialect: str) -> Non
     assert detect(tmp_path / "masks.csv", images=tmp_path).dialect is None
 
 
-@pytest.mark.parametrize("dialect", ["kaggle", "uw-madison"])
+@pytest.mark.parametrize("dialect", ["kaggle", "vesuvius"])
 def test_areas_beside_the_masks_are_heeded(tmp_path: Path, dialect: str) -> None:
     rng = np.random.default_rng(5)
     masks = [random_mask(rng, 60, 100, "ellipses") for _ in range(5)]
     for off, accepted in ((0, True), (7, False)):
         with open(tmp_path / "masks.csv", "w", newline="") as handle:
             writer = csv.writer(handle)
-            writer.writerow(["id", "rle", "area"])
+            writer.writerow([*COLUMNS[dialect], "area"])
             for number, mask in enumerate(masks):
                 writer.writerow([number, reference_text(mask, dialect), int(mask.sum()) + off])
         found = detect(tmp_path / "masks.csv", size=(60, 100))

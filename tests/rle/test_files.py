@@ -168,8 +168,8 @@ def test_coco_results_and_polygons(tmp_path: Path) -> None:
     path.write_text(json.dumps([{"image_id": 7, "category_id": 2, "segmentation": {"size": [2, 2], "counts": [1, 3]}}]))
     assert RleTable(path).masks("7", ["2"], (2, 2, 1))["2"][:, :, 0].tolist() == [[False, True], [True, True]]
     path.write_text(json.dumps([{"image_id": 7, "category_id": 2, "segmentation": [[0.5, 1, 2, 3, 4, 5]]}]))
-    with pytest.raises(InputError, match="is a polygon"):
-        RleTable(path)
+    with pytest.raises(InputError, match="how large the polygon's picture is"):
+        RleTable(path).masks("7", ["2"], (6, 6, 1))
 
 
 def test_volumes_in_a_dialect_without_slices(tmp_path: Path) -> None:

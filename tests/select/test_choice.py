@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,7 +14,7 @@ from pipeline.core.files import write_table
 from pipeline.core.labels import LabelMap
 from pipeline.core.paths import StudyPaths
 from pipeline.core.study import Study
-from pipeline.formats.store import write_labels
+from pipeline.formats.store import read_labels, write_labels
 from pipeline.metrics.overlap import dice
 from pipeline.quality.evidence import Evidence
 from pipeline.select.choice import choose_models, choose_steps
@@ -103,6 +104,41 @@ def test_only_steps_that_help_stay(tmp_path: Path) -> None:
     assert all(row["low"] is not None and row["low"] <= 0 for row in rows if not row["kept"])
     none = study_with("one", select={"postprocessing": False})
     assert "largest_component" not in {row["step"] for row in choose_steps(none, evidence, ["one"], print)[1]}
+
+
+def test_what_removes_made_up_organs_stays(tmp_path: Path) -> None:
+    """The reader never has the right organ, and the model makes a little of it up: no Dice is gained."""
+
+    def dreamy(truth: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        p = truth.copy()
+        p[1] = 0
+        p[1, 3:5, 3:5] = 0.55
+        return p
+
+    study = study_with("one")
+    paths = oof(tmp_path, study, {"one": dreamy})
+    for scan in Evidence(study, paths).scans:
+        path = paths.mask(scan.shard, scan.scan_id)
+        labels = read_labels(path)
+        masks = {"left": labels.mask("left"), "right": labels.mask("left") & False}
+        write_labels(path, LabelMap.from_masks(masks, labels.affine, ORGANS, overlapping=True))
+    evidence = Evidence(study, paths)
+    _, candidates = choose_models(study, evidence, lambda line: None)
+    assert (candidates[0]["dice"], candidates[0]["dice_present"], candidates[0]["false_alarm"]) == (0.5, 1.0, 1.0)
+    steps, rows = choose_steps(study, evidence, ["one"], lambda line: None)
+    assert set(steps) == {"right"}
+    assert next(row for row in rows if row["kept"])["difference"] == 1.0
+
+
+def test_an_organ_that_nobody_looked_for_has_no_figures(tmp_path: Path) -> None:
+    study = study_with("one")
+    paths = oof(tmp_path, study, {"one": fine})
+    for scan in Evidence(study, paths).scans:
+        path = paths.mask(scan.shard, scan.scan_id)
+        labels = read_labels(path)
+        write_labels(path, replace(labels, annotated=frozenset({"left"})))
+    _, rows = choose_steps(study, Evidence(study, paths), ["one"], lambda line: None)
+    assert {row["organ"] for row in rows} == {"left"}
 
 
 def test_a_threshold_that_helps_stays(tmp_path: Path) -> None:

@@ -1,9 +1,16 @@
-"""SNOMED CT codes of common organs, for DICOM SEG, out of pydicom's dictionary; a study's own codes win."""
+"""SNOMED CT codes of common organs, to and from DICOM objects, by pydicom's dictionary; a study's own codes win."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from pipeline.core.study import Organ
+
+if TYPE_CHECKING:
+    from pydicom.dataset import Dataset
 
 #: Organs, without their side, that are called what the dictionary (DICOM PS3.16) calls them.
 ANATOMY = {
@@ -71,3 +78,36 @@ def _dictionary_code(name: str) -> tuple[str, str, str]:
 
     code = getattr(codes.SCT, "".join(word.capitalize() for word in name.split("_")))
     return code.value, "SCT", code.meaning
+
+
+def coded(item: Dataset, sequence: str, organs: Mapping[str, Organ]) -> tuple[tuple[str, ...], str | None]:
+    """A code's meaning and value, and the organ of the study that has this code and side.
+
+    Codes of SNOMED RT, which old objects have, count as their successors in SNOMED CT. Where two organs have the code,
+    the side decides; one that no side tells apart is none.
+    """
+    from pydicom.dataset import Dataset
+    from pydicom.sr.coding import Code
+
+    kinds = item.get(sequence) or [Dataset()]
+    value, scheme, meaning = (
+        str(kinds[0].get(name) or "") for name in ("CodeValue", "CodingSchemeDesignator", "CodeMeaning")
+    )
+    if not value or not scheme:
+        return _said(meaning, value), None
+    modifiers = kinds[0].get("SegmentedPropertyTypeModifierCodeSequence")
+    modifiers = modifiers or item.get("SegmentedPropertyTypeModifierCodeSequence") or []
+    sides = {side for side in (LEFT, RIGHT) if modifiers and str(modifiers[0].get("CodeValue")) == side[0]}
+    same = {}
+    for name, organ in organs.items():
+        code = code_of(name, organ.snomed)
+        if code.type[1] != PRIVATE and Code(*code.type) == Code(value, scheme, meaning):
+            same[name] = code.side
+    fitting = [name for name, side in same.items() if side in sides] or [
+        name for name, side in same.items() if not side
+    ]
+    return _said(meaning, value), fitting[0] if len(fitting) == 1 else None
+
+
+def _said(*words: str) -> tuple[str, ...]:
+    return tuple(word for word in words if word)

@@ -92,6 +92,7 @@ def _plane(instance: Instance, index: int, groups: Groups) -> Plane:
         scale,
         _separators(macro, number),
         (instance.number("InstanceNumber") or 0.0) + index / 1e6,
+        slope is not None or instance.is_rescaled,
     )
 
 

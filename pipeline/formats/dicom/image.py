@@ -152,6 +152,11 @@ class Instance:
         return self.number("RescaleSlope") or 1.0, self.number("RescaleIntercept") or 0.0
 
     @property
+    def is_rescaled(self) -> bool:
+        """Whether the object says how its stored values become those of the modality."""
+        return self.number("RescaleSlope") is not None or self.number("RescaleIntercept") is not None
+
+    @property
     def position(self) -> Array | None:
         """ImagePositionPatient, LPS mm."""
         values = self.numbers("ImagePositionPatient")

@@ -28,6 +28,7 @@ class Plane:
         spacing: mm along X (columns) and Y (rows).
         step: Distance to the next slice that the header claims, mm; only used where there is one slice.
         scale: ``(slope, intercept)``.
+        scaled: Whether the header gives a slope or an intercept.
         keys: What may tell volumes of one series apart, such as echo or time.
         number: Order in time.
     """
@@ -43,6 +44,7 @@ class Plane:
     scale: tuple[float, float]
     keys: dict[str, Any] = field(default_factory=dict)
     number: float = 0.0
+    scaled: bool = True
 
     @property
     def normal(self) -> Array:
@@ -71,6 +73,7 @@ def plane_of(instance: Instance) -> Plane | None:
         instance.rescale,
         separators(instance),
         instance.number("InstanceNumber") or 0.0,
+        instance.is_rescaled,
     )
 
 

@@ -35,7 +35,7 @@ def read_picture(instance: Instance, modality: Modality, options: Ingest) -> Sca
     if instance.shape[0] > 1:
         raise InputError(f"holds {instance.shape[0]} frames, which are a film and not a picture")
     stored = read_stored(instance)[0]
-    notes: dict[str, Any] = {"format": "dicom"}
+    notes: dict[str, Any] = {"format": "dicom", "placed": False}
     if instance.text("BurnedInAnnotation").upper() == "YES":
         notes["burned_in_annotation"] = True
     photometric = instance.text("PhotometricInterpretation").upper()

@@ -2,40 +2,53 @@
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pydicom
 from numpy.typing import NDArray
-from pydicom.dataset import Dataset
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import OrganMasks
 from pipeline.core.scan import LPS, Scan
 from pipeline.core.study import Ingest, Organ
+from pipeline.formats.dicom.codes import coded
 from pipeline.formats.dicom.enhanced import Groups, enhanced_planes, functional_groups
 from pipeline.formats.dicom.header import element_numbers, lenient
-from pipeline.formats.dicom.image import Instance, NoImageError, read_instance
+from pipeline.formats.dicom.image import Instance, NoImageError, damage_named, read_instance
 from pipeline.formats.dicom.pixels import read_stored
 from pipeline.formats.dicom.planes import Plane
+from pipeline.formats.naming import Segment, resolve
 
 #: A frame lies on the grid if it is off by less than this share of a voxel.
 _OFF_GRID = 0.1
 
 
-def read_seg(path: Path, scan: Scan, organs: Mapping[str, Organ], options: Ingest) -> OrganMasks:
-    """Read a binary or fractional segmentation object; fractions of one half and more are inside.
+def read_seg(
+    path: Path,
+    scan: Scan,
+    organs: Mapping[str, Organ],
+    options: Ingest,
+    notes: dict[str, Any] | None = None,
+    *,
+    only: str | None = None,
+) -> OrganMasks:
+    """Read a binary, fractional or labelmap segmentation object, or an RT structure set.
 
-    Segments are matched with organs by label, alias or SNOMED code, else by number. Frames may come in any order,
-    overlap, and run in another direction than the scan's axes.
+    Fractions of one half and more are inside. Segments are matched with organs by label, alias or code, else by number,
+    as :func:`~pipeline.formats.naming.match_segments` has it. Frames may come in any order, overlap, and run in another
+    direction than the scan's axes.
 
     Args:
         path: The object.
         scan: The scan in canonical orientation that the masks belong to.
         organs: The study's organs.
-        options: Bounds; segment numbers in ``background`` are passed over.
+        options: Bounds; segment numbers and names in ``background`` are passed over.
+        notes: Takes what was assumed, for findings.
+        only: The organ that the file is given for, where it is given for one.
 
     Returns:
         Organ → ``(X, Y, Z)`` mask on the scan's grid.
@@ -43,102 +56,80 @@ def read_seg(path: Path, scan: Scan, organs: Mapping[str, Organ], options: Inges
     Raises:
         InputError: It is no segmentation object, a frame lies off the scan's grid, or a segment is no organ.
     """
-    instance = _segmentation(path, options)
-    if instance.modality != "SEG":
-        raise InputError("is a DICOM object and not a segmentation")
-    segments = _segments(instance)
-    stored = read_stored(instance)[..., 0]
-    top = instance.number("MaximumFractionalValue") or 1.0
-    fractional = instance.text("SegmentationType").upper() == "FRACTIONAL"
-    inside = stored >= 0.5 * top if fractional else stored != 0
-    by_number: dict[int, list[int]] = defaultdict(list)
-    frames = functional_groups(instance)
-    for index, groups in enumerate(frames):
-        by_number[_segment_of(groups)].append(index)
-    names = match_segments(segments, set(by_number), organs, options)
-    placed = not scan.is_flat or any(groups.macro("PlanePositionSequence") for groups in frames)
-    planes = enhanced_planes(instance) if placed else None
-    masks: OrganMasks = {}
-    for number, own in by_number.items():
-        organ = names.get(number)
-        if organ is None:
-            continue
-        mask = masks.setdefault(organ, np.zeros(scan.shape, bool))
-        for frame in own:
-            _place(mask, inside[frame], planes[frame] if planes else None, scan)
-    return masks
-
-
-def _segmentation(path: Path, options: Ingest) -> Instance:
-    """The object; contours, which hold no pixels, are refused by name."""
+    notes = {} if notes is None else notes
     try:
-        return read_instance(path, options)
+        instance = read_instance(path, options)
     except NoImageError as error:
         if "RT Structure Set" not in error.what:
             raise
-        raise InputError(
-            "is an RT structure set, whose contours are not read as masks",
-            remedy="Save it as DICOM SEG or as a label volume, with 3D Slicer (SlicerRT) or `plastimatch convert`.",
-        ) from None
+        from pipeline.formats.dicom.rtstruct import read_structures
+
+        return read_structures(path, scan, organs, options, notes, only=only)
+    if instance.modality != "SEG":
+        raise InputError("is a DICOM object and not a segmentation")
+    segments = _segments(instance, organs)
+    stored = read_stored(instance)[..., 0]
+    frames = functional_groups(instance)
+    if instance.text("SegmentationType").upper() == "LABELMAP":
+        used = {int(value) for value in np.unique(stored)} - {0, *_padding(path)}
+        parts = {number: [(frame, number) for frame in range(len(frames))] for number in used}
+    else:
+        stored = _inside(instance, stored).astype(np.uint8)
+        parts = _frames_of(frames, segments)
+        used = set(parts)
+    names = resolve(segments, used, organs, options, notes, only)
+    placed = not scan.is_flat or any(groups.macro("PlanePositionSequence") for groups in frames)
+    planes = enhanced_planes(instance) if placed else None
+    masks: OrganMasks = {}
+    for number in sorted(used & set(names)):
+        mask = masks.setdefault(names[number], np.zeros(scan.shape, bool))
+        for frame, value in parts[number]:
+            _place(mask, stored[frame] == value, planes[frame] if planes else None, scan)
+    return masks
 
 
-def _segments(instance: Instance) -> dict[int, list[str]]:
-    """Segment number → the words that name it: label, description, type, code."""
-    named: dict[int, list[str]] = {}
+def _padding(path: Path) -> tuple[int, ...]:
+    """The value of a labelmap's pixels that belong to no segment, where the object names one; else it is 0."""
+    with damage_named(), lenient():
+        found = pydicom.dcmread(path, stop_before_pixels=True, force=True, specific_tags=["PixelPaddingValue"])
+        return tuple(int(value) for value in element_numbers(found, "PixelPaddingValue"))
+
+
+def _inside(instance: Instance, stored: NDArray[Any]) -> NDArray[np.bool_]:
+    """The pixels of a binary or fractional object that belong to their frame's segment."""
+    if instance.text("SegmentationType").upper() != "FRACTIONAL":
+        return np.asarray(stored != 0)
+    return np.asarray(stored >= 0.5 * (instance.number("MaximumFractionalValue") or 1.0))
+
+
+def _frames_of(frames: list[Groups], segments: Mapping[int, Segment]) -> dict[int, list[tuple[int, int]]]:
+    """Segment number → its frames, each with the value that is inside."""
+    parts: dict[int, list[tuple[int, int]]] = defaultdict(list)
+    for frame, groups in enumerate(frames):
+        numbers = element_numbers(groups.macro("SegmentIdentificationSequence"), "ReferencedSegmentNumber")
+        if not numbers and len(segments) > 1:
+            raise InputError("a frame of the segmentation object names no segment")
+        parts[int(numbers[0]) if numbers else next(iter(segments))].append((frame, 1))
+    return parts
+
+
+def _segments(instance: Instance, organs: Mapping[str, Organ]) -> dict[int, Segment]:
+    """Segment number → what names it: label, description, and the code of its kind."""
+    named: dict[int, Segment] = {}
     with lenient():
         for item in instance.dataset.get("SegmentSequence") or []:
             numbers = element_numbers(item, "SegmentNumber")
-            kinds = item.get("SegmentedPropertyTypeCodeSequence") or [Dataset()]
-            words = [item.get("SegmentLabel"), item.get("SegmentDescription")]
-            words += [kinds[0].get("CodeMeaning"), kinds[0].get("CodeValue")]
             if numbers:
-                named[int(numbers[0])] = [str(word) for word in words if word]
+                words = _words(item.get("SegmentDescription"))
+                found, organ = coded(item, "SegmentedPropertyTypeCodeSequence", organs)
+                named[int(numbers[0])] = Segment(str(item.get("SegmentLabel") or ""), words + found, organ)
     if not named:
         raise InputError("the segmentation object names no segments")
     return named
 
 
-def _segment_of(groups: Groups) -> int:
-    """The number of a frame's segment."""
-    numbers = element_numbers(groups.macro("SegmentIdentificationSequence"), "ReferencedSegmentNumber")
-    if not numbers:
-        raise InputError("a frame of the segmentation object names no segment")
-    return int(numbers[0])
-
-
-def match_segments(
-    segments: Mapping[int, list[str]], used: set[int], organs: Mapping[str, Organ], options: Ingest
-) -> dict[int, str]:
-    """Segment number → organ, by name where any name fits, else by value.
-
-    Raises:
-        InputError: A segment that has frames is no organ of the study.
-    """
-    wanted: dict[str, str] = {}
-    for name, organ in organs.items():
-        for word in (name, *organ.aliases, *([organ.snomed] if organ.snomed else [])):
-            wanted[_plain(word)] = name
-    matched = {
-        number: next((wanted[_plain(word)] for word in words if _plain(word) in wanted), None)
-        for number, words in segments.items()
-    }
-    if not any(matched.values()):
-        from pipeline.formats.pictures.masks import organ_values
-
-        by_value = {value: name for name, value in organ_values(organs).items()}
-        matched = {number: by_value.get(number) for number in segments}
-    lost = [n for n in sorted(used) if not matched.get(n) and n not in options.background]
-    if lost:
-        shown = ", ".join(f"{n} ({segments.get(n, ['?'])[0]})" for n in lost[:5])
-        raise InputError(
-            f"the segmentation object holds segments that are no organ of the study: {shown}",
-            remedy="Add the label to the organ's aliases, or the number to ingest.background.",
-        )
-    return {number: name for number, name in matched.items() if name}
-
-
-def _plain(word: str) -> str:
-    return re.sub(r"[^a-z0-9]", "", word.lower())
+def _words(*values: object) -> tuple[str, ...]:
+    return tuple(str(value) for value in values if value)
 
 
 def _place(mask: NDArray[np.bool_], inside: NDArray[np.bool_], plane: Plane | None, scan: Scan) -> None:

@@ -18,6 +18,7 @@ from pipeline.core.scan import LPS_TO_RAS, Array, Modality, Scan
 from pipeline.core.study import Ingest
 from pipeline.formats.dicom.pixels import read_stored
 from pipeline.formats.dicom.planes import Plane
+from pipeline.formats.dicom.regular import could_be_regular, rounding_of
 from pipeline.formats.exact import linear, smallest_exact
 
 #: Two slices are at one place if they are closer than this, mm.
@@ -73,7 +74,7 @@ def affine_of(volume: Volume) -> tuple[Array, dict[str, Any]]:
 
     Returns:
         The affine, and notes: ``sheared`` where slices are stacked askew (a tilted gantry), ``step_assumed`` where a
-        single slice has no thickness.
+        single slice has no thickness, ``rounded`` where the slices are evenly spaced but for the header's rounding.
 
     Raises:
         InputError: Slices are missing, unevenly spaced or not in one line.
@@ -87,7 +88,10 @@ def affine_of(volume: Volume) -> tuple[Array, dict[str, Any]]:
         step = first.normal * (first.step or 1.0)
     else:
         step = (last.position - first.position) / (count - 1)
-        _check_even(volume.planes)
+        rounding = _check_even(volume.planes)
+        if rounding:
+            taken = f"{float(np.linalg.norm(step)):.4g} mm from one to the next was taken"
+            notes["rounded"] = f"written to {rounding:g} mm, and {taken}"
         if np.linalg.norm(np.cross(step, first.normal)) > 0.005 * np.linalg.norm(step):
             notes["sheared"] = True
     affine = np.eye(4)
@@ -109,7 +113,7 @@ def read_volumes(volumes: Sequence[Volume], modality: Modality, options: Ingest)
     """
     affine, notes = affine_of(volumes[0])
     for volume in volumes:
-        notes |= volume.notes
+        notes |= volume.notes | _without_rescale(volume)
     shape = (len(volumes), *volumes[0].planes[0].shape[::-1], len(volumes[0].planes))
     check_size(shape, 4, options)
     parts = []
@@ -250,15 +254,24 @@ def _ordered(planes: list[Plane], keys: dict[str, Any], notes: dict[str, Any]) -
     return Volume(tuple(sorted(planes, key=lambda plane: float(plane.position @ normal))), keys, notes)
 
 
-def _check_even(planes: Sequence[Plane]) -> None:
-    """Slices must follow each other at one distance, on one line."""
+def _check_even(planes: Sequence[Plane]) -> float:
+    """Slices must follow each other at one distance, on one line.
+
+    Returns:
+        The step that positions were rounded to, mm, where only that makes the distances differ; else 0.
+    """
     positions = np.array([plane.position for plane in planes])
-    gaps = np.diff(positions @ planes[0].normal)
+    along = positions @ planes[0].normal
+    gaps = np.diff(along)
     usual = float(np.median(gaps))
     off = np.flatnonzero(np.abs(gaps - usual) > max(_EVEN * usual, _SAME_PLACE))
-    if off.size:
+    rounding = rounding_of(positions) if off.size else 0.0
+    # Each of the three coordinates may be off by half the rounding.
+    if off.size and not could_be_regular(along, rounding / 2 * float(np.abs(planes[0].normal).sum())):
         multiple = gaps / usual
-        whole = np.abs(multiple - np.rint(multiple)) <= 0.1
+        whole = np.abs(multiple - np.rint(multiple)) <= 0.1 + rounding / usual
+        if whole.all() and (np.rint(multiple) > 1).any():
+            off = np.flatnonzero(np.rint(multiple) > 1)
         missing = int(np.rint(multiple[off]).sum() - off.size)
         where = ", ".join(str(int(i) + 1) for i in off[:5]) + (" …" if off.size > 5 else "")
         if whole.all() and missing > 0 and (np.rint(multiple) >= 1).all():
@@ -268,9 +281,23 @@ def _check_even(planes: Sequence[Plane]) -> None:
             f"slices are unevenly spaced: {gaps.min():.3f} to {gaps.max():.3f} mm apart (after slice {where})"
         )
     line = positions[0] + np.linspace(0, 1, len(planes))[:, None] * (positions[-1] - positions[0])
-    limit = max(_EVEN * max(*planes[0].spacing, usual), _SAME_PLACE)
+    limit = max(_EVEN * max(*planes[0].spacing, usual), _SAME_PLACE, rounding * np.sqrt(3))
     if np.linalg.norm(positions - line, axis=1).max() > limit:
         raise InputError("the slices do not lie in one line: each is shifted in its plane")
+    return rounding
+
+
+def _without_rescale(volume: Volume) -> dict[str, Any]:
+    """The note ``no_rescale``, which names the slices that lack a slope and intercept where others have them."""
+    bare = [index for index, plane in enumerate(volume.planes, 1) if not plane.scaled]
+    identity = all(plane.scale == (1.0, 0.0) for plane in volume.planes)
+    if not bare or len(bare) == len(volume.planes) or identity:
+        return {}
+    named = ", ".join(f"{index} (instance {volume.planes[index - 1].number:g})" for index in bare[:5])
+    which = f"slice {named}" if len(bare) == 1 else f"slices {named}" + (" …" if len(bare) > 5 else "")
+    return {
+        "no_rescale": f"{which} of {len(volume.planes)} alone {'has' if len(bare) == 1 else 'have'} no RescaleSlope"
+    }
 
 
 def _cut(plane: Plane, stored: NDArray[Any]) -> NDArray[Any]:

@@ -30,7 +30,8 @@ def read_nifti(path: Path, modality: Modality, options: Ingest) -> Scan:
 
     The sform is used where its code is set, else the qform, else the voxel sizes alone with the axes taken as RAS+
     (nifti1.h, "methods" 3, 2 and 1). ``notes`` then say ``orientation: assumed``, and ``forms_differ`` where both forms
-    are set and disagree. Further axes become channels.
+    are set and disagree, and ``sizes_differ`` where the sform alone is set and gives other voxel sizes than ``pixdim``.
+    Further axes become channels.
 
     Returns:
         ``(C, X, Y, Z)`` in the file's axis order; integers where the file's values are integers without scaling, else
@@ -182,6 +183,8 @@ def _affine(header: Any) -> tuple[Array, dict[str, Any]]:
         qform = None
     if sform is not None and qform is not None and _differ(sform, qform, header):
         notes["forms_differ"] = True
+    elif sform is not None and (sizes := _other_sizes(sform, header)) is not None:
+        notes["sizes_differ"] = sizes
     chosen = sform if sform is not None else qform
     if chosen is None:
         sizes = np.abs(np.asarray(header["pixdim"][1:4], float))
@@ -199,6 +202,22 @@ def _affine(header: Any) -> tuple[Array, dict[str, Any]]:
 
 def _usable(affine: Array) -> bool:
     return bool(np.isfinite(affine).all()) and abs(np.linalg.det(affine[:3, :3])) > 1e-9
+
+
+def _other_sizes(sform: Array, header: Any) -> str | None:
+    """The voxel sizes of the sform and those of ``pixdim``, where they differ by more than rounding.
+
+    An sform of ones is what tools write that know no geometry, beside the sizes that the scanner gave.
+    """
+    named = np.abs(np.asarray(header["pixdim"][1:4], float))
+    own = np.linalg.norm(sform[:3, :3], axis=0)
+    sides = [int(n) for n in header["dim"][1:4]]
+    seen = [axis for axis in range(3) if sides[axis] > 1]  # what lies across a single slice is often not set
+    if not (np.isfinite(named).all() and (named > 0).all()) or np.allclose(own[seen], named[seen], rtol=0.01):
+        return None
+    unit = _MILLIMETRES.get(int(header["xyzt_units"]) & 7, 1.0)
+    first, second = (" × ".join(f"{size * unit:.3g}" for size in sizes) for sizes in (own, named))
+    return f"{first} mm by its sform and {second} mm by its pixdim"
 
 
 def _differ(a: Array, b: Array, header: Any) -> bool:

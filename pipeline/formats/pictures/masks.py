@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,53 +12,120 @@ from numpy.typing import NDArray
 
 from pipeline.core.errors import InputError
 from pipeline.core.labels import OrganMasks
+from pipeline.core.organs import organ_values
 from pipeline.core.study import Ingest, Organ
 from pipeline.formats.pictures.reader import grey, read_pixels
 
+#: Tells organs, and what to ignore, by the numbers of an index image.
+ByNumbers = Callable[[NDArray[Any]], tuple[OrganMasks, NDArray[np.bool_] | None]]
 #: Grey values from a quarter to three quarters of the range are borders; a mask has few of them.
 _MOST_BORDER = 0.25
 
 
-def organ_values(organs: Mapping[str, Organ]) -> dict[str, int]:
-    """Organ → its value in index images and label volumes."""
-    return {name: organ.value or index for index, (name, organ) in enumerate(organs.items(), 1)}
-
-
 def read_mask_picture(
-    path: Path, organs: Mapping[str, Organ], options: Ingest
+    path: Path, organs: Mapping[str, Organ], options: Ingest, by: ByNumbers | None = None
 ) -> tuple[OrganMasks, NDArray[np.bool_] | None]:
     """All organs of one picture, ``(X, Y, 1)`` each, and the pixels to ignore.
 
-    A palette picture (mode P) counts as colours where every colour in it is one of the study's, else as numbers.
+    A palette picture (mode P) counts as colours where every colour in it is one of the study's, else as numbers; one of
+    two greys as those greys.
+
+    Args:
+        path: The picture.
+        organs: The study's organs.
+        options: Palette, values and bounds.
+        by: Tells organs by numbers ``(X, Y, 1)``; by default :func:`by_values`.
 
     Raises:
-        InputError: A value or colour is not the study's.
+        InputError: A value or colour is not the study's, or the mask may lie in the colours or in the transparency.
     """
     palette = study_palette(organs, options)
     pixels = read_pixels(path, options, palette_as_index=True)
-    if palette and pixels.shape[2] == 1:
-        colours = read_pixels(path, options)
-        pixels = colours if colours.shape[2] >= 3 and _all_known(colours, palette) else pixels
-    if palette and pixels.shape[2] >= 3:
-        masks = by_colour(pixels, palette, options)
+    colours = read_pixels(path, options) if pixels.shape[2] == 1 else pixels
+    if palette and colours.shape[2] >= 3 and (pixels is colours or _all_known(colours, palette)):
+        masks = by_colour(colours, palette, options)
         return {organ: _upright(mask) for organ, mask in masks.items()}, None
-    numbers, how = grey(pixels)
+    numbers, how = grey(_shown(pixels, colours))
     if how.startswith("luma"):
         raise InputError(
             "the mask is in colour and the study gives its organs no colours",
             remedy="Set organs.<name>.color or ingest.palette.",
         )
-    return by_values(_upright(numbers[..., 0]), organs, options, picture=True)
+    upright = _upright(numbers[..., 0])
+    return by_values(upright, organs, options, picture=True) if by is None else by(upright)
 
 
 def read_organ_picture(path: Path, options: Ingest) -> NDArray[np.bool_]:
     """The mask of one organ, ``(X, Y, 1)``.
 
     Raises:
-        InputError: The picture is not one organ's mask.
+        InputError: The picture is not one organ's mask, or it may lie in the colours or in the transparency.
+    """
+    return _upright(one_organ(grey(read_mask_samples(path, options))[0][..., 0], options))
+
+
+def read_mask_samples(path: Path, options: Ingest) -> NDArray[Any]:
+    """The samples of a picture that hold its masks, ``(rows, columns, samples)``, without transparency.
+
+    Raises:
+        InputError: As in :func:`read_organ_picture`.
     """
     pixels = read_pixels(path, options, palette_as_index=True)
-    return _upright(one_organ(grey(pixels)[0][..., 0], options))
+    return _shown(pixels, read_pixels(path, options) if pixels.shape[2] == 1 else pixels)
+
+
+def _shown(pixels: NDArray[Any], colours: NDArray[Any]) -> NDArray[Any]:
+    """The samples of a picture that hold its mask, ``(rows, columns, samples)`` without transparency.
+
+    Evidence is what varies. Colours that are one and the same under a transparency that is not leave the mask to that;
+    two colours of a palette are numbers by their places in it only where those agree with what is shown.
+
+    Args:
+        pixels: The samples; of a palette picture its numbers.
+        colours: The samples; of a palette picture its colours.
+
+    Raises:
+        InputError: Colours and transparency both vary, and say different things.
+    """
+    if colours is not pixels and colours.shape[2] >= 3:
+        pixels = _of_palette(pixels, colours)
+    if pixels.shape[2] not in (2, 4):
+        return pixels
+    visible, opaque = pixels[..., :-1], pixels[..., -1:]
+    if (opaque == opaque.flat[0]).all():
+        return visible
+    if (visible == visible[:1, :1]).all():
+        return opaque
+    hidden = opaque[..., 0] <= _half(opaque)
+    painted = visible[~hidden]
+    if not visible[hidden].any():
+        return visible
+    if painted.any() and (painted == painted[:1]).all():
+        return opaque  # one colour is shown, and what lies under the transparency is not
+    raise InputError(
+        "colours and transparency of the mask both vary: the organ may be what has a colour or what is not transparent",
+        remedy="Save the mask without transparency.",
+    )
+
+
+def _half(samples: NDArray[Any]) -> int:
+    """Half of the range of 8- or 16-bit samples."""
+    return 127 if samples.max() <= 255 else 32767
+
+
+def _of_palette(numbers: NDArray[Any], colours: NDArray[Any]) -> NDArray[Any]:
+    """A palette picture as its numbers; as its colours where it has two, greys or one of them black, and not first."""
+    used = np.unique(numbers)
+    if used.size > 2:
+        return numbers
+    shown = np.stack([colours[numbers[..., 0] == number][0] for number in used])
+    if colours.shape[2] == 4 and (shown[:, :3] == shown[0, :3]).all():
+        return colours  # what differs is the transparency
+    if used[0] == 0 and not shown[0, :3].any():
+        return numbers
+    is_grey = (shown[:, :3] == shown[:, :1]).all()
+    has_black = not shown[:, :3].any(axis=1).all()
+    return colours if is_grey or has_black else numbers
 
 
 def _upright(pixels: NDArray[Any]) -> NDArray[Any]:
@@ -83,7 +150,7 @@ def by_values(
     whole = whole_numbers(data)
     values = organ_values(organs)
     present = np.unique(whole)
-    known = {*values.values(), *options.background, *options.ignore}
+    known = {*itertools.chain(*values.values()), *options.background, *options.ignore}
     strange = [int(v) for v in present if int(v) not in known]
     if strange and len(organs) == 1:
         only = next(iter(organs))
@@ -92,13 +159,13 @@ def by_values(
     if strange:
         count = int(np.isin(whole, strange).sum())
         shown = ", ".join(str(v) for v in strange[:8]) + (", …" if len(strange) > 8 else "")
-        pairs = ", ".join(f"{name} = {value}" for name, value in values.items())
+        pairs = ", ".join(f"{name} = {' or '.join(map(str, own))}" for name, own in values.items())
         raise InputError(
             f"the mask holds values that are no organ of the study: {shown} ({count:,} voxels)",
             remedy=f"The study has {pairs}; list values to pass over in ingest.background or ingest.ignore.",
         )
     ignored = np.isin(whole, options.ignore) if options.ignore else None
-    return {name: whole == value for name, value in values.items()}, ignored
+    return {name: np.isin(whole, own) for name, own in values.items()}, ignored
 
 
 def whole_numbers(data: NDArray[Any]) -> NDArray[Any]:

@@ -1,13 +1,15 @@
-"""Pictures: PNG, JPEG and TIFF files as scans one voxel thick, 8 to 16 bits kept."""
+"""Pictures: PNG, JPEG, TIFF, GIF and BMP files as scans one voxel thick, 8 to 16 bits kept."""
 
 from __future__ import annotations
 
+import struct
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
 from pipeline.core.errors import InputError
 from pipeline.core.limits import check_size
@@ -21,15 +23,15 @@ LUMA = np.array([0.299, 0.587, 0.114])
 _PNG = b"\x89PNG"
 _TIFF = {b"II*\0", b"MM\0*", b"II+\0", b"MM\0+"}
 _EXIF_ORIENTATION = 0x0112
-_BITS_PER_SAMPLE = 258
+_BITS_PER_SAMPLE, _PHOTOMETRIC, _WHITE_IS_ZERO = 258, 262, 0
 
 
 def read_raster(path: Path, modality: Modality, options: Ingest) -> Scan:
     """Read a picture.
 
-    A radiograph has one channel: equal colour channels are one, differing ones become luma, which ``notes`` record. A
-    photograph has three: grey is repeated. Millimetres are unknown, whatever resolution the file claims: that is the
-    printer's.
+    A radiograph has one channel: equal colour channels are one, differing ones become luma, which ``notes`` record;
+    where the study names as many channels as the picture has, they are those. A photograph has three: grey is repeated.
+    Millimetres are unknown, whatever resolution the file claims: that is the printer's.
 
     Returns:
         ``(C, X, Y, 1)``, X along columns and Y along rows.
@@ -43,6 +45,8 @@ def read_raster(path: Path, modality: Modality, options: Ingest) -> Scan:
         if pixels.shape[2] < 3:
             notes["colour"] = "grey, repeated"
         pixels = np.repeat(pixels[..., :1], 3, axis=2) if pixels.shape[2] < 3 else pixels[..., :3]
+    elif len(options.channels) == pixels.shape[2] > 1:
+        notes["channels"] = "colours are the study's channels"
     else:
         pixels, how = grey(pixels)
         if how != "grey":
@@ -85,9 +89,10 @@ def _pixels(path: Path, options: Ingest, palette_as_index: bool) -> NDArray[Any]
             if _deeper_than_pillow(image, path):
                 return _through_itk(path)
             image.load()
+            tags = image.tag_v2 if image.format == "TIFF" else {}  # type: ignore[attr-defined]
             if image.getexif().get(_EXIF_ORIENTATION, 1) != 1:
                 image = ImageOps.exif_transpose(image)  # type: ignore[assignment]
-            return _samples(image, palette_as_index)
+            return _turned_over(_samples(image, palette_as_index), tags)
     except UnidentifiedImageError:
         if _starts_with(path, _TIFF):
             return _through_itk(path)
@@ -141,6 +146,19 @@ def _deeper_than_pillow(image: Image.Image, path: Path) -> bool:
         return stream.read(25)[24:25] == b"\x10"
 
 
+def _turned_over(pixels: NDArray[Any], tags: Mapping[int, Any]) -> NDArray[Any]:
+    """A TIFF's samples with bright for high, against the whole range of its bits, where its zeros are white.
+
+    Pillow turns such pictures over where they have 8 bits or less; deeper ones are left to us, by Pillow and by ITK.
+    """
+    if tags.get(_PHOTOMETRIC) != _WHITE_IS_ZERO or pixels.dtype == np.uint8:
+        return pixels
+    top = (1 << max(tags.get(_BITS_PER_SAMPLE, (16,)))) - 1
+    if pixels.dtype.kind != "u" or pixels.max() > top:
+        raise InputError("the picture's zeros are white, and it is not of whole numbers from 0 up")
+    return pixels.dtype.type(top) - pixels
+
+
 def _starts_with(path: Path, magics: set[bytes]) -> bool:
     """Whether the first four bytes are one of these; of a file that cannot be opened they are not."""
     try:
@@ -169,9 +187,26 @@ def decoded_by_itk(path: str) -> Decoded:
     except RuntimeError:
         raise InputError("the picture is damaged or of a kind that cannot be read") from None
     pixels: Array = SimpleITK.GetArrayFromImage(image)
+    if driver == "TIFFImageIO":
+        pixels = _turned_over(pixels, _tiff_tags(Path(path)))
     if image.GetDimension() != 2:
         raise InputError(f"holds {pixels.shape[0]} pages", remedy="Give one picture a file.")
     return smallest_exact(pixels if pixels.ndim == 3 else pixels[..., None]), {}
+
+
+def _tiff_tags(path: Path) -> Mapping[int, Any]:
+    """The tags of a TIFF that Pillow does not open."""
+    try:
+        with open(path, "rb") as stream:
+            head = stream.read(16)
+            if head.startswith(b"MM\0+"):
+                raise InputError("is a big-endian BigTIFF", remedy="Save it as an ordinary TIFF.")
+            tags = TiffImagePlugin.ImageFileDirectory_v2(head if head[2:3] == b"+" else head[:8])
+            stream.seek(tags.next)
+            tags.load(stream)
+            return tags
+    except (OSError, SyntaxError, ValueError, LookupError, TypeError, struct.error) as error:
+        raise InputError(f"the picture's tags are damaged ({type(error).__name__})") from None
 
 
 def _short(error: Exception, path: Path) -> str:

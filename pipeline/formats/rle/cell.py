@@ -30,6 +30,7 @@ class Cell:
         axis: Array axis that a volume was sliced along, or ``volume`` where the runs go through all slices.
         index: 0-based slice.
         depth: Slices of the volume along the axis.
+        fault: What keeps this mask from being read; it is raised where the mask is asked for.
         extra: Further cells of our own dialect: ``spacing``, ``unit``, ``affine``, ``checksum``.
     """
 
@@ -44,6 +45,7 @@ class Cell:
     axis: str = "z"
     index: int = 0
     depth: int = 1
+    fault: InputError | None = None
     extra: dict[str, str] = field(default_factory=dict)
 
     def where(self, path: str | Path, token: str | None = None) -> str:
@@ -60,10 +62,17 @@ class Cell:
             return self.height, self.width
         size = default or self.dialect.size
         if size is None:
+            known = "" if self.width is None else f"; its landmarks lie right in one that is {self.width} wide"
             raise InputError(
-                "the file does not say how large the picture is",
+                f"the file does not say how large the picture is{known}",
                 where=self.where(path),
                 remedy="Give --size HEIGHTxWIDTH, or --images with the pictures.",
+            )
+        if self.width not in (None, size[1]) or self.height not in (None, size[0]):
+            raise InputError(
+                f"the picture is {size[0]}×{size[1]}, the row's is {self.height or '?'}×{self.width or '?'}",
+                where=self.where(path),
+                remedy="Give the size of the picture that the mask was drawn on.",
             )
         return size
 

@@ -12,10 +12,15 @@ from pathlib import Path
 
 from pipeline.core.errors import InputError
 from pipeline.formats.rle.cell import UNNAMED, Cell
-from pipeline.formats.rle.coco_json import coco_cell, read_coco
-from pipeline.formats.rle.dialects import CLASSES, DIALECTS, Dialect, dialect_named
+from pipeline.formats.rle.coco_json import candidate_fault, coco_cell, read_coco
+from pipeline.formats.rle.columns import HEIGHTS, WIDTHS, is_chexmask, long_columns
+from pipeline.formats.rle.cvat import read_cvat
+from pipeline.formats.rle.dialects import DIALECTS, Dialect, dialect_named
+from pipeline.formats.rle.json_text import holds_object
+from pipeline.formats.rle.labelstudio import read_labelstudio
+from pipeline.formats.rle.landmarks import implied_size
 from pipeline.formats.rle.runs import Order
-from pipeline.formats.rle.tables import Table, open_table, starts_like_json
+from pipeline.formats.rle.tables import Table, head_of, open_table
 
 #: The columns of our own dialect, in order. ``docs`` of each stand in :mod:`pipeline.formats.rle.volume`.
 ORGANSEG_COLUMNS = (
@@ -38,18 +43,42 @@ ORGANSEG_COLUMNS = (
 
 Progress = Callable[[float], None]
 
+#: Layouts that are no tables, or need not be.
+DOCUMENTS: dict[str, Callable[[str | Path], Iterator[Cell]]] = {
+    "coco": read_coco,
+    "labelstudio": read_labelstudio,
+    "cvat": read_cvat,
+}
+
+#: As much of a document as is looked at to tell its kind, and words that no file of COCO's has.
+_HEAD = 1 << 20
+_LABELSTUDIO = re.compile(rb'"(result|completions|original_width|was_cancelled|completed_by|[a-z]+labels)"\s*:')
+
 
 def declared_dialect(path: str | Path) -> Dialect | None:
-    """The dialect that a file itself names: ours by its columns, COCO by its JSON; ``None`` for others."""
-    if starts_like_json(path):
-        return DIALECTS["coco"]
+    """The dialect that a file itself names, by its form or its columns; ``None`` for others."""
+    named = document_dialect(path)
+    if named is not None:
+        return named
     with open_table(path) as table:
         if {"dialect", "rle", "order", "base"} <= set(table.columns):
             return DIALECTS["organseg"]
+        if is_chexmask(table.columns):
+            return DIALECTS["chexmask"]
         for *_, cells in islice(table.records, 20):
-            if any(text.lstrip().startswith("{") and '"counts"' in text for text in cells):
+            if any(holds_object(text) for text in cells):
                 return DIALECTS["coco"]
     return None
+
+
+def document_dialect(path: str | Path) -> Dialect | None:
+    """The dialect of a file that is no table: COCO's or Label Studio's JSON, or CVAT's XML; ``None`` for tables."""
+    head = head_of(path, _HEAD)
+    if head.startswith(b"<"):
+        return dialect_named("cvat")
+    if head.startswith(b"[") and _LABELSTUDIO.search(head):
+        return dialect_named("labelstudio")
+    return DIALECTS["coco"] if head.startswith((b"{", b"[")) else None
 
 
 def known_dialect(path: str | Path, dialect: str | Dialect | None) -> Dialect:
@@ -87,8 +116,9 @@ def read_cells(
     Raises:
         InputError: The file is not readable, or lacks a column that the dialect needs.
     """
-    if dialect.layout == "coco" and starts_like_json(path):
-        yield from read_coco(path)
+    # COCO's objects stand in cells of tables too.
+    if dialect.layout in DOCUMENTS and (dialect.layout != "coco" or document_dialect(path) is not None):
+        yield from DOCUMENTS[dialect.layout](path)
         return
     with open_table(path) as table:
         for count, cell in enumerate(cells_of(table, dialect, columns)):
@@ -106,19 +136,24 @@ def cells_of(table: Table, dialect: Dialect, columns: Sequence[str] | None = Non
     if dialect.layout == "wide":
         return _wide(table, dialect, columns)
     cells = _long(table, dialect)
-    return (coco_cell(cell, cell.text, table.path) for cell in cells) if dialect.layout == "coco" else cells
+    return (coco_cell(cell, cell.text) for cell in cells) if dialect.layout == "coco" else cells
 
 
 def _long(table: Table, dialect: Dialect) -> Iterator[Cell]:
-    ids = table.needed(dialect.id_columns, "ids")
-    masks = table.needed(dialect.mask_columns, "masks")
-    organs = table.column(dialect.class_columns or CLASSES)
+    found = long_columns(table, dialect)
     sizes = _size_columns(table)
-    name = table.columns[masks]
+    scores = table.column(("score", "confidence"))
+    masks, column, names = found.masks, table.columns[found.masks], found.names
     for row, _, _, cells in table.records:
         height, width = (_size(table, row, cells, at) for at in sizes)
-        organ = (cells[organs].strip() if organs is not None else "") or UNNAMED
-        yield Cell(row, name, cells[ids].strip(), organ, cells[masks], height, width, dialect)
+        try:
+            scan_id, organ = names(cells)
+        except InputError as error:
+            raise InputError(error.what, where=f"{table.path}, row {row}") from None
+        cell = Cell(row, column, scan_id, organ or UNNAMED, cells[masks], height, width, dialect)
+        if scores is not None:
+            cell.fault = candidate_fault(cells[scores])
+        yield cell
 
 
 def _wide(table: Table, dialect: Dialect, chosen: Sequence[str] | None) -> Iterator[Cell]:
@@ -135,15 +170,18 @@ def _wide(table: Table, dialect: Dialect, chosen: Sequence[str] | None) -> Itera
         ]
     if not organs:
         raise InputError("has no column of masks", where=str(table.path), remedy=f"It has {', '.join(table.columns)}.")
+    landmarks = table.column(("Landmarks",))
     for row, _, _, cells in table.records:
         height, width = (_size(table, row, cells, at) for at in sizes)
+        if landmarks is not None and height is None and width is None:
+            height, width = implied_size([cells[index] for index in organs], cells[landmarks])
         scan_id = cells[ids].strip()
         for index in organs:
             yield Cell(row, table.columns[index], scan_id, table.columns[index], cells[index], height, width, dialect)
 
 
 def _size_columns(table: Table) -> tuple[int | None, int | None]:
-    return table.column(("Height", "img_height", "rows")), table.column(("Width", "img_width", "cols"))
+    return table.column(HEIGHTS), table.column(WIDTHS)
 
 
 def _size(table: Table, row: int, cells: list[str], at: int | None) -> int | None:
@@ -183,7 +221,7 @@ def _organseg(table: Table) -> Iterator[Cell]:
         if index >= depth:
             raise InputError(f"slice {index} lies outside a depth of {depth}", where=f"{table.path}, row {row}")
         extra = {"spacing": spacing, "unit": unit, "affine": affine, "checksum": check}
-        yield Cell(row, "rle", scan_id, organ, text, height, width, dialect, axis, index, depth, extra)
+        yield Cell(row, "rle", scan_id, organ, text, height, width, dialect, axis, index, depth, extra=extra)
 
 
 @lru_cache(maxsize=1024)

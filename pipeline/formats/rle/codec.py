@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,16 @@ from pipeline.core.errors import InputError
 from pipeline.formats.rle.counts_text import compress_counts, expand_counts
 from pipeline.formats.rle.dialects import Dialect, dialect_named
 from pipeline.formats.rle.edges import Ints, Mask
-from pipeline.formats.rle.numbers import format_lists, parse_lists, parse_tokens
+from pipeline.formats.rle.faults import count_fault, pair_fault, total
+from pipeline.formats.rle.json_text import parsed_text
+from pipeline.formats.rle.numbers import (
+    SPREADSHEET_CELL,
+    format_lists,
+    parse_lists,
+    parse_tokens,
+    says_nothing,
+    spreadsheet_fault,
+)
 from pipeline.formats.rle.runs import Runs, bounds_of, counted, covered
 
 
@@ -103,6 +111,8 @@ def read_texts(texts: Sequence[str], heights: Sequence[int], widths: Sequence[in
     Returns:
         Their runs, those that :func:`read_text` gives; ``None`` where it might refuse or repair one of them.
     """
+    if _is_pairs(dialect) and SPREADSHEET_CELL in map(len, texts):
+        return None
     parsed = _parsed([text.strip() for text in texts], dialect)
     build = _from_counts if dialect.counts else _from_pairs
     return None if parsed is None else build(*parsed, (np.array(heights), np.array(widths)), dialect)
@@ -111,7 +121,9 @@ def read_texts(texts: Sequence[str], heights: Sequence[int], widths: Sequence[in
 def _parsed(bodies: list[str], dialect: Dialect) -> tuple[Ints, list[int]] | None:
     """The numbers of all cells, and how many each has; ``None`` where one cell is not as it is mostly written."""
     if not dialect.counts:
-        return parse_lists(["" if body in dialect.empty else body for body in bodies])
+        return parse_lists(
+            ["" if body in dialect.empty or (len(body) < 5 and says_nothing(body)) else body for body in bodies]
+        )
     if dialect.kind == "counts":
         return parse_lists([_listed(body) for body in bodies])
     if not all(body and body.isascii() and not body.startswith("{") for body in bodies):
@@ -193,6 +205,11 @@ def _from_counts(counts: Ints, numbers: Sequence[int], shapes: tuple[Ints, Ints]
     return Runs(starts, lengths, bounds_of(held), *shapes, dialect.order)
 
 
+def _is_pairs(dialect: Dialect) -> bool:
+    """Whether nothing but its length tells that a cell was cut: counts add up, and our own rows have checksums."""
+    return (not dialect.counts and dialect.layout == "long") or dialect.layout == "wide"
+
+
 def _summable(numbers: Ints) -> bool:
     """Whether their sum fits in 64 bits, as it does in every mask that fits its picture."""
     return not numbers.size or int(numbers.max()) * numbers.size < 2**62
@@ -208,11 +225,11 @@ def read_text(text: str, height: int, width: int, dialect: Dialect, *, lenient: 
         InputError: Overlapping, unsorted or empty runs, a run past the end, an odd number of tokens, a token that is
             not a number, counts that do not add up to the picture; ``where`` names the token, from 1.
     """
+    if len(text) == SPREADSHEET_CELL and _is_pairs(dialect):
+        raise spreadsheet_fault()
     body, shapes = text.strip(), (np.array([height]), np.array([width]))
     build, fault, repair = (
-        (_from_counts, _count_fault, _repaired_counts)
-        if dialect.counts
-        else (_from_pairs, _pair_fault, _repaired_pairs)
+        (_from_counts, count_fault, _repaired_counts) if dialect.counts else (_from_pairs, pair_fault, _repaired_pairs)
     )
     parsed = _parsed([body], dialect)
     runs = None if parsed is None else build(*parsed, shapes, dialect)
@@ -238,79 +255,6 @@ def read_text(text: str, height: int, width: int, dialect: Dialect, *, lenient: 
     return runs, []
 
 
-def _pair_fault(numbers: Ints, height: int, width: int, dialect: Dialect) -> InputError:
-    """What keeps pairs of numbers from being runs."""
-    if numbers.size % 2:
-        return InputError(
-            f"holds {numbers.size} numbers, not an even count",
-            where=f"token {numbers.size}",
-            remedy="Starts and lengths come in pairs; the cell was cut short or is in another dialect.",
-        )
-    starts, lengths = numbers[0::2], numbers[1::2]
-    wrong = np.flatnonzero(lengths < 1)
-    if wrong.size:
-        return InputError(
-            f"the run's length is {int(lengths[wrong[0]])}",
-            where=f"token {2 * int(wrong[0]) + 2}",
-            remedy="A run has at least one pixel.",
-        )
-    if dialect.kind == "gap-length":
-        below = np.flatnonzero(starts[1:] < 0) + 1
-        if below.size:
-            return InputError(
-                f"the gap {int(starts[below[0]])} is negative, so its run would overlap the one before",
-                where=f"token {2 * int(below[0]) + 1}",
-            )
-        starts = np.cumsum(starts + lengths) - lengths
-    return _place_fault(starts - dialect.base, lengths, height, width, dialect)
-
-
-def _place_fault(starts: Ints, lengths: Ints, height: int, width: int, dialect: Dialect) -> InputError:
-    """Which run lies outside the picture, or over or before the one before it."""
-    if starts[0] < 0:
-        return InputError(
-            f"the run begins at {int(starts[0]) + dialect.base}, before the first pixel, which is {dialect.base}",
-            where="token 1",
-            remedy="The file may be in a dialect that counts from 0.",
-        )
-    stops = starts + lengths
-    early = np.concatenate(([False], starts[1:] < stops[:-1]))
-    index = int(np.argmax(early | (stops > height * width) | (stops < starts)))
-    where = f"token {2 * index + 1}"
-    start = int(starts[index]) + dialect.base
-    if early[index]:
-        before = int(starts[index - 1]) + dialect.base
-        fault = "overlaps" if start >= before else "is not sorted after"
-        return InputError(
-            f"the run at {start} {fault} the run at {before} of length {int(lengths[index - 1])}", where=where
-        )
-    return InputError(
-        f"the run at {start} of length {int(lengths[index])} runs past the end of a picture of {height}×{width}",
-        where=where,
-        remedy="The size (height × width) or the dialect may be another one.",
-    )
-
-
-def _count_fault(counts: Ints, height: int, width: int, dialect: Dialect) -> InputError:
-    """What keeps lengths of background and object from filling the picture."""
-    negative, zero = np.flatnonzero(counts < 0), np.flatnonzero(counts[1:] == 0)
-    if negative.size:
-        return InputError(f"the count {int(counts[negative[0]])} is negative", where=f"token {int(negative[0]) + 1}")
-    if zero.size:
-        return InputError("the count is 0", where=f"token {int(zero[0]) + 2}", remedy="Only the first may be 0.")
-    return InputError(
-        f"the counts add up to {_total(counts, height * width)}, not to the {height * width} pixels of a picture of "
-        f"{height}×{width}",
-        where=f"token {counts.size}",
-        remedy="The size (height × width) or the dialect may be another one.",
-    )
-
-
-def _total(counts: Ints, size: int) -> int:
-    """The sum of counts; the largest alone where it is too large, as a sum of such may overflow."""
-    return int(counts.sum()) if not counts.size or counts.max() <= size else int(counts.max())
-
-
 def _repaired_pairs(numbers: Ints, height: int, width: int, dialect: Dialect) -> tuple[Runs, list[str]]:
     """Drop, clip, sort and merge until the runs are lawful."""
     done, size = [], height * width
@@ -330,7 +274,9 @@ def _repaired_pairs(numbers: Ints, height: int, width: int, dialect: Dialect) ->
         done.append(f"dropped {int(bad.sum())} runs of length 0 or less")
     clipped = ~bad & ((starts < 0) | (stops > size))
     if clipped.any():
-        done.append(f"clipped or dropped {int(clipped.sum())} runs that lie outside the picture")
+        shifted = starts.size and dialect.base == 1 and starts[0] == -1
+        doubt = "; one begins at 0: if the file counts from 0, all are one pixel off" if shifted else ""
+        done.append(f"clipped or dropped {int(clipped.sum())} runs that lie outside the picture{doubt}")
     starts, stops = np.clip(starts, 0, size), np.clip(stops, 0, size)
     keep = ~bad & (stops > starts)
     starts, stops = starts[keep], stops[keep]
@@ -353,10 +299,10 @@ def _repaired_counts(counts: Ints, height: int, width: int, dialect: Dialect) ->
     """
     done, size = [], height * width
     if (counts < 0).any():
-        raise _count_fault(counts, height, width, dialect)
-    total = _total(counts, size)
-    if total != size:
-        done.append(f"the counts add up to {total}, not {size}; what is missing is background, the rest is dropped")
+        raise count_fault(counts, height, width, dialect)
+    whole = total(counts, size)
+    if whole != size:
+        done.append(f"the counts add up to {whole}, not {size}; what is missing is background, the rest is dropped")
     edges = np.minimum(np.cumsum(counts), size)
     starts, stops = edges[0 : edges.size - edges.size % 2 : 2], edges[1::2]
     keep = stops > starts
@@ -364,16 +310,19 @@ def _repaired_counts(counts: Ints, height: int, width: int, dialect: Dialect) ->
 
 
 def _unwrapped(body: str, height: int, width: int) -> str:
-    """The counts in a JSON cell ``{"size": [h, w], "counts": …}``; other cells are given back as they are."""
-    if not body.startswith("{"):
+    """The counts in a cell ``{"size": [h, w], "counts": …}`` or ``b'…'``; other cells are given back as they are."""
+    if not body.startswith(("{", "b'", 'b"')):
         return body
     try:
-        value: Any = json.loads(body)
+        value: Any = parsed_text(body)
+        if isinstance(value, str):
+            return value
         counts, (rows, columns) = value["counts"], value["size"]
-    except (ValueError, KeyError, TypeError, RecursionError):
+        size = int(rows), int(columns)
+    except (InputError, ValueError, KeyError, TypeError, OverflowError):
         raise InputError(
             "is not a JSON object with size and counts", where="token 1", remedy='Write {"size": [h, w], "counts": …}.'
         ) from None
-    if (int(rows), int(columns)) != (height, width):
+    if size != (height, width):
         raise InputError(f"names a size of {rows}×{columns}, not {height}×{width}", where="size")
     return counts if isinstance(counts, str) else " ".join(str(count) for count in counts)

@@ -10,7 +10,7 @@ from pipeline.core.errors import InputError
 from pipeline.formats.rle.runs import Order
 
 Kind = Literal["start-length", "gap-length", "counts", "counts-text"]
-Layout = Literal["long", "wide", "coco", "organseg"]
+Layout = Literal["long", "wide", "coco", "organseg", "labelstudio", "cvat"]
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,7 @@ class Dialect:
         other_columns: In the wide layout, columns that hold no mask.
         lead: Text before the first number of a cell.
         size: ``(height, width)`` of every picture, where the dialect has one size only.
+        nobodys: Whether no known file reads so: it is never detected, only named.
         seen: Whether real files of it were decoded and checked here, and not only descriptions of them.
         note: Where it comes from and what to beware of.
     """
@@ -49,6 +50,7 @@ class Dialect:
     other_columns: tuple[str, ...] = ()
     lead: str = ""
     size: tuple[int, int] | None = None
+    nobodys: bool = False
     seen: bool = False
     note: str = ""
 
@@ -63,7 +65,10 @@ class Dialect:
         return self.kind in ("counts", "counts-text")
 
 
-_IDS = ("ImageId", "id", "image_id", "img", "image", "Image", "ID", "Id", "ImageID", "fname", "filename", "scan_id")
+_IDS = (
+    *("ImageId", "id", "image_id", "img", "image", "Image", "ID", "Id", "ImageID", "fname", "filename", "scan_id"),
+    *("record_id", "Image_Label", "ImageId_ClassId"),
+)
 _MASKS = ("EncodedPixels", "rle_mask", "rle", "predicted", "mask", "segmentation", "encoding", "pixels")
 #: Names of a column of organs; it is heeded in every long file, and written where the dialect has one.
 CLASSES = ("class", "Class", "ClassId", "organ", "label", "class_name")
@@ -199,7 +204,62 @@ _TABLE = (
     ),
 )
 
+#: Dialects that are read and written.
 DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in _TABLE}
+
+_FROM_0 = Dialect(
+    name="columns-from-0",
+    order="column",
+    base=0,
+    kind="start-length",
+    empty=("", "-"),
+    id_columns=_IDS,
+    mask_columns=_MASKS,
+    class_columns=CLASSES,
+    nobodys=True,
+    note="Tables as Kaggle's whose first pixel is 0: for files that somebody wrote so; never detected.",
+)
+_TOOL = Dialect(
+    name="labelstudio",
+    order="row",
+    base=0,
+    kind="start-length",
+    empty=("",),
+    layout="labelstudio",
+    note="Label Studio's JSON export: brush strokes and polygons; each annotator's masks are organ@annotator where a "
+    "task has several.",
+)
+#: Dialects that are read and never written.
+READ_ONLY: dict[str, Dialect] = {
+    dialect.name: dialect
+    for dialect in (
+        replace(
+            DIALECTS["vesuvius"],
+            name="sartorius",
+            id_columns=("id",),
+            mask_columns=("annotation",),
+            class_columns=("cell_type",),
+            note="Sartorius Cell Instances: a row a cell, by rows, with the width and height of its picture.",
+        ),
+        _FROM_0,
+        replace(
+            _FROM_0,
+            name="rows-from-0",
+            order="row",
+            note="The same along rows.",
+        ),
+        _TOOL,
+        replace(
+            _TOOL,
+            name="cvat",
+            layout="cvat",
+            note="CVAT's XML for images and for video: masks and polygons; frames are slices of one scan.",
+        ),
+    )
+}
+
+#: Layouts of annotation tools, whose own codings are read into ours.
+TOOLS = ("labelstudio", "cvat")
 
 
 def dialect_named(name: str | Dialect) -> Dialect:
@@ -211,8 +271,9 @@ def dialect_named(name: str | Dialect) -> Dialect:
     if isinstance(name, Dialect):
         return name
     key = name.strip().lower().replace("_", "-")
-    if key in DIALECTS:
-        return DIALECTS[key]
-    near = difflib.get_close_matches(key, DIALECTS, 1, cutoff=0.4)
+    known = DIALECTS | READ_ONLY
+    if key in known:
+        return known[key]
+    near = difflib.get_close_matches(key, known, 1, cutoff=0.4)
     hint = f"Did you mean {near[0]!r}? " if near else ""
-    raise InputError(f"there is no RLE dialect {name!r}", remedy=f"{hint}Known: {', '.join(DIALECTS)}.")
+    raise InputError(f"there is no RLE dialect {name!r}", remedy=f"{hint}Known: {', '.join(known)}.")

@@ -87,6 +87,8 @@ class EntryReader:
         """As :meth:`entries`, as many at a time as are worth a call of NumPy and take little memory."""
         if cells is None:
             cells = read_cells(self.path, self.dialect, columns=self._columns, progress=self._progress)
+        if self._lenient:
+            cells = self._readable(cells)
         for group in _groups(cells):
             together = self._together(group)
             if together is not None:
@@ -102,6 +104,14 @@ class EntryReader:
                 raise
             yield single
 
+    def _readable(self, cells: Iterable[Cell]) -> Iterator[Cell]:
+        """Cells without those that are no masks, which are reported."""
+        for cell in cells:
+            if cell.fault is None:
+                yield cell
+            else:
+                self._report(f"{cell.where(self.path, cell.fault.where)}: left out: it {cell.fault.what}")
+
     def read(self, cell: Cell) -> Entry:
         """Decode one cell, and compare it with its checksum where it has one.
 
@@ -109,6 +119,8 @@ class EntryReader:
             InputError: It cannot be decoded, or not without repairs and none are asked for; or its checksum is that
                 of another mask.
         """
+        if cell.fault is not None:
+            raise InputError(cell.fault.what, where=cell.where(self.path, cell.fault.where), remedy=cell.fault.remedy)
         default = self._sizes.get(cell.scan_id, self._size)
         if cell.height is not None and cell.width is not None:
             self._last = (cell.height, cell.width)
@@ -137,6 +149,8 @@ class EntryReader:
 
     def _together(self, group: list[Cell]) -> list[Entry] | None:
         """Decode cells of one dialect at once, or none of them where one would be refused or repaired."""
+        if [cell for cell in group if cell.fault is not None]:
+            return None
         try:
             sizes = [cell.flat_size(self.path, self._sizes.get(cell.scan_id, self._size)) for cell in group]
             heights, widths = zip(*sizes, strict=True)

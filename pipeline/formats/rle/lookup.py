@@ -15,7 +15,8 @@ from pipeline.core.errors import InputError
 from pipeline.core.labels import IGNORE
 from pipeline.core.scan import Scan, permute, to_canonical
 from pipeline.formats.rle.cell import UNNAMED, Cell
-from pipeline.formats.rle.cells import cells_of, read_cells
+from pipeline.formats.rle.cells import DOCUMENTS, cells_of, read_cells
+from pipeline.formats.rle.columns import id_of, mask_column
 from pipeline.formats.rle.dialects import Dialect
 from pipeline.formats.rle.edges import Mask
 from pipeline.formats.rle.entries import EntryReader
@@ -26,7 +27,8 @@ from pipeline.formats.rle.writing import organ_key
 if TYPE_CHECKING:
     from pipeline.core.study import Ingest, Organ
 
-_SLICE = re.compile(r"(?P<scan>.+)_slice_(?P<number>[0-9]{1,6})")
+#: The id of a slice of a scan, as volumes are written in dialects of pictures.
+SLICE = re.compile(r"(?P<scan>.+)_slice_(?P<number>[0-9]{1,6})")
 _SUFFIX = re.compile(r"\.(png|jpe?g|tiff?|bmp|dcm|nii|nii\.gz|nrrd|mha)$", re.IGNORECASE)
 
 
@@ -52,7 +54,7 @@ class RleTable:
         self._places = Places()
         self._columns: list[str] = []
         self._delimiter = ","
-        if is_plain_csv(self.path) and self.dialect.layout != "coco":
+        if self.dialect.layout not in DOCUMENTS and is_plain_csv(self.path):
             self._index()
         else:
             for cell in read_cells(self.path, self.dialect):
@@ -140,7 +142,7 @@ class RleTable:
     def _fitted(self, cell: Cell, organ: str, shape: tuple[int, int, int]) -> Cell:
         """A cell of an organ with its size and its place in the volume, where they are those of the scan."""
         index, depth = cell.index, cell.depth
-        numbered = _SLICE.fullmatch(cell.scan_id)
+        numbered = SLICE.fullmatch(cell.scan_id)
         slices, *size = to_pictures(np.broadcast_to(False, shape), cell.axis).shape
         if depth == 1 and slices > 1 and numbered:
             index, depth = int(numbered["number"]) - 1, slices
@@ -177,16 +179,20 @@ class RleTable:
         stems: dict[str, list[str]] = {}
         for name in self.ids():
             stems.setdefault(_stem(name), []).append(name)
-            if numbered := _SLICE.fullmatch(name):
+            if numbered := SLICE.fullmatch(name):
                 slices.setdefault(numbered["scan"], []).append(name)
         return slices, stems
 
     def _index(self) -> None:
         with open_table(self.path) as table:
-            ids = table.needed(self.dialect.id_columns, "ids")
+            name_of = id_of(table, self.dialect)
             self._columns, self._delimiter = table.columns, table.delimiter
+            if self.dialect.layout == "long":
+                # Rows are read one by one later, where the cells of others can no more tell which column it is.
+                masks = (self._columns[mask_column(table, self.dialect)],)
+                self.dialect = replace(self.dialect, mask_columns=masks)
             for record in table.records:
-                self._places.add(record[3][ids].strip(), record)
+                self._places.add(name_of(record[3]), record)
 
     def _read(self, name: str) -> Iterator[Cell]:
         with open(self.path, "rb") as handle:

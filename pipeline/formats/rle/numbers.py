@@ -15,8 +15,27 @@ from pipeline.formats.rle.edges import Ints
 _SMALL = 400
 #: No picture has as many pixels; sums of numbers below it overflow 64 bits only long after they passed its end.
 _LIMIT = 10**12
+#: Cells without a pixel in every dialect of pairs: what tools write for nothing, and a run of no length.
+_NOTHING = frozenset(("", "-", "nan", "NaN", "None", "null", "[]", "1 0", "0 0"))
+_LONGEST_NOTHING = max(map(len, _NOTHING))
+#: Characters of a cell that Excel and LibreOffice keep; what goes beyond is dropped when they save.
+SPREADSHEET_CELL = 32_767
 _INTEGER = re.compile(r"[+-]?[0-9]{1,12}")
 _INTEGRAL = re.compile(r"([+-]?[0-9]{1,12})\.0*")
+
+
+def says_nothing(body: str) -> bool:
+    """Whether a cell of starts and lengths means no pixel, whatever the dialect."""
+    # Hashing a long cell costs as much as reading it.
+    return len(body) <= _LONGEST_NOTHING and body in _NOTHING
+
+
+def spreadsheet_fault() -> InputError:
+    """A cell that is as long as a spreadsheet lets it be."""
+    return InputError(
+        f"the cell has exactly {SPREADSHEET_CELL:,} characters: it was cut by a spreadsheet, and runs are missing",
+        remedy="Take the table as it was before it was opened in Excel or LibreOffice.",
+    )
 
 
 def parse_lists(texts: Sequence[str]) -> tuple[Ints, list[int]] | None:

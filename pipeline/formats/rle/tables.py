@@ -63,6 +63,11 @@ class Table:
                 return plain.index(key)
         return None
 
+    def columns_of(self, names: Sequence[str]) -> list[int]:
+        """Indices of all columns that go by one of these names, without regard to case and blanks."""
+        keys = {re.sub(r"[\s_]", "", name).lower() for name in names}
+        return [index for index, name in enumerate(self.columns) if re.sub(r"[\s_]", "", name).lower() in keys]
+
     def needed(self, names: Sequence[str], what: str) -> int:
         """As :meth:`column`, of columns that must be there.
 
@@ -103,18 +108,17 @@ def open_table(path: str | Path) -> Iterator[Table]:
         yield _open_csv(path, raw, head.startswith(_GZIP), stack)
 
 
-def starts_like_json(path: str | Path) -> bool:
-    """Whether a file, gzipped or not, begins with a brace or a bracket.
+def head_of(path: str | Path, count: int) -> bytes:
+    """The first bytes of a file, unpacked, without a byte order mark and blanks before them.
 
     Raises:
         InputError: The file is absent or cannot be unpacked.
     """
     try:
         with open_bytes(path) as handle:
-            head = handle.read(64).lstrip(b"\xef\xbb\xbf \t\r\n")
+            return handle.read(count).lstrip(b"\xef\xbb\xbf \t\r\n")
     except DAMAGED as error:
         raise InputError(f"cannot be unpacked ({error})", where=str(path)) from None
-    return head[:1] in (b"{", b"[")
 
 
 def open_bytes(path: str | Path) -> IO[bytes]:
@@ -228,10 +232,10 @@ class Places:
 
 
 def is_plain_csv(path: str | Path) -> bool:
-    """Whether a file is text that can be read from any place in it, so neither packed nor Parquet nor JSON."""
+    """Whether a file is text that can be read from any place in it, so neither packed nor Parquet."""
     with open(path, "rb") as handle:
         head = handle.read(4)
-    return head != _PARQUET and not head.startswith(_GZIP) and not starts_like_json(path)
+    return head != _PARQUET and not head.startswith(_GZIP)
 
 
 def read_record(handle: IO[bytes], place: tuple[int, int, int], delimiter: str) -> Record:

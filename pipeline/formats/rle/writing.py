@@ -20,7 +20,7 @@ from pipeline.core.files import whole_file
 from pipeline.core.labels import LabelMap
 from pipeline.formats.rle.cells import ORGANSEG_COLUMNS
 from pipeline.formats.rle.codec import write_texts
-from pipeline.formats.rle.dialects import Dialect, dialect_named
+from pipeline.formats.rle.dialects import DIALECTS, READ_ONLY, Dialect, dialect_named
 from pipeline.formats.rle.runs import Runs
 from pipeline.formats.rle.tables import RowWriter, open_text_for_writing, write_rows
 from pipeline.formats.rle.volume import Entry, checksums, label_entries
@@ -247,6 +247,8 @@ def open_masks(path: str | Path, dialect: str | Dialect, organs: Sequence[str] =
         InputError: The suffix or the dialect is not known.
     """
     dialect = dialect_named(dialect)
+    if dialect.name in READ_ONLY:
+        raise InputError(f"{dialect.name} is read and not written", remedy=f"Write one of {', '.join(DIALECTS)}.")
     path = Path(path)
     name = path.name.lower()
     if name.endswith((".json", ".json.gz")):
