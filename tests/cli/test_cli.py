@@ -111,6 +111,7 @@ def test_manifest_init_drafts_a_manifest_that_loads(place: Path) -> None:
 
 def test_manifest_add_takes_corrected_masks_back(place: Path) -> None:
     (place / "data").mkdir()
+    (place / "data" / "a.nii.gz").write_bytes(b"a scan")
     (place / "fixed").mkdir()
     (place / "fixed" / "a.nii.gz").write_bytes(b"better")
     done = organseg("manifest", "add", "--study", "knee", "fixed", cwd=place, ORGANSEG_DATA="data")

@@ -211,6 +211,7 @@ def test_nothing_planted_in_other_formats_is_found_either(small):
 def test_nothing_planted_in_pictures_is_found_either(small):
     place = f"{PLANT}^JANE_19370517"
     plant_pictures(small.data / place)
+    small.config["ingest"]["empty_mask_cell"] = "not_annotated"
     for suffix in ("png", "jpg", "tif"):
         small.add(suffix, f"{place}/{PLANT}.{suffix}", mask_heart=f"{place}/{PLANT}.{suffix}")
         small.add(f"{suffix}_plain", f"{place}/{PLANT}.{suffix}", patient_id=suffix)

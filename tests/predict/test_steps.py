@@ -49,13 +49,14 @@ def test_a_large_scan_is_not_prepared_beside_another(
     assert here == (5 if large else 2)
 
 
-def test_what_the_networks_see_counts_too(volumes: Made) -> None:
+def test_what_the_networks_see_counts_too(volumes: Made, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(predictor_module, "LARGE", 1_000_000)
     _, paths = volumes
     scan = read_scan(paths.scan(0, "s0")).canonical()
     one = open_folds([paths.model("unet", 0)], threads=1)
     assert not one.is_large(scan)
     plan, forward = one.members[0]
-    fine = plan.model_copy(update={"spacing": [0.02, 0.05, 0.05]})
+    fine = plan.model_copy(update={"spacing": [0.2, 0.2, 0.2]})
     assert Predictor([(fine, forward)]).is_large(scan)
 
 
