@@ -36,6 +36,7 @@ from pipeline.inference.champion import (
 )
 from pipeline.inference.large import chunks, prepare_within, restore_rows
 from pipeline.inference.postprocessing import OrganSteps, clean_labels
+from pipeline.inference.slices import as_pictures, as_volume, sees_pictures
 from pipeline.inference.sliding_window import Forward, slide
 
 LARGE = 1 << 26  # bytes of a scan that nothing else should be in memory beside
@@ -73,6 +74,7 @@ class Case:
         probabilities: ``(K, …)`` float32: of one network on its plan's grid, of several their mean on the scan's; from
             then on, until the prediction is made.
         agreement: As in :class:`Prediction`.
+        slices: What was found in each slice, where networks of pictures were asked about a volume.
     """
 
     scan: Scan
@@ -80,6 +82,7 @@ class Case:
     prepared: dict[str, Prepared] | None = None
     probabilities: Array | None = None
     agreement: Agreement = field(default_factory=dict)
+    slices: list[Prediction] | None = None
 
 
 class Predictor:
@@ -108,6 +111,10 @@ class Predictor:
         self.batch = batch
         self.room = room
         self.plan = self.members[0][0]
+
+    def takes_slices(self, scan: Scan) -> bool:
+        """Whether a scan is a volume and the networks know pictures alone: they are shown its slices one by one."""
+        return not scan.is_flat and sees_pictures(self.plan)
 
     def is_large(self, scan: Scan) -> bool:
         """Whether a scan on canonical axes, or what the networks see and say of it, leaves no room for another.
@@ -139,7 +146,7 @@ class Predictor:
         if (fault := fault_of(scan)) is not None:
             raise InputError(fault[1])
         case = Case(scan, self.is_large(scan))
-        if not case.large:
+        if not case.large and not self.takes_slices(scan):
             case.prepared = self.prepare(scan)
         return case
 
@@ -155,6 +162,9 @@ class Predictor:
             InputError: The scan is not of the kind that the networks were trained on.
         """
         scan = case.scan
+        if self.takes_slices(scan):
+            case.slices = [self._of_slice(picture) for picture in as_pictures(scan)]
+            return
         # Taken out of the case, so that they end with this call.
         prepared, case.prepared = case.prepared or self.prepare(scan), None
         if len(self.members) == 1:
@@ -186,6 +196,8 @@ class Predictor:
         Raises:
             ValueError: The networks were not asked.
         """
+        if case.slices is not None:
+            return self._together(case.scan, case.slices)
         scan, answer = case.scan, case.probabilities
         if answer is None:
             raise ValueError("the networks were not asked")
@@ -198,6 +210,22 @@ class Predictor:
             data[rows] = decide(total[:, rows], self.plan, thresholds)
         raw = self._labels(data, scan)
         return Prediction(clean_labels(raw, self.steps, scan.unit), total, expected_dice(total, raw), case.agreement)
+
+    def _of_slice(self, picture: Scan) -> Prediction:
+        """What is found in one slice of a volume; nothing where it is of one value, as beyond the patient."""
+        if np.ptp(picture.voxels) > 0:
+            return self.predict(picture)
+        chances = np.zeros((self.plan.out_channels, *picture.shape), np.float32)
+        if not self.plan.overlapping:
+            chances[0] = 1
+        return Prediction(self._labels(decide(chances, self.plan), picture), chances, {}, {})
+
+    def _together(self, scan: Scan, slices: Sequence[Prediction]) -> Prediction:
+        """The slices of a volume in their places. How networks and passes agree on single slices says nothing of it."""
+        data = as_volume((one.labels.data[None] for one in slices), scan, self.room)[0]
+        total = as_volume((one.probabilities for one in slices), scan, self.room)
+        labels = self._labels(data, scan)
+        return Prediction(labels, total, expected_dice(total, labels), {})
 
     def _on_scan(self, answer: Array, scan: Scan) -> Array:
         shape = (self.plan.out_channels, *scan.shape)

@@ -17,6 +17,7 @@ from pipeline.formats.decoders import next_scan
 from pipeline.formats.noticed import noticed
 from pipeline.inference.flow import Outcome, predict_scans
 from pipeline.inference.predictor import Prediction
+from pipeline.inference.slices import PLANES, slice_axis
 from pipeline.predict.inputs import Input
 from pipeline.predict.model import Model
 from pipeline.quality.judge import Verdict
@@ -55,6 +56,9 @@ def predict_files(
         rows = organ_rows(scan, prediction.labels, model.verdicts(scan, prediction))
         # Of the whole scan, so it is said once.
         said = [sentence for _, sentence in noticed(scan.notes, scan.modality)]
+        if model.predictor.takes_slices(scan):
+            plane = PLANES[slice_axis(scan)]
+            said.append(f"its {plane} slices were segmented one by one, as the pictures that the model was made for")
         rows[0]["findings"] = "; ".join([*said, *filter(None, [rows[0]["findings"]])])
         if any(row["verdict"] in DOUBTFUL for row in rows):
             put_aside(out / FOLDER, one.name, scan, prediction.labels, values)

@@ -257,3 +257,23 @@ def test_what_a_header_leaves_open_is_said_and_what_it_cannot_mean_refused(
     assert "1 × 1 × 1 mm by its sform and 0.866 × 0.866 × 0.796 mm" in found["unit"]["findings"]
     assert found["huge"]["status"] == "failed"
     assert "larger than any patient" in found["huge"]["findings"]
+
+
+def test_a_model_of_pictures_segments_the_slices_of_a_volume(chosen_pictures: Made, tmp_path: Path) -> None:
+    _, paths = chosen_pictures
+    names = ["s4", "s6"]
+    pictures = [read_scan(paths.scan(0, name)) for name in names]
+    # As the slices of an axial volume in RAS+ order, of which these pictures would have been made.
+    volume = np.stack([picture.voxels[0, ::-1, ::-1, 0] for picture in pictures], axis=2)
+    write_nifti(tmp_path / "volume.nii.gz", volume, np.diag([1.0, 1, 3, 1]), "mm")
+    assert predict_files([tmp_path / "volume.nii.gz"], str(paths.champion), tmp_path / "out") == 0
+    for organ in ("left", "right"):
+        found = np.asarray(nib.load(tmp_path / "out" / "nifti" / "volume" / f"{organ}.nii.gz").dataobj)
+        assert found.any()
+        for index, name in enumerate(names):
+            expected = read_labels(paths.predictions("test", "champion") / f"{name}.nii.gz").mask(organ)
+            np.testing.assert_array_equal(found[..., index], expected[::-1, ::-1, 0])
+    rows = read_table(tmp_path / "out" / "predictions.csv")
+    assert "its axial slices were segmented one by one" in rows[0]["findings"]
+    assert {row["verdict"] for row in rows} == {"look"}
+    assert {row["unit"] for row in rows} == {"mL"}
