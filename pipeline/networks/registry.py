@@ -173,6 +173,8 @@ def check(spec: Mapping[str, Any], *, spatial_dims: int) -> NetworkEntry:
         )
     if name.startswith("monai:"):
         _check_monai(name.partition(":")[2])
+    if name.startswith("smp:"):
+        _check_smp(name.partition(":")[2])
     if not entry.free_options:
         for option in set(spec) - {"name", *entry.defaults}:
             raise InputError(
@@ -190,6 +192,22 @@ def _check_monai(member: str) -> None:
     if known and member not in known:
         raise InputError(
             f"MONAI has no network {member!r}", where="network name", remedy=_nearest(member, sorted(known), "networks")
+        )
+
+
+def _check_smp(member: str) -> None:
+    """Refuse a member without an encoder, and the whole family where its package is not installed."""
+    architecture, _, encoder = member.partition("/")
+    if not (architecture and encoder):
+        raise InputError(
+            f"smp:{member} does not name an encoder", where="network name", remedy="Write smp:unetplusplus/resnet34."
+        )
+    if importlib.util.find_spec("segmentation_models_pytorch") is None:
+        raise InputError(
+            "segmentation_models_pytorch is not installed",
+            where=f"network smp:{member}",
+            remedy="pip install 'organseg[smp]' -c .ci/constraints.txt, or take unet_effnet_lite0 or "
+            "monai:FlexibleUNet, which do without it.",
         )
 
 

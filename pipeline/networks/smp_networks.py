@@ -31,7 +31,7 @@ def build(
         spatial_dims: 2.
         in_channels: Channels of the image.
         out_channels: Logits per pixel.
-        member: ``<architecture>/<encoder>``.
+        member: ``<architecture>/<encoder>``, as :func:`~pipeline.networks.check` lets it through.
         weights: Of the encoder: a file, or ``none``. Nothing is downloaded.
         options: Those of the architecture's class.
 
@@ -41,11 +41,7 @@ def build(
     Raises:
         InputError: The package does not import here, knows no such network, or the weights do not fit.
     """
-    architecture, slash, encoder = member.partition("/")
-    if not (architecture and slash and encoder):
-        raise InputError(
-            f"smp:{member} does not name an encoder", where="network name", remedy="Write smp:unetplusplus/resnet34."
-        )
+    architecture, _, encoder = member.partition("/")
     smp = _package(member)
     path = _file(smp, encoder, weights)
     if architecture == "dpt":
@@ -71,8 +67,7 @@ def _package(member: str) -> ModuleType:
         raise InputError(
             f"segmentation_models_pytorch does not import here ({error})",
             where=f"network smp:{member}",
-            remedy="pip install 'organseg[smp]' -c .ci/constraints.txt, or take unet_effnet_lite0 or "
-            "monai:FlexibleUNet, which do without it.",
+            remedy="pip install 'organseg[smp]' -c .ci/constraints.txt, in an environment of its own.",
         ) from error
 
 

@@ -121,6 +121,7 @@ def test_a_study_that_does_not_exist_is_refused_with_the_nearest(
         ({"a": {"network": "unet", "plan": {"network": {"featurs": [8]}}}}, "unet has no option 'featurs'"),
         ({"a": {"network": "ternausnet11", "dims": 3}}, "2-D only"),
         ({"a": {"network": "monai:"}}, "lacks its member"),
+        ({"a": {"network": "smp:unet"}}, "does not name an encoder"),
         (
             {"a": {"network": "unet", "init_from": "results/old/champion"}},
             "to start from",
