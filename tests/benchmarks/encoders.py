@@ -13,7 +13,6 @@ import csv
 import json
 import os
 import platform
-import shutil
 import sys
 import tempfile
 from collections import defaultdict
@@ -160,10 +159,7 @@ def main() -> None:
     for run in waiting(given.arms)[: given.most]:
         with tempfile.TemporaryDirectory() as temporary:
             base = (given.work or Path(temporary)).resolve()
-            root = base / "-".join(run.key)
-            if given.work and not (root / "results").is_dir() and (base / "ingested").is_dir():
-                shutil.copytree(base / "ingested", root)
-            row = train(run, root, given.threads)
+            row = train(run, base / "-".join(run.key), given.threads)
         new = not TABLE.is_file()
         with open(TABLE, "a", newline="") as file:
             writer = csv.DictWriter(file, COLUMNS)
