@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+from pipeline import report
+from pipeline.core.files import read_table, write_table
+from pipeline.core.paths import StudyPaths
+from pipeline.core.study import Study
 from pipeline.report.results import readers
 
 
@@ -33,3 +39,16 @@ def test_readers_and_model_are_compared_on_the_scans_that_several_read() -> None
     assert readers(gathered, figures) == [["femur", "0.900", "0.800", "1", "1"]], "one patient has no interval"
     gathered.by_scan = {scan: {} for scan in agreed}
     assert readers(gathered, figures) == []
+
+
+def test_the_page_shows_it_where_several_read(finished: tuple[Study, StudyPaths], tmp_path: Path) -> None:
+    study, paths = finished
+    shutil.copytree(paths.root, tmp_path / "read")
+    own = StudyPaths(paths.study, tmp_path / "read")
+    organ = study.organ_names()[0]
+    rows = [{**row, f"readers_dice_{organ}": "0.875"} for row in read_table(own.scans_csv)]
+    write_table(own.scans_csv, rows, list(rows[0]))
+    page = report.build(study, own)
+    assert "How far readers agree, and how far the model does" in page
+    assert "0.875" in page
+    assert "How far readers agree, and how far the model does" not in report.build(study, paths)
