@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import sqlite3
+import struct
 
 EXIT_OK = 0
 EXIT_INTERNAL = 1
@@ -11,6 +12,12 @@ EXIT_BAD_INPUT = 2
 EXIT_SOME_FAILED = 3
 #: What sysexits.h calls EX_TEMPFAIL.
 EXIT_TRY_AGAIN = 75
+
+#: What Pillow raises for a picture that is damaged or cut short; it has no error of its own for that.
+DAMAGED_PICTURE = (
+    *(OSError, EOFError, SyntaxError, ValueError, LookupError),
+    *(ArithmeticError, TypeError, AttributeError, struct.error),
+)
 
 
 class UserError(Exception):

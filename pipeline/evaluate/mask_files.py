@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from pipeline.core.errors import InputError, raise_passing
+from pipeline.core.errors import DAMAGED_PICTURE, InputError, raise_passing
 from pipeline.core.names import plain
 from pipeline.core.scan import FRONTAL_AFFINE, Array, Grid
 from pipeline.core.study import Ingest
@@ -215,7 +215,7 @@ def _picture_look(path: Path, content: bool) -> Look:
     try:
         with Image.open(path) as picture:
             grid = picture.size
-    except OSError:
+    except DAMAGED_PICTURE:
         return Look("unknown")
     if not content:
         return Look("unknown", grid)

@@ -2,6 +2,8 @@
 
 import struct
 import zlib
+from contextlib import suppress
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -11,7 +13,8 @@ from PIL import Image
 
 from pipeline.core.errors import InputError
 from pipeline.core.scan import FRONTAL_AFFINE
-from pipeline.formats.pictures.reader import read_pixels
+from pipeline.core.study import Ingest
+from pipeline.formats.pictures.reader import decoded_pixels, read_pixels
 from pipeline.formats.table import read_scan_file, read_scans
 
 
@@ -153,3 +156,19 @@ def test_white_is_zero_is_turned_over_whatever_the_depth(tmp_path, options, kind
     path = tmp_path / "x.tif"
     tifffile.imwrite(path, stored, photometric="miniswhite", byteorder=order, compression=packed)
     np.testing.assert_array_equal(read_pixels(path, options)[..., 0], bright)
+
+
+@pytest.mark.parametrize("suffix", ["gif", "bmp", "png", "jpg", "tif"])
+def test_a_picture_cut_anywhere_is_read_or_refused(tmp_path: Path, suffix: str) -> None:
+    """Pillow raised struct.error for a GIF that ends where its second picture begins."""
+    whole = tmp_path / f"whole.{suffix}"
+    first, second = (
+        Image.fromarray((np.arange(48 * 40).reshape(40, 48) % step * 30).astype(np.uint8)) for step in (7, 5)
+    )
+    first.save(whole, **({"save_all": True, "append_images": [second]} if suffix == "gif" else {}))
+    raw = whole.read_bytes()
+    for length in [*range(min(len(raw), 900)), *range(900, len(raw), 37)]:
+        path = tmp_path / f"cut.{suffix}"
+        path.write_bytes(raw[:length])
+        with suppress(InputError):
+            decoded_pixels(str(path), Ingest().model_dump_json(), False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps, TiffImagePlugin, UnidentifiedImageError
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import DAMAGED_PICTURE, InputError
 from pipeline.core.limits import check_size
 from pipeline.core.scan import FRONTAL_AFFINE, Array, Modality, Scan
 from pipeline.core.study import Ingest
@@ -97,7 +96,7 @@ def _pixels(path: Path, options: Ingest, palette_as_index: bool) -> NDArray[Any]
         if _starts_with(path, _TIFF):
             return _through_itk(path)
         raise InputError("is not a picture that can be read") from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, KeyError, TypeError, AttributeError) as error:
+    except DAMAGED_PICTURE as error:
         raise InputError(f"the picture is damaged or cut short ({_short(error, path)})") from None
 
 
@@ -205,7 +204,7 @@ def _tiff_tags(path: Path) -> Mapping[int, Any]:
             stream.seek(tags.next)
             tags.load(stream)
             return tags
-    except (OSError, SyntaxError, ValueError, LookupError, TypeError, struct.error) as error:
+    except DAMAGED_PICTURE as error:
         raise InputError(f"the picture's tags are damaged ({type(error).__name__})") from None
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import DAMAGED_PICTURE, InputError
 from pipeline.formats.rle.cell import Cell, Size
 from pipeline.formats.rle.cells import Progress, known_dialect, read_cells
 from pipeline.formats.rle.codec import read_text, read_texts
@@ -196,7 +196,7 @@ def picture_sizes(folder: str | Path) -> tuple[dict[str, Size], dict[str, Path]]
     Raises:
         InputError: There is no such folder, or it holds no picture.
     """
-    from PIL import Image, UnidentifiedImageError
+    from PIL import Image
 
     folder = Path(folder)
     if not folder.is_dir():
@@ -208,7 +208,7 @@ def picture_sizes(folder: str | Path) -> tuple[dict[str, Size], dict[str, Path]]
         try:
             with Image.open(path) as picture:
                 width, height = picture.size
-        except (UnidentifiedImageError, OSError):
+        except DAMAGED_PICTURE:
             continue
         for key in (path.relative_to(folder).as_posix(), path.name, path.stem):
             sizes.setdefault(key, (height, width))

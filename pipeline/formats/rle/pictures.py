@@ -16,7 +16,7 @@ from urllib.parse import quote, unquote
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import DAMAGED_PICTURE, InputError
 from pipeline.core.files import write_bytes
 from pipeline.core.limits import check_size
 from pipeline.core.scan import FRONTAL_AFFINE
@@ -219,7 +219,7 @@ def read_mask_file(path: Path) -> tuple[NDArray[np.generic], NDArray[np.float64]
             pixels = np.asarray(picture.convert("L") if picture.mode == "1" else picture)
     except FileNotFoundError:
         raise InputError("the file does not exist", where=str(path)) from None
-    except (OSError, ValueError, EOFError, SyntaxError, zlib.error) as error:
+    except (*DAMAGED_PICTURE, zlib.error) as error:
         raise InputError(f"is not readable as a mask ({type(error).__name__})", where=str(path)) from None
     if pixels.ndim != 2:
         raise InputError("has colours", where=str(path), remedy="A mask has one channel: 0 and 255, or organ values.")

@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from pipeline.core.errors import InputError
+from pipeline.core.errors import DAMAGED_PICTURE, InputError, raise_passing
 from pipeline.formats.rle.cell import Size
 from pipeline.formats.rle.cells import declared_dialect
 from pipeline.formats.rle.detection.fit import Fit, Floats, fit, gradient_ranks
@@ -224,8 +224,12 @@ class _Pictures:
         if scan_id not in self._kept:
             from PIL import Image
 
-            with Image.open(self._paths[scan_id]) as picture:
-                self._kept[scan_id] = gradient_ranks(np.asarray(picture.convert("F")))
+            try:
+                with Image.open(self._paths[scan_id]) as picture:
+                    self._kept[scan_id] = gradient_ranks(np.asarray(picture.convert("F")))
+            except DAMAGED_PICTURE as error:
+                raise_passing(error)
+                raise InputError("the picture is damaged", where=str(self._paths[scan_id])) from None
         return self._kept[scan_id]
 
 
