@@ -5,15 +5,14 @@
 
 from __future__ import annotations
 
-import difflib
 import os
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import TypeAdapter, ValidationError
 
 from pipeline.core.errors import InputError
+from pipeline.core.explain import nearest
 from pipeline.core.plan import Plan
 from pipeline.core.study import ModelConfig, Study
 from pipeline.inference.champion import check_fits, read_champion
@@ -86,43 +85,3 @@ def _model_folder(study: Study, model: str, root: Path) -> Path:
             remedy=nearest(model, known, "models") if known else f"It was looked for in {folder.absolute()}.",
         )
     return folder
-
-
-def check_settings(settings: dict[str, object], files: Iterable[Path] = ()) -> str:
-    """The studies that Snakemake was given, from ``--config`` and ``--configfile``.
-
-    Args:
-        settings: Snakemake's configuration, which knows the key ``study`` alone.
-        files: Files of ``--configfile``.
-
-    Returns:
-        The names, separated by commas; those of the demos where nothing was given.
-
-    Raises:
-        InputError: There is another key, or no name.
-    """
-    odd = [key for key in settings if key != "study"]
-    if odd and set(odd) <= set(Study.model_fields):
-        names = [Path(file).stem for file in files] or ["NAME"]
-        raise InputError(
-            f"{odd[0]!r} is a key of a study's config, which is not given to Snakemake",
-            where=", ".join(map(str, files)) or "--config",
-            remedy=f"Name the study instead: --config study={names[0]}",
-        )
-    if odd:
-        raise InputError(
-            f"{odd[0]!r} is not a key of --config", where="--config", remedy=nearest(str(odd[0]), ["study"], "keys")
-        )
-    given = settings.get("study", "demo_xray,demo_mri")
-    words = given if isinstance(given, list) else str("" if given is None else given).split(",")
-    names = [str(word).strip() for word in words if str(word).strip()]
-    if not names:
-        raise InputError("names no study", where="--config study=", remedy="Give --config study=NAME.")
-    return ",".join(names)
-
-
-def nearest(word: str, known: Iterable[str], kind: str) -> str:
-    """A remedy that gives the nearest right word."""
-    known = list(known)
-    near = difflib.get_close_matches(word, known, 1, cutoff=0.5)
-    return f"Did you mean {near[0]!r}?" if near else f"Known {kind}: {', '.join(known)}."

@@ -12,6 +12,7 @@ from typing import Any
 
 from pipeline.core.disk import estimate, say_size
 from pipeline.core.errors import EXIT_BAD_INPUT, InputError
+from pipeline.core.explain import nearest
 from pipeline.core.files import digest_of, sha256_of, sweep_parts, write_text
 from pipeline.core.form import mark_results
 from pipeline.core.locks import hold_for_good
@@ -20,7 +21,6 @@ from pipeline.core.paths import StudyPaths
 from pipeline.core.private import keep_to_owner, protect
 from pipeline.core.shards import check_data, shard_lists, write_shards
 from pipeline.core.study import Study, data_root, load_study
-from pipeline.early import check_settings, check_study
 
 #: What each stage reads of the config: a changed value runs that stage again, and no other.
 SETTINGS: dict[str, tuple[str, ...]] = {
@@ -141,6 +141,39 @@ def open_studies(
     return studies
 
 
+def check_settings(settings: dict[str, object], files: Iterable[Path] = ()) -> str:
+    """The studies that Snakemake was given, from ``--config`` and ``--configfile``.
+
+    Args:
+        settings: Snakemake's configuration, which knows the key ``study`` alone.
+        files: Files of ``--configfile``.
+
+    Returns:
+        The names, separated by commas; those of the demos where nothing was given.
+
+    Raises:
+        InputError: There is another key, or no name.
+    """
+    odd = [key for key in settings if key != "study"]
+    if odd and set(odd) <= set(Study.model_fields):
+        names = [Path(file).stem for file in files] or ["NAME"]
+        raise InputError(
+            f"{odd[0]!r} is a key of a study's config, which is not given to Snakemake",
+            where=", ".join(map(str, files)) or "--config",
+            remedy=f"Name the study instead: --config study={names[0]}",
+        )
+    if odd:
+        raise InputError(
+            f"{odd[0]!r} is not a key of --config", where="--config", remedy=nearest(str(odd[0]), ["study"], "keys")
+        )
+    given = settings.get("study", "demo_xray,demo_mri")
+    words = given if isinstance(given, list) else str("" if given is None else given).split(",")
+    names = [str(word).strip() for word in words if str(word).strip()]
+    if not names:
+        raise InputError("names no study", where="--config study=", remedy="Give --config study=NAME.")
+    return ",".join(names)
+
+
 def cards(resources: Mapping[str, Any]) -> int:
     """How many trainings a run may do side by side: its resource ``gpu``, or one where that is not said.
 
@@ -161,6 +194,9 @@ def _hold(name: str) -> None:
 
 def _checked(name: str, study: Study) -> Manifest | None:
     """Check all that can be known before any work; ``None`` where a demo's scans are not made yet."""
+    # Loaded by the workflow alone: every job reads the Snakefile again, and needs none of it.
+    from pipeline.early import check_study
+
     check_study(study)
     if study.demo is not None and not manifest_path(name).exists():
         return None

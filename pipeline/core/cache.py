@@ -9,6 +9,8 @@ import tempfile
 from functools import cache
 from pathlib import Path
 
+from pipeline.core.locks import tell
+
 
 def cached(*parts: str) -> Path:
     """A place in the cache: below ``ORGANSEG_CACHE``, else below ``organseg`` in ``XDG_CACHE_HOME`` or ``~/.cache``."""
@@ -26,10 +28,12 @@ def writable(place: Path) -> Path:
     """
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
-        if os.access(place.parent, os.W_OK):
-            return place
-    except OSError:
-        pass
+        fault = "" if os.access(place.parent, os.W_OK) else "it is not yours to write"
+    except OSError as error:
+        fault = error.strerror or type(error).__name__
+    if not fault:
+        return place
+    tell(f"the cache {place.parent} cannot be written ({fault}); what is fetched is kept for this command alone")
     return _passing_folder() / place.name
 
 

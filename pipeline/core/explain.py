@@ -1,8 +1,9 @@
-"""What is wrong with a config, in words."""
+"""What is wrong with a config or a word in it, in words."""
 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterable
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
@@ -25,6 +26,13 @@ def explain(error: ValidationError, model: type[BaseModel]) -> str:
             given = "" if item["type"] == "value_error" else f", not {item['input']!r}"
             parts.append(f"{place}: {message}{given}" if place else message)
     return "; ".join(parts)
+
+
+def nearest(word: str, known: Iterable[str], kind: str) -> str:
+    """A remedy that gives the nearest right word."""
+    known = list(known)
+    near = difflib.get_close_matches(word, known, 1, cutoff=0.5)
+    return f"Did you mean {near[0]!r}?" if near else f"Known {kind}: {', '.join(known)}."
 
 
 def _keys_at(model: type[BaseModel], location: tuple[int | str, ...]) -> list[str]:

@@ -14,8 +14,8 @@ import yaml
 from pipeline.core.errors import InputError
 from pipeline.core.files import write_table
 from pipeline.core.study import parse_study
-from pipeline.early import check_settings, check_study
-from pipeline.workflow import open_studies
+from pipeline.early import check_study
+from pipeline.workflow import check_settings, open_studies
 from tests.field.making import grey, labels, write_nifti, write_study
 
 ROOT = Path(__file__).parents[2]

@@ -207,15 +207,12 @@ _TABLE = (
 #: Dialects that are read and written.
 DIALECTS: dict[str, Dialect] = {dialect.name: dialect for dialect in _TABLE}
 
-_FROM_0 = Dialect(
+_FROM_0 = replace(
+    _KAGGLE,
     name="columns-from-0",
-    order="column",
     base=0,
-    kind="start-length",
-    empty=("", "-"),
-    id_columns=_IDS,
-    mask_columns=_MASKS,
     class_columns=CLASSES,
+    seen=False,
     nobodys=True,
     note="Tables as Kaggle's whose first pixel is 0: for files that somebody wrote so; never detected.",
 )
